@@ -1,0 +1,23 @@
+/* base/clock.h — monotonic time for durations, wall time for stored dates. */
+#ifndef IM_BASE_CLOCK_H
+#define IM_BASE_CLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** Monotonic nanoseconds; differences only. */
+uint64_t im_clock_ns(void);
+/** Milliseconds since `start_ns`. */
+double im_clock_ms_since(uint64_t start_ns);
+/** Wall clock, nanoseconds since 1970 UTC. */
+int64_t im_clock_wall_ns(void);
+
+/** Set by SIGINT or SIGTERM (the command line installs the handlers); long work asks it between
+ * items and ends cleanly. */
+bool im_stop_asked(void);
+/** The signal that asked, 0 when none. */
+int im_stop_signal(void);
+void im_stop_ask(int signal_number); /* async-signal-safe */
+void im_stop_reset(void);
+
+#endif

@@ -1,0 +1,152 @@
+/* index/index.h — nearest-neighbour search over the unit vectors of one model; the door of index/.
+ *
+ * The folder of an index holds rebuildable caches of what SQLite knows: a file of rows (row = slot),
+ * each a float32 vector, its item id and a CRC-32C over both, so that row and item can never
+ * disagree. This room knows nothing of SQL: the caller says what must be true (im_index_state and
+ * the bitmap of slots alive, from one database snapshot) and gets IM_ERR_FORMAT (index_damaged)
+ * when the files do not agree; it then rebuilds with im_index_create and append.
+ *
+ * Readers: an opened im_index is immutable; any number of threads may search it. Writers: one at a
+ * time (the library's lock). Letters: n rows (slots), d dim, m parts of a query. */
+#ifndef IM_INDEX_INDEX_H
+#define IM_INDEX_INDEX_H
+
+#include "base/error.h"
+#include "base/pool.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define IM_NO_ITEM UINT64_MAX
+
+typedef struct im_index im_index;
+typedef struct im_index_writer im_index_writer;
+
+/** What the database records of an index (design section 2): the truth the files are held against. */
+typedef struct im_index_state {
+    uint8_t library_id[16];
+    char model_digest[65];
+    size_t dim;
+    uint64_t generation; /* >= 1 */
+    uint64_t n_rows;     /* committed rows; the file may be longer, the tail is ignored */
+} im_index_state;
+
+/* ---- writing ---- */
+
+/** Creates the vector file of state->generation (n_rows must be 0) in `folder` (made when absent),
+ * synced with its header. Replaces a leftover of the same generation. */
+IM_NODISCARD im_code im_index_create(const char *folder, const im_index_state *state, im_error *err);
+/** Opens the vector file for appending behind state->n_rows: a tail beyond is overwritten, never
+ * truncated. index_damaged when header or length disagree with state. */
+IM_NODISCARD im_code im_index_writer_open(const char *folder, const im_index_state *state,
+                                          im_index_writer **out_writer, im_error *err);
+/** Appends n rows, each finite and of unit length within 1e-3 (else vector_invalid, naming the row;
+ * nothing is written). Not durable before im_index_writer_sync.
+ * @param items [n] item ids, @param rows [n, dim]
+ * @param out_first_slot slot of the first one; the others follow */
+IM_NODISCARD im_code im_index_writer_append(im_index_writer *writer, const uint64_t *items,
+                                            const float *rows, size_t n, uint64_t *out_first_slot,
+                                            im_error *err);
+/** Makes the appended rows durable. Only then may the caller commit the raised count. */
+IM_NODISCARD im_code im_index_writer_sync(im_index_writer *writer, im_error *err);
+void im_index_writer_close(im_index_writer *writer);
+
+/** Removes files in `folder` that belong to no generation in [keep, …]: leftovers of a crash. */
+void im_index_sweep(const char *folder, uint64_t keep_generation);
+
+/* ---- searching ---- */
+
+typedef enum im_engine {
+    IM_ENGINE_AUTO,
+    IM_ENGINE_SCAN, /* our own exact scan over the mapped rows */
+    IM_ENGINE_FLAT  /* FAISS IndexFlat through its C API */
+} im_engine;
+
+typedef struct im_index_options {
+    im_engine engine;
+    im_pool *pool; /* borrowed until close; may be NULL */
+} im_index_options;
+
+/** Opens the rows for reading: header and length are checked against `state`; each row's CRC-32C
+ * is checked at its first touch.
+ * @param alive  [ceil(n_rows / 64)] bit per slot, borrowed until close; NULL = all */
+IM_NODISCARD im_code im_index_open(const char *folder, const im_index_state *state,
+                                   const uint64_t *alive, const im_index_options *options,
+                                   im_index **out_index, im_error *err);
+void im_index_close(im_index *index);
+
+/** One part of a query: its contribution to a row's score is scale * dot(vector, row) - shift. */
+typedef struct im_index_part {
+    const float *vector; /* [d], unit length */
+    float scale;         /* w / deviation for standardised scores; 1 for plain cosines */
+    float shift;         /* w * mean / deviation; 0 for plain cosines */
+} im_index_part;
+
+typedef enum im_combine { IM_COMBINE_SUM, IM_COMBINE_ANY, IM_COMBINE_ALL } im_combine;
+
+typedef struct im_hit {
+    uint64_t item; /* item id; IM_NO_ITEM pads a short row */
+    uint64_t slot;
+    float score; /* higher is better; ties by ascending item id */
+} im_hit;
+
+typedef struct im_index_query {
+    const im_index_part *parts; /* [m], m >= 1 */
+    size_t n_parts;
+    im_combine combine;
+    size_t k;              /* 1 … IM_LIMIT_OFFSET_PLUS_K */
+    bool has_after;        /* only hits strictly behind (after_score, after_item) */
+    float after_score;
+    uint64_t after_item;
+    bool has_floor; /* only hits with score >= floor */
+    float floor;
+    const uint64_t *bitmap; /* bit per slot: which may be hits; NULL = all alive */
+    uint64_t leave_out;     /* an item that is no hit (similar id:N); IM_NO_ITEM for none */
+} im_index_query;
+
+typedef struct im_index_answer {
+    size_t n_hits;
+    uint64_t filtered; /* alive rows that pass bitmap (leave_out not counted out) */
+    uint64_t scanned;  /* rows that were read */
+    bool exact;
+    const char *engine; /* "scan", "flat" */
+} im_index_answer;
+
+/** Finds the k best rows. Always min(k, matches) hits.
+ * Final scores come from one function with one summation order (im_index_score), whatever engine,
+ * batch or thread found the row.
+ * @param hits [k], caller owns; best first
+ * @return IM_OK; IM_ERR_INVALID (k out of range; vector_invalid for a part that is not finite);
+ *         IM_ERR_FORMAT (index_damaged: a row failed its CRC; rebuild); IM_ERR_IO (map_lost) */
+IM_NODISCARD im_code im_index_search(im_index *index, const im_index_query *query, im_hit *hits,
+                                     im_index_answer *out_answer, im_error *err);
+
+/** Score of one row for a query, and (out_cosines, may be NULL, [m]) each part's plain cosine.
+ * index_damaged when the row fails its CRC. */
+IM_NODISCARD im_code im_index_score(im_index *index, const im_index_query *query, uint64_t slot,
+                                    float *out_score, float *out_cosines, im_error *err);
+
+/** All rows with score >= query->floor, best first, at most query->k. As im_index_search with
+ * has_floor; here because engines have a path of their own for it. */
+IM_NODISCARD im_code im_index_range(im_index *index, const im_index_query *query, im_hit *hits,
+                                    im_index_answer *out_answer, im_error *err);
+
+/** Borrowed view of the row of a slot [d] and (may be NULL) its item, after its CRC check. */
+IM_NODISCARD im_code im_index_row(im_index *index, uint64_t slot, const float **out_row,
+                                  uint64_t *out_item, im_error *err);
+
+typedef struct im_index_stats {
+    uint64_t n_rows, n_alive;
+    uint64_t file_bytes, mapped_bytes, private_bytes;
+    const char *engine;
+} im_index_stats;
+void im_index_describe(const im_index *index, im_index_stats *out);
+
+/** Reads every committed row and its CRC. `report` is called for each bad slot; returns IM_OK when
+ * the file could be read, *out_bad says how many. */
+typedef void (*im_index_report)(void *context, uint64_t slot, const char *what);
+IM_NODISCARD im_code im_index_check(const char *folder, const im_index_state *state,
+                                    im_index_report report, void *context, uint64_t *out_bad,
+                                    im_error *err);
+
+#endif

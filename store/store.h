@@ -1,0 +1,271 @@
+/* store/store.h — the library on disk: library.db, its lock, reserve and folders; the door of
+ * store/ and the only room with SQL. library.db is, with originals/, the only truth.
+ *
+ * An im_store may be used by one thread at a time. Several processes may hold one library open:
+ * readers never wait for the writer, writers take turns (flock on `lock`, held per batch).
+ * Every im_store_* that writes and is not inside im_store_begin/commit is a transaction of its own. */
+#ifndef IM_STORE_STORE_H
+#define IM_STORE_STORE_H
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/text.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define IM_STORE_SCHEMA 1            /* user_version */
+#define IM_STORE_APPLICATION_ID 0x494d4147 /* "IMAG" */
+
+typedef struct im_store im_store;
+
+typedef enum im_store_mode { IM_STORE_READ, IM_STORE_WRITE } im_store_mode;
+
+/* ---- opening ---- */
+
+/** Makes the folder, library.db (page_size 16384, WAL), reserve, index/, thumbs/, lock.
+ * library_exists when there is one. */
+IM_NODISCARD im_code im_store_create(const char *folder, im_error *err);
+/** Opens a library. library_not_found, library_foreign (5), library_newer (7), damaged (15),
+ * denied (11). IM_STORE_READ also works on a read-only mount or folder. An older schema is migrated
+ * when opened for writing, a copy of the old kept until that has succeeded. */
+IM_NODISCARD im_code im_store_open(const char *folder, im_store_mode mode, im_store **out_store,
+                                   im_error *err);
+void im_store_close(im_store *store);
+
+const char *im_store_folder(const im_store *store);
+void im_store_id(const im_store *store, uint8_t out_id[16]); /* made at creation, random */
+
+/* ---- lock and transactions ---- */
+
+/** Takes the writer's lock, waiting up to wait_ms (library_busy names the holder's pid). */
+IM_NODISCARD im_code im_store_lock(im_store *store, uint32_t wait_ms, im_error *err);
+void im_store_unlock(im_store *store);
+
+/** One transaction over several calls. commit is durable on return (synchronous=FULL). A commit that
+ * fails rolls back. Disk full is IM_ERR_FULL; `reserve` is given back by im_store_release_reserve so
+ * that removals still work. */
+IM_NODISCARD im_code im_store_begin(im_store *store, im_error *err);
+IM_NODISCARD im_code im_store_commit(im_store *store, im_error *err);
+void im_store_rollback(im_store *store);
+/** Read snapshot: between begin_read and end_read all reads see one moment. */
+IM_NODISCARD im_code im_store_begin_read(im_store *store, im_error *err);
+void im_store_end_read(im_store *store);
+/** Deletes / makes again the 4 MiB reserve file. */
+void im_store_release_reserve(im_store *store);
+void im_store_refill_reserve(im_store *store);
+
+/* ---- settings ---- */
+/** *out_value is a new string (im_free), NULL when unset. */
+IM_NODISCARD im_code im_store_get_setting(im_store *store, const char *name, char **out_value,
+                                          im_error *err);
+IM_NODISCARD im_code im_store_set_setting(im_store *store, const char *name, const char *value,
+                                          im_error *err);
+
+/* ---- roots ---- */
+typedef struct im_root {
+    uint64_t id;
+    char *path; /* owned by whoever holds the struct; absolute, raw bytes */
+    bool recursive;
+    bool online; /* as last seen */
+} im_root;
+
+void im_root_clear(im_root *root);
+/** Finds or adds a root by its absolute path. */
+IM_NODISCARD im_code im_store_put_root(im_store *store, const char *path, bool recursive,
+                                       uint64_t *out_root, im_error *err);
+IM_NODISCARD im_code im_store_set_root_online(im_store *store, uint64_t root, bool online,
+                                              im_error *err);
+typedef bool (*im_store_root_fn)(void *context, const im_root *root); /* false stops */
+IM_NODISCARD im_code im_store_each_root(im_store *store, im_store_root_fn fn, void *context,
+                                        im_error *err);
+IM_NODISCARD im_code im_store_move_root(im_store *store, uint64_t root, const char *new_path,
+                                        im_error *err);
+
+/* ---- items and files ---- */
+
+/** One picture by content. */
+typedef struct im_item {
+    uint64_t id;
+    uint8_t sha256[32];
+    uint64_t bytes;
+    char format[12];
+    uint32_t width, height;
+    uint64_t phash;
+    bool partial;
+    bool has_taken;
+    int64_t taken_s; /* local clock of the camera, as in im_image_info */
+    bool has_taken_offset;
+    int16_t taken_offset_min;
+    bool has_gps;
+    double latitude, longitude;
+    char camera[96];
+    char lens[96];
+    int64_t added_ns;
+} im_item;
+
+/** One path. */
+typedef struct im_file_row {
+    uint64_t id;
+    uint64_t root;
+    im_view path; /* relative to the root, raw bytes; borrowed for the callback, else owned by caller */
+    im_file_stamp stamp;
+    int64_t hashed_ns; /* wall time of the last hashing: racy stamps are hashed again */
+    uint64_t edges;    /* hash of the first and last 64 KiB (0 = not known): tells a move cheaply */
+    uint64_t item;
+    bool missing;
+    int64_t missing_since_ns;
+} im_file_row;
+
+/** The file row of a path, out->id 0 when there is none. out->path is `path`. */
+IM_NODISCARD im_code im_store_find_file(im_store *store, uint64_t root, im_view path,
+                                        im_file_row *out, im_error *err);
+/** Present file rows elsewhere with this stamp (device, inode, size, mtime_ns): candidates of a move.*/
+typedef bool (*im_store_file_fn)(void *context, const im_file_row *file);
+IM_NODISCARD im_code im_store_each_file_of_stamp(im_store *store, const im_file_stamp *stamp,
+                                                 im_store_file_fn fn, void *context, im_error *err);
+IM_NODISCARD im_code im_store_each_file_of_item(im_store *store, uint64_t item, im_store_file_fn fn,
+                                                void *context, im_error *err);
+/** Rows below a folder of a root ("" = all), in byte order of their paths. */
+IM_NODISCARD im_code im_store_each_file_of_root(im_store *store, uint64_t root, im_view below,
+                                                im_store_file_fn fn, void *context, im_error *err);
+/** Adds or updates the row of (root, path); clears missing and the path's failure. */
+IM_NODISCARD im_code im_store_put_file(im_store *store, const im_file_row *file, uint64_t *out_id,
+                                       im_error *err);
+IM_NODISCARD im_code im_store_set_file_missing(im_store *store, uint64_t file, bool missing,
+                                               im_error *err);
+IM_NODISCARD im_code im_store_drop_file(im_store *store, uint64_t file, im_error *err);
+
+/** Item of that content; *out_item 0 when there is none. */
+IM_NODISCARD im_code im_store_find_item(im_store *store, const uint8_t sha256[32],
+                                        uint64_t *out_item, im_error *err);
+/** Adds an item (item->id ignored); ids are never used again. */
+IM_NODISCARD im_code im_store_put_item(im_store *store, const im_item *item, uint64_t *out_item,
+                                       im_error *err);
+/** item_not_found when there is none. */
+IM_NODISCARD im_code im_store_get_item(im_store *store, uint64_t id, im_item *out, im_error *err);
+/** A path to show of an item: root and relative path of the first present file by root order and
+ * bytes, else of the first missing one. *out_path is new (im_free), NULL when it has no file.
+ * *out_online: its root is online and the file not missing. */
+IM_NODISCARD im_code im_store_item_path(im_store *store, uint64_t item, char **out_path,
+                                        bool *out_online, im_error *err);
+/** Removes an item with its files, embeddings, captions; remembers its SHA-256 in `removed`; frees
+ * its slots through `change`. item_not_found. */
+IM_NODISCARD im_code im_store_remove_item(im_store *store, uint64_t id, im_error *err);
+IM_NODISCARD im_code im_store_was_removed(im_store *store, const uint8_t sha256[32],
+                                          bool *out_removed, im_error *err);
+IM_NODISCARD im_code im_store_forget_removed(im_store *store, const uint8_t sha256[32],
+                                             im_error *err);
+typedef bool (*im_store_item_fn)(void *context, const im_item *item);
+/** All items in id order, ids > after. */
+IM_NODISCARD im_code im_store_each_item(im_store *store, uint64_t after, im_store_item_fn fn,
+                                        void *context, im_error *err);
+
+/* ---- failures ---- */
+typedef struct im_failure {
+    uint64_t root;
+    im_view path;
+    const char *reason;
+    const char *message;
+    im_file_stamp stamp; /* of the file that failed: unchanged files are not tried again */
+    int64_t when_ns;
+} im_failure;
+IM_NODISCARD im_code im_store_put_failure(im_store *store, const im_failure *failure, im_error *err);
+/** *out_known: a failure with the same stamp is recorded; its reason and message are copied when the
+ * buffers are given. */
+IM_NODISCARD im_code im_store_find_failure(im_store *store, uint64_t root, im_view path,
+                                           const im_file_stamp *stamp, bool *out_known,
+                                           im_error *out_failure, im_error *err);
+typedef bool (*im_store_failure_fn)(void *context, const im_failure *failure);
+IM_NODISCARD im_code im_store_each_failure(im_store *store, im_store_failure_fn fn, void *context,
+                                           im_error *err);
+IM_NODISCARD im_code im_store_clear_failure(im_store *store, uint64_t root, im_view path,
+                                            im_error *err);
+
+/* ---- models ---- */
+typedef enum im_model_state { IM_MODEL_BUILDING, IM_MODEL_ACTIVE, IM_MODEL_RETIRED } im_model_state;
+
+typedef struct im_model_row {
+    uint64_t id;
+    char *name;   /* owned */
+    char *folder; /* owned; where it was loaded from */
+    char digest[65];
+    char *files; /* owned: JSON array of {name,size,mtime_ns,inode}: digest is redone when they differ */
+    char family[16];
+    size_t dim;
+    char precision[8];
+    im_model_state state;
+    float *background;      /* owned: [n_background, dim] unit vectors of data/calibration pictures */
+    size_t n_background;
+} im_model_row;
+void im_model_row_clear(im_model_row *model);
+IM_NODISCARD im_code im_store_put_model(im_store *store, const im_model_row *model,
+                                        uint64_t *out_model, im_error *err);
+IM_NODISCARD im_code im_store_update_model(im_store *store, const im_model_row *model,
+                                           im_error *err);
+/** The active model; out->id 0 when there is none. */
+IM_NODISCARD im_code im_store_active_model(im_store *store, im_model_row *out, im_error *err);
+IM_NODISCARD im_code im_store_model_of_digest(im_store *store, const char *digest,
+                                              im_model_row *out, im_error *err);
+typedef bool (*im_store_model_fn)(void *context, const im_model_row *model); /* no background */
+IM_NODISCARD im_code im_store_each_model(im_store *store, im_store_model_fn fn, void *context,
+                                         im_error *err);
+/** Makes `model` the active one, retires the other. */
+IM_NODISCARD im_code im_store_activate_model(im_store *store, uint64_t model, im_error *err);
+
+/* ---- embeddings and index files ---- */
+
+/** Adds the embedding of (item, model) at `slot`: vector as f32 little-endian BLOB with its
+ * CRC-32C. Writes a row of `change`. vector [dim] must be finite. */
+IM_NODISCARD im_code im_store_put_embedding(im_store *store, uint64_t item, uint64_t model,
+                                            uint64_t slot, const float *vector, size_t dim,
+                                            im_error *err);
+/** The vector of (item, model) [dim], CRC checked (damaged); item_not_found. */
+IM_NODISCARD im_code im_store_get_embedding(im_store *store, uint64_t item, uint64_t model,
+                                            float *out_vector, size_t dim, uint64_t *out_slot,
+                                            im_error *err);
+typedef bool (*im_store_embedding_fn)(void *context, uint64_t item, uint64_t slot,
+                                      const float *vector, bool sound);
+/** All embeddings of a model in slot order. vector is borrowed for the call. `sound` is false when
+ * its CRC or length is wrong. */
+IM_NODISCARD im_code im_store_each_embedding(im_store *store, uint64_t model, size_t dim,
+                                             im_store_embedding_fn fn, void *context,
+                                             im_error *err);
+/** Bit per slot below n_rows: 1 = alive. One covering-index scan. bits is [ceil(n_rows/64)]. */
+IM_NODISCARD im_code im_store_alive_slots(im_store *store, uint64_t model, uint64_t n_rows,
+                                          uint64_t *bits, uint64_t *out_alive, im_error *err);
+/** Items without an embedding of the model, in id order. */
+typedef bool (*im_store_id_fn)(void *context, uint64_t id);
+IM_NODISCARD im_code im_store_each_unembedded(im_store *store, uint64_t model, im_store_id_fn fn,
+                                              void *context, im_error *err);
+/** Gives the embeddings of a model the slots 0 … n-1 in slot order (a rebuild into a new
+ * generation); *out_n is n. Inside a transaction. */
+IM_NODISCARD im_code im_store_renumber_slots(im_store *store, uint64_t model, uint64_t *out_n,
+                                             im_error *err);
+
+/** Record of the vector file of a model; generation 0 when there is none yet. */
+typedef struct im_index_record {
+    uint64_t generation;
+    uint64_t n_rows;
+} im_index_record;
+IM_NODISCARD im_code im_store_get_index(im_store *store, uint64_t model, im_index_record *out,
+                                        im_error *err);
+IM_NODISCARD im_code im_store_set_index(im_store *store, uint64_t model,
+                                        const im_index_record *record, im_error *err);
+
+/* ---- facts ---- */
+typedef struct im_store_counts {
+    uint64_t items, files, missing_files, failures, roots, removed, embeddings, change_seq;
+    uint64_t db_bytes, wal_bytes;
+} im_store_counts;
+/** model 0: embeddings of the active model. */
+IM_NODISCARD im_code im_store_count(im_store *store, uint64_t model, im_store_counts *out,
+                                    im_error *err);
+
+/** SQLite's own integrity check, foreign keys, and each embedding's CRC. `report` is called per
+ * finding. *out_findings counts them. */
+typedef void (*im_store_report)(void *context, const char *table, uint64_t row, const char *what);
+IM_NODISCARD im_code im_store_check(im_store *store, im_store_report report, void *context,
+                                    uint64_t *out_findings, im_error *err);
+
+#endif
