@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """make_sample.py [--work FOLDER] [OUT]: makes data/sample from sample.tsv.
 
-Needs python3 with Pillow 12.3.0 (other versions may give other bytes, not other pictures), apt,
+Needs python3 with Pillow 13.0.0 (other versions may give other bytes, not other pictures), apt,
 dpkg, pip and rsvg-convert (Debian: librsvg2-bin). FOLDER keeps the unpacked packages between runs;
 without it they go to a temporary folder. OUT is emptied of what this script made before.
 """

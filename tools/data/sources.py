@@ -62,8 +62,8 @@ CREDITS = {
     "scikit-learn:sklearn/datasets/images/china.jpg": ("danielbuechele (Flickr)", "CC-BY-2.0"),
     "scikit-learn:sklearn/datasets/images/flower.jpg": ("vultilion (Flickr)", "CC-BY-2.0"),
     "python3-scipy:usr/lib/python3/dist-packages/scipy/misc/face.dat": (
-        "Judy Weggelaar",
-        "CC0-1.0",
+        "public-domain-image.com, raccoon-procyon-lotor.jpg",
+        "public domain",
     ),
     "palapeli-data:usr/share/palapeli/collection/cincinnati-bridge.jpg": (
         "Derek Jensen",
