@@ -115,7 +115,10 @@ def small_scene(rng):
     if rng.random() < 0.7:
         x, wall = rng.randint(40, 150), COLOURS[rng.choice(sorted(COLOURS))]
         draw.rectangle((x, horizon - 50, x + 70, horizon + 20), fill=wall)
-        draw.polygon([(x - 10, horizon - 50), (x + 35, horizon - 90), (x + 80, horizon - 50)], fill=(120, 60, 50))
+        draw.polygon(
+            [(x - 10, horizon - 50), (x + 35, horizon - 90), (x + 80, horizon - 50)],
+            fill=(120, 60, 50),
+        )
         draw.rectangle((x + 28, horizon - 15, x + 46, horizon + 20), fill=(90, 60, 40))
     for _ in range(rng.randint(0, 4)):
         x, y = rng.randint(10, 246), rng.randint(horizon, horizon + 40)
@@ -127,7 +130,9 @@ def small_scene(rng):
 def bar_chart(rng):
     picture = Image.new("RGB", (SIDE, SIDE), "white")
     draw = ImageDraw.Draw(picture)
-    draw.text((40, 8), "%s %d" % (rng.choice(WORDS), rng.randint(1990, 2030)), fill="black", font=font(18))
+    draw.text(
+        (40, 8), "%s %d" % (rng.choice(WORDS), rng.randint(1990, 2030)), fill="black", font=font(18)
+    )
     count, colour = rng.randint(3, 9), COLOURS[rng.choice(sorted(COLOURS))]
     step = 200 / count
     for i in range(count):
@@ -207,7 +212,9 @@ def page(rng):
 
 
 def gradient(rng):
-    a, b = (Image.new("RGB", (SIDE, SIDE), pick) for pick in (random_colour(rng), random_colour(rng)))
+    a, b = (
+        Image.new("RGB", (SIDE, SIDE), pick) for pick in (random_colour(rng), random_colour(rng))
+    )
     ramp = rng.choice((Image.linear_gradient("L"), Image.radial_gradient("L")))
     return Image.composite(a, b, ramp.rotate(rng.choice((0, 90, 180, 270))))
 

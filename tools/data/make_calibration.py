@@ -56,10 +56,11 @@ WALLPAPERS = [
 ]
 # Signs, letters, coins, mirrored twins, blank outlines, weapons and graves say little here.
 SKIP = (
-    "mirror", "alphabets", "/money/", "/math/", "/music/note", "rest_025", "clef", "key_", "balloon.",
-    "grave", "military", "/tux-", "/tux.", "/tux_", "pengwin", "dreidel", "dreydl", "screenshot", "/images_dark/1080",
-    "1080x1920", "720x1440", "1622x2880", "Elephants_", "body_parts", "outline", "bat_left",
-    "skull", "/people/cartoon/woman", "explosion", "teeth", "grenade", "bullet", "sword",
+    "mirror", "alphabets", "/money/", "/math/", "/music/note", "rest_025", "clef", "key_",
+    "balloon.", "grave", "military", "/tux-", "/tux.", "/tux_", "pengwin", "dreidel", "dreydl",
+    "screenshot", "/images_dark/1080", "1080x1920", "720x1440", "1622x2880", "Elephants_",
+    "body_parts", "outline", "bat_left", "skull", "/people/cartoon/woman", "explosion", "teeth",
+    "grenade", "bullet", "sword",
 )  # fmt: skip
 DRAWN = {
     "one shape": 10, "several shapes": 10, "small scene": 8, "bar chart": 5, "line chart": 5,
@@ -138,7 +139,9 @@ def stamps(origin, used):
     refs = [r for r in refs if r[:-4] not in used_names]
     flat = [r for r in refs if r.endswith(".svg") or "/cartoon/" in r or "/symbols/" in r]
     flat = kept(flat, used, 48)
-    photos = [r for r in refs if r.endswith(".png") and "/cartoon/" not in r and "/symbols/" not in r]
+    photos = [
+        r for r in refs if r.endswith(".png") and "/cartoon/" not in r and "/symbols/" not in r
+    ]
     for ref in flat + kept(photos, used, 160):
         rng = rng_of(ref)
         stamp = sources.shrink(sources.on_canvas(origin.open(ref), rng.uniform(0.02, 0.3)), 256)
@@ -217,7 +220,7 @@ def main():
     sources.write_manifest(args.out, rows)
     if not args.work:
         shutil.rmtree(work)
-    print("%d files in %s" % (len(rows), args.out))
+    print("%d files in %s" % (len(rows), os.path.normpath(args.out)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""make_notice.py > data/NOTICE.md: credits of data/sample and data/calibration, from their MANIFESTs."""
+"""make_notice.py > data/NOTICE.md: credits of both picture folders, from their MANIFESTs."""
 
 import os
 import re
@@ -51,7 +51,9 @@ def main():
         link = LINKS.get(licence)
         print("## %s: %d files%s\n" % (licence, count, "\n\n<%s>\n" % link if link else "\n"))
         for author, files in sorted(by_author.items()):
-            few = ", ".join(files) if len(files) <= 6 else "%d files, see the MANIFESTs" % len(files)
+            few = (
+                ", ".join(files) if len(files) <= 6 else "%d files, see the MANIFESTs" % len(files)
+            )
             author = re.sub(r"(https?://\S+)", r"<\1>", author)
             print("- %s: %s" % (author, few))
         print()

