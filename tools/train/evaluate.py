@@ -150,12 +150,7 @@ class Model:
         out = []
         with torch.inference_mode():
             for i in range(0, len(pixels), 64):
-                x = (
-                    torch.from_numpy(pixels[i : i + 64].copy())
-                    .permute(0, 3, 1, 2)
-                    .float()
-                    / 255
-                )
+                x = torch.from_numpy(pixels[i : i + 64].copy()).permute(0, 3, 1, 2).float() / 255
                 out.append(
                     clip.image_vectors(self.net, clip.pooled_image(self.net, (x - MEAN) / STD))
                 )
@@ -183,9 +178,9 @@ def interval(values, rng):
     """Mean and 95 % bootstrap range, in per cent."""
     values = np.asarray(values, dtype=np.float64)
     picks = rng.integers(0, len(values), (2000, len(values)))
-    low, high = np.percentile(values[picks].mean(1), [2.5, 97.5])
+    low, high = np.percentile(values[picks].mean(1), [2.5, 97.5]).tolist()
     return {
-        "mean": round(100 * values.mean(), 1),
+        "mean": round(100 * float(values.mean()), 1),
         "low": round(100 * low, 1),
         "high": round(100 * high, 1),
     }
@@ -212,6 +207,8 @@ def zero_shot(rows, vectors, histograms, model, protos, set_name, labels, rng):
     truth = np.array([labels.index(r["label"]) for r in rows])
     out = {"labels": len(labels)}
     for k in (1, 5):
+        if k >= len(labels):
+            continue
         hits = [(np.argsort(-s, 1)[:, :k] == truth[:, None]).any(1) for s in (by_model, by_colour)]
         out[f"top{k}"] = entry(
             len(rows), hits[0], np.full(len(rows), min(1, k / len(labels))), hits[1], rng
@@ -394,6 +391,7 @@ def markdown(result):
         ([name(s), z["labels"], z[k]["n"], k], z[k])
         for s, z in result["zero_shot"].items()
         for k in ("top1", "top5")
+        if k in z
     ]
     asked = [([name(s), line["n"]], line) for s, line in result["label_queries"].items()]
     said = [
@@ -439,7 +437,7 @@ def failures_of(result):
         out += [
             f"{name} zero-shot {k}"
             for k in ("top1", "top5")
-            if z[k]["n"] >= 100 and not beaten(z[k])
+            if k in z and z[k]["n"] >= 100 and not beaten(z[k])
         ]
     out += [
         f"{name} label queries"

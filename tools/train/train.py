@@ -14,6 +14,7 @@ import math
 import os
 import time
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -26,6 +27,7 @@ from tokenizer import Tokenizer
 SMALL_UNTIL, DROP_UNTIL = 0.40, 0.88  # shares of the time: 64 pixels; half the patches
 WARM_UP, CLIP_NORM, EMA = 0.04, 1.0, 0.998
 LABEL_WEIGHT = 0.5
+SHOW_EVERY = 50  # steps between lines of the log
 
 
 def contrastive(images, texts, scale, truth):
@@ -43,9 +45,8 @@ def schedule(progress, peak):
     if progress < WARM_UP:
         rate = peak * max(progress, 1e-4) / WARM_UP
     else:
-        rate = 1e-6 + (peak - 1e-6) * 0.5 * (
-            1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))
-        )
+        turn = math.pi * (progress - WARM_UP) / (1 - WARM_UP)
+        rate = 1e-6 + (peak - 1e-6) * 0.5 * (1 + math.cos(turn))
     if progress < SMALL_UNTIL:
         return rate, 64, 1.0
     return rate, 128, 0.5 if progress < DROP_UNTIL else 1.0
@@ -56,9 +57,8 @@ def optimiser(modules, rate):
     decay, plain = [], []
     for module in modules:
         for name, p in module.named_parameters():
-            (
-                plain if p.ndim < 2 or "embedding.weight" in name and "patch" not in name else decay
-            ).append(p)
+            table = "embedding.weight" in name and "patch" not in name
+            (plain if p.ndim < 2 or table else decay).append(p)
     groups = [{"params": decay, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), eps=1e-6, foreach=True)
 
@@ -76,99 +76,135 @@ def share(params, extra):
     return summed
 
 
-def save(path, state):
-    """Stores all state by rename, so that a cut leaves the old one."""
-    torch.save(state, path + ".new")
-    os.replace(path + ".new", path)
+class Log:
+    """Prints the mean loss and the rate of pictures every SHOW_EVERY steps."""
+
+    def __init__(self, seen):
+        self.losses, self.at, self.seen = 0.0, time.time(), seen
+
+    def step(self, step, seen, loss, words):
+        """Takes the loss of one step."""
+        self.losses += loss
+        if step % SHOW_EVERY:
+            return
+        now = time.time()
+        rate = (seen - self.seen) / (now - self.at)
+        print(
+            f"{time.strftime('%H:%M:%S')} step {step} seen {seen} {words} "
+            f"loss {self.losses / SHOW_EVERY:.3f} {rate:.0f} pictures/s",
+            flush=True,
+        )
+        self.losses, self.at, self.seen = 0.0, now, seen
 
 
-def run(rank, args):
-    """One of the training processes."""
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{args.port}", rank=rank, world_size=args.processes
-    )
-    prepared = f"{args.work}/prepared"
-    tokenizer = Tokenizer.load(prepared)
-    torch.manual_seed(args.seed)
-    net = clip.create(
-        clip.config(len(tokenizer), args.width, args.depth, args.text_width, args.text_depth)
-    )
-    torch.nn.init.constant_(net.logit_scale, math.log(14))
-    ema = copy.deepcopy(net) if rank == 0 else None
-    batches = Batches(prepared, args.batch, args.seed * 100 + rank, args.area)
-    head = torch.nn.Linear(args.width, len(batches.label_ids))
-    params = list(net.parameters()) + list(head.parameters())
-    opt = optimiser([net, head], args.rate)
-    step, seen, before, losses = 0, 0, 0.0, 0.0
-    path = f"{args.work}/checkpoint.pt"
-    if args.resume:
-        state = torch.load(path, weights_only=False)
-        net.load_state_dict(state["raw"])
-        head.load_state_dict(state["head"])
-        opt.load_state_dict(state["optimiser"])
-        step, seen, before = state["step"], state["seen"], state["seconds"]
-        batches.rng = type(batches.rng)(type(batches.rng.bit_generator)([args.seed, rank, step]))
-        if ema:
-            ema.load_state_dict(state["ema"])
-    torch.manual_seed(args.seed * 1000 + rank + step)  # dropped patches differ between processes
-    start = saved = shown = time.time()
-    progress, total = before / (60 * args.minutes), 60 * args.minutes
-    shown_seen = seen
-    while progress < 1:
-        rate, edge, keep = schedule(progress, args.rate)
-        for group in opt.param_groups:
-            group["lr"] = rate
-        pixels, said, truth, labels = batches.next(edge)
-        ids = torch.tensor(tokenizer.batch(said))
+class Trainer:
+    """The state of one training process; process 0 also keeps the average and the checkpoint."""
+
+    def __init__(self, rank, args):
+        self.rank, self.args = rank, args
+        self.path = f"{args.work}/checkpoint.pt"
+        prepared = f"{args.work}/prepared"
+        self.tokenizer = Tokenizer.load(prepared)
+        self.batches = Batches(prepared, args.batch, args.seed * 100 + rank, args.area)
+        torch.manual_seed(args.seed)  # all processes start from the same weights
+        shape = (args.width, args.depth, args.text_width, args.text_depth)
+        self.net = clip.create(clip.config(len(self.tokenizer), *shape))
+        torch.nn.init.constant_(self.net.logit_scale, math.log(14))
+        self.head = torch.nn.Linear(args.width, len(self.batches.label_ids))
+        self.params = list(self.net.parameters()) + list(self.head.parameters())
+        self.opt = optimiser([self.net, self.head], args.rate)
+        self.ema = copy.deepcopy(self.net) if rank == 0 else None
+        self.step, self.seen, self.seconds = 0, 0, 0.0
+        if args.resume:
+            self.load()
+        torch.manual_seed(args.seed * 1000 + rank + self.step)  # dropped patches differ
+
+    def load(self):
+        """Takes up the checkpoint; the order of pictures starts anew from the step's seed."""
+        state = torch.load(self.path, weights_only=False)
+        self.net.load_state_dict(state["raw"])
+        self.head.load_state_dict(state["head"])
+        self.opt.load_state_dict(state["optimiser"])
+        self.step, self.seen, self.seconds = state["step"], state["seen"], state["seconds"]
+        self.batches.rng = np.random.default_rng([self.args.seed, self.rank, self.step])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+
+    def save(self):
+        """Stores all state by rename, so that a cut leaves the old one."""
+        state = {
+            "raw": self.net.state_dict(),
+            "ema": self.ema.state_dict(),
+            "head": self.head.state_dict(),
+            "optimiser": self.opt.state_dict(),
+            "config": self.net.config.to_dict(),
+            "step": self.step,
+            "seen": self.seen,
+            "seconds": self.seconds,
+            "arguments": vars(self.args),
+        }
+        torch.save(state, self.path + ".new")
+        os.replace(self.path + ".new", self.path)
+
+    def loss(self, edge, keep):
+        """Loss of one fresh batch."""
+        pixels, said, truth, labels = self.batches.next(edge)
+        ids = torch.tensor(self.tokenizer.batch(said))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            pooled = clip.pooled_image(net, pixels, keep)
-            images, words = clip.image_vectors(net, pooled), clip.text_vectors(net, ids)
-            guesses = head(pooled).float()
-        loss = contrastive(images, words, net.logit_scale.exp(), truth)
+            pooled = clip.pooled_image(self.net, pixels, keep)
+            images, words = clip.image_vectors(self.net, pooled), clip.text_vectors(self.net, ids)
+            guesses = self.head(pooled).float()
+        loss = contrastive(images, words, self.net.logit_scale.exp(), truth)
         if (labels >= 0).any():
-            loss = loss + LABEL_WEIGHT * F.cross_entropy(
-                guesses, labels, ignore_index=-1, label_smoothing=0.1
-            )
-        opt.zero_grad(set_to_none=True)
+            by_label = F.cross_entropy(guesses, labels, ignore_index=-1, label_smoothing=0.1)
+            loss = loss + LABEL_WEIGHT * by_label
+        return loss
+
+    def advance(self, rate, edge, keep, clock):
+        """One step; clock() is the training time so far. Returns the mean loss."""
+        for group in self.opt.param_groups:
+            group["lr"] = rate
+        loss = self.loss(edge, keep)
+        self.opt.zero_grad(set_to_none=True)
         loss.backward()
-        seconds = before + time.time() - start if rank == 0 else 0.0
-        seconds, loss_sum = share(params, [seconds, loss.item()])
-        torch.nn.utils.clip_grad_norm_(params, CLIP_NORM)
-        opt.step()
+        # process 0 tells the time, so that all end at the same step
+        mine = clock() if self.rank == 0 else 0.0
+        self.seconds, losses = share(self.params, [mine, loss.item()])
+        torch.nn.utils.clip_grad_norm_(self.params, CLIP_NORM)
+        self.opt.step()
+        self.step += 1
+        self.seen += self.args.batch * self.args.processes
         with torch.no_grad():
-            net.logit_scale.clamp_(max=math.log(100))
-        step, seen, progress = step + 1, seen + args.batch * args.processes, seconds / total
-        losses += loss_sum / args.processes
-        if rank == 0:
-            with torch.no_grad():
-                decay = min(EMA, (1 + step) / (10 + step))
-                torch._foreach_lerp_(list(ema.parameters()), list(net.parameters()), 1 - decay)
-            now = time.time()
-            if step % 50 == 0:
-                print(
-                    f"{time.strftime('%H:%M:%S')} step {step} seen {seen} progress {progress:.3f} edge {edge} keep {keep} "
-                    f"rate {rate:.1e} loss {losses / 50:.3f} scale {net.logit_scale.exp().item():.1f} "
-                    f"{(seen - shown_seen) / (now - shown):.0f} pictures/s",
-                    flush=True,
-                )
-                losses, shown, shown_seen = 0.0, now, seen
-            if now - saved > args.save_every or progress >= 1:
-                save(
-                    path,
-                    {
-                        "raw": net.state_dict(),
-                        "ema": ema.state_dict(),
-                        "head": head.state_dict(),
-                        "optimiser": opt.state_dict(),
-                        "config": net.config.to_dict(),
-                        "step": step,
-                        "seen": seen,
-                        "seconds": seconds,
-                        "arguments": vars(args),
-                    },
-                )
-                saved = time.time()
+            self.net.logit_scale.clamp_(max=math.log(100))
+            if self.ema:
+                decay = min(EMA, (1 + self.step) / (10 + self.step))
+                mean, now = list(self.ema.parameters()), list(self.net.parameters())
+                torch._foreach_lerp_(mean, now, 1 - decay)
+        return losses / self.args.processes
+
+    def run(self):
+        """Trains until the time is spent."""
+        total, before = 60 * self.args.minutes, self.seconds
+        start = saved = time.time()
+        log = Log(self.seen)
+        while self.seconds < total:
+            progress = self.seconds / total
+            rate, edge, keep = schedule(progress, self.args.rate)
+            loss = self.advance(rate, edge, keep, lambda: before + time.time() - start)
+            if self.rank == 0:
+                words = f"progress {progress:.3f} edge {edge} keep {keep} rate {rate:.1e}"
+                log.step(self.step, self.seen, loss, words)
+                if time.time() - saved > self.args.save_every or self.seconds >= total:
+                    self.save()
+                    saved = time.time()
+
+
+def process(rank, args):
+    """Body of one training process."""
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{args.port}"
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=args.processes)
+    Trainer(rank, args).run()
     dist.destroy_process_group()
 
 
@@ -185,14 +221,13 @@ def main():
     parser.add_argument("--depth", type=int, default=6)
     parser.add_argument("--text-width", type=int, default=192)
     parser.add_argument("--text-depth", type=int, default=3)
-    parser.add_argument(
-        "--area", type=float, default=0.45, help="smallest share of a photo that a cut keeps"
-    )
-    parser.add_argument("--save-every", type=float, default=120, help="seconds between checkpoints")
+    parser.add_argument("--area", type=float, default=0.45, help="least share a cut keeps")
+    parser.add_argument("--save-every", type=float, default=120, help="seconds")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--port", type=int, default=29517)
+    parser.add_argument("--port", type=int, default=29517, help="local port of the processes")
     parser.add_argument("--resume", action="store_true")
-    mp.spawn(run, args=(args := parser.parse_args(),), nprocs=args.processes)
+    args = parser.parse_args()
+    mp.spawn(process, args=(args,), nprocs=args.processes)
 
 
 if __name__ == "__main__":
