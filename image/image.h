@@ -39,6 +39,7 @@ typedef enum im_format {
 
 /** Limits of one decode; 0 takes the default of base/limits.h. */
 typedef struct im_image_limits {
+    uint64_t max_bytes; /* of the file: checked by whoever reads it */
     uint32_t max_side_px;
     uint64_t max_pixels;
     uint64_t max_decoder_bytes;
@@ -56,9 +57,14 @@ typedef struct im_image_options {
 
 /** An oriented picture. */
 typedef struct im_image {
-    uint8_t *rgb;    /* [height, width, 3], owned, rows not padded */
-    uint32_t width;  /* of rgb: after orientation, perhaps scaled down */
+    uint8_t *rgb;   /* [height, width, 3], owned, rows not padded */
+    uint32_t width; /* of rgb: after orientation, perhaps scaled down */
     uint32_t height;
+    /* Set when a JPEG was decoded at 1/2, 1/4 or 1/8, else 0: the sides it has at full scale, and
+     * the box of rgb that it covers (the last column or row may be covered only in part). Read by
+     * im_image_prepare; a box of the caller's own is in pixels of rgb. */
+    uint32_t whole_width, whole_height;
+    double frame_x, frame_y, frame_width, frame_height;
 } im_image;
 
 /** What a file says of itself. Sides are those of the whole picture after orientation. */
@@ -69,8 +75,8 @@ typedef struct im_image_info {
     bool partial;        /* decoded, but rows at the end are missing or damaged */
     uint32_t sound_rows; /* rows (of the stored frame) that were decoded from sound data */
     bool has_taken;
-    int64_t taken_s;         /* seconds since 1970, as if the camera's clock were UTC */
-    bool has_taken_offset;   /* EXIF OffsetTimeOriginal */
+    int64_t taken_s;          /* seconds since 1970, as if the camera's clock were UTC */
+    bool has_taken_offset;    /* EXIF OffsetTimeOriginal */
     int16_t taken_offset_min; /* local time minus UTC */
     bool has_gps;
     double latitude, longitude; /* degrees, north and east positive */
@@ -85,7 +91,7 @@ im_format im_image_sniff(const uint8_t *bytes, size_t size);
 const char *im_format_name(im_format format);
 /** True for formats that this build decodes. */
 bool im_format_decodes(im_format format);
-/** True when a file name's ending is that of some picture format (for counting what a scan skips). */
+/** True when a name's ending is that of some picture format (for counting what a scan skips). */
 bool im_image_name_is_picture(const char *name);
 
 /** Reads header and metadata only: format, size, orientation, EXIF. Checks the limits.

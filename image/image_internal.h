@@ -1,0 +1,124 @@
+/* image/image_internal.h — what the files of image/ share: one picture being read, and the canvas
+ * it is decoded onto. "Stored" means the frame as it lies in the file, before orientation. */
+#ifndef IM_IMAGE_IMAGE_INTERNAL_H
+#define IM_IMAGE_IMAGE_INTERNAL_H
+
+#include "base/base.h"
+#include "image/image.h"
+
+/** One picture being read: borrowed bytes and what is allowed. */
+typedef struct image_source {
+    const uint8_t *bytes;
+    size_t size;
+    const char *name;
+    im_image_limits limits; /* no zeros left */
+    uint32_t target_px;     /* 0: decode at full scale */
+    uint64_t started_ns;
+} image_source;
+
+/** Resolves options (may be NULL) and starts the clock. */
+image_source image_source_of(const uint8_t *bytes, size_t size, const char *name,
+                             const im_image_options *options);
+
+/** Checks the sides from a header, in 64 bit, before anything is allocated for them. */
+IM_NODISCARD im_code image_check_sides(const image_source *source, uint32_t width, uint32_t height,
+                                       im_error *err);
+/** Checks what the decoder will hold: the RGB result and `more_bytes` beside it. */
+IM_NODISCARD im_code image_check_memory(const image_source *source, uint64_t rgb_bytes,
+                                        uint64_t more_bytes, im_error *err);
+bool image_out_of_time(const image_source *source);
+IM_NODISCARD im_code image_fail_time(const image_source *source, im_error *err);
+IM_NODISCARD im_code image_fail_memory(const image_source *source, im_error *err);
+
+/** One APP2 piece of a JPEG's ICC profile, or the packed iCCP chunk of a PNG. */
+typedef struct image_icc_piece {
+    const uint8_t *data;
+    uint32_t size;
+    uint8_t number, total; /* JPEG: 1 … total */
+} image_icc_piece;
+
+/** What the walk over a file's markers or chunks found; pointers into the source. */
+typedef struct image_header {
+    im_format format;
+    uint32_t width, height; /* stored */
+    const uint8_t *exif;    /* TIFF block, NULL when absent */
+    size_t exif_size;
+    size_t n_icc;
+    image_icc_piece icc[IM_LIMIT_METADATA_PIECES];
+    bool icc_dropped; /* pieces above the metadata limits were left out */
+
+    /* JPEG */
+    uint8_t sof;          /* 0xC0 baseline, 0xC1 extended, 0xC2 progressive */
+    uint8_t n_components; /* PNG: channels without alpha */
+    uint8_t h_factor[4], v_factor[4];
+    bool several_scans;
+    uint32_t n_scans; /* counted when there are several */
+
+    /* PNG */
+    uint8_t color_type, depth;
+    bool interlaced;
+    size_t pixels_at; /* first IDAT chunk */
+} image_header;
+
+/** The oriented picture while it is filled, row by row of the stored frame. */
+typedef struct image_canvas {
+    uint8_t *rgb;
+    uint32_t width, height;               /* oriented */
+    uint32_t stored_width, stored_height; /* perhaps reduced */
+    uint8_t orientation;                  /* 1 … 8 */
+    uint8_t reduced;                      /* 1, 2, 4 or 8 */
+} image_canvas;
+
+/** False when memory is out. */
+bool canvas_init(image_canvas *canvas, uint32_t stored_width, uint32_t stored_height,
+                 uint8_t orientation);
+void canvas_clear(image_canvas *canvas);
+/** Where stored row y may be written in place, NULL when the orientation moves pixels. */
+uint8_t *canvas_row(const image_canvas *canvas, uint32_t y);
+/** Places n_rows packed RGB rows, the first being stored row `first`. */
+void canvas_place(image_canvas *canvas, const uint8_t *rows, uint32_t first, uint32_t n_rows);
+/** Places n pixels of stored row y at x0, x0 + dx, … */
+void canvas_place_spread(image_canvas *canvas, const uint8_t *pixels, uint32_t n, uint32_t x0,
+                         uint32_t dx, uint32_t y);
+/** Keeps only the first `kept_rows` stored rows. */
+void canvas_cut(image_canvas *canvas, uint32_t kept_rows);
+
+/** How much of a decoded picture can be vouched for. */
+typedef struct image_verdict {
+    uint32_t sound_rows; /* of the stored frame at full scale */
+    uint32_t kept_rows;  /* the same in rows of the canvas */
+    bool cut_short;      /* bytes ended too early */
+    bool damaged;        /* bytes contradict themselves */
+    bool detail_missing; /* progressive: all rows there, later scans are not */
+} image_verdict;
+
+/** The decoders. header is filled by the matching …_read_header. canvas is made by the callee. */
+IM_NODISCARD im_code jpegfile_read_header(const image_source *source, image_header *header,
+                                          im_error *err);
+IM_NODISCARD im_code jpegfile_decode(const image_source *source, const image_header *header,
+                                     uint8_t orientation, image_canvas *canvas,
+                                     image_verdict *verdict, im_error *err);
+IM_NODISCARD im_code pngfile_read_header(const image_source *source, image_header *header,
+                                         im_error *err);
+IM_NODISCARD im_code pngfile_decode(const image_source *source, const image_header *header,
+                                    uint8_t orientation, image_canvas *canvas,
+                                    image_verdict *verdict, im_error *err);
+
+/** "WebP" for IM_FORMAT_WEBP: the name in sentences. */
+const char *sniff_title(im_format format);
+
+/** Sniffs, walks the header and refuses what cannot be decoded. */
+IM_NODISCARD im_code image_read_header(const image_source *source, image_header *header,
+                                       im_error *err);
+
+/** Fills the EXIF fields of info from a TIFF block; what is not valid stays absent. */
+void exif_read(const uint8_t *tiff, size_t size, im_image_info *info);
+
+/** Puts the pieces of a profile together. *out stays empty when there is none or it is not sound;
+ * *out_why (may be NULL) then says why, NULL when there is none. IM_ERR_NOMEM only. */
+IM_NODISCARD im_code icc_gather(const image_source *source, const image_header *header,
+                                im_bytes *out, const char **out_why, im_error *err);
+/** Turns rgb (n pixels) from the profile to sRGB in place. False when lcms refuses the profile. */
+bool icc_to_srgb(const im_bytes *profile, uint8_t *rgb, size_t n_pixels);
+
+#endif
