@@ -35,7 +35,9 @@ typedef struct im_error {
 
 #define IM_ERROR_INIT {IM_OK, "ok", "", ""}
 
-/** Fills err (may be NULL) with the general reason of the class `code`; returns `code`. */
+/** Fills err (may be NULL) with the general reason of the class `code`; returns `code`.
+ * In all of these control bytes and bad UTF-8 are escaped, and a sentence that is too long loses
+ * its middle ("…"), never a part of a character. The arguments may point into *err's texts. */
 IM_NODISCARD im_code im_fail(im_error *err, im_code code, const char *fmt, ...) IM_PRINTF(3, 4);
 
 /** Fills err (may be NULL) with a row of base/reasons.def; returns that row's class. */
@@ -43,8 +45,8 @@ IM_NODISCARD im_code im_fail_as(im_error *err, im_reason reason, const char *fmt
     IM_PRINTF(3, 4);
 
 /** As im_fail_as, from an errno value: ENOSPC/EDQUOT become IM_ERR_FULL, EACCES/EPERM/EROFS
- * IM_ERR_DENIED, ENOENT/ENOTDIR IM_ERR_NOT_FOUND, ENOMEM IM_ERR_NOMEM, the rest IM_ERR_IO;
- * the errno text is appended to the sentence. */
+ * IM_ERR_DENIED, ENOENT/ENOTDIR IM_ERR_NOT_FOUND, ENOMEM/EMFILE/ENFILE IM_ERR_NOMEM, ENAMETOOLONG
+ * path_too_long, the rest IM_ERR_IO; the errno text is appended to the sentence. */
 IM_NODISCARD im_code im_fail_errno(im_error *err, int errnum, const char *fmt, ...)
     IM_PRINTF(3, 4);
 

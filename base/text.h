@@ -39,8 +39,9 @@ void im_str_init(im_str *str, size_t max);
 void im_str_add(im_str *str, const char *data, size_t size);
 void im_str_add_c(im_str *str, const char *c_string);
 void im_str_add_char(im_str *str, char c);
+/** Formatted in the C locale whatever the process's locale is. */
 void im_str_addf(im_str *str, const char *fmt, ...) IM_PRINTF(2, 3);
-void im_str_addv(im_str *str, const char *fmt, va_list args);
+void im_str_addv(im_str *str, const char *fmt, va_list args) IM_PRINTF(2, 0);
 /** The text, "" when nothing was added. Valid until the next append or clear. */
 const char *im_str_text(const im_str *str);
 void im_str_reset(im_str *str);
@@ -55,9 +56,10 @@ size_t im_utf8_encode(uint32_t code, char *out);
 bool im_utf8_valid(const char *data, size_t size, size_t *out_bad);
 
 /** Appends `data` with control bytes, bad UTF-8 and invisible direction marks written as \n, \x1b,
- * \u202e: safe to print. */
+ * \u202e: safe to print. Backslashes stay as they are, so that text escaped twice stays the same. */
 void im_text_escape(im_str *out, const char *data, size_t size);
-/** Appends `data` so that a POSIX shell reads it back as one word, quoted only when needed. */
+/** Appends `data` so that a POSIX shell reads it back as one word, quoted only when needed; with
+ * control bytes in it the $'…' form (bash, zsh, POSIX 2024). A leading '-' is the caller's matter. */
 void im_text_shell(im_str *out, const char *data, size_t size);
 /** Appends `data` as UTF-8 with U+FFFD in place of each bad byte; returns true when it was valid. */
 bool im_text_lossy(im_str *out, const char *data, size_t size);
@@ -66,6 +68,13 @@ bool im_text_lossy(im_str *out, const char *data, size_t size);
 bool im_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 /** Whole of text as a finite number, in the C locale whatever the process's locale is. */
 bool im_parse_double(const char *text, double *out);
+
+#define IM_NUMBER_BYTES 32
+
+/** The shortest decimal digits (at least 6 resp. 15 are tried) that read back as the same finite
+ * value, in the C locale; returns out. */
+const char *im_text_float(float value, char out[IM_NUMBER_BYTES]);
+const char *im_text_double(double value, char out[IM_NUMBER_BYTES]);
 
 /** Base64 with padding, into out. */
 void im_text_base64(im_str *out, const void *data, size_t size);

@@ -1,0 +1,51 @@
+/* base/clock.c — clocks, and the flag by which a signal asks long work to end. */
+#include "base/clock.h"
+#include <stdatomic.h>
+#include <time.h>
+
+/* A lock-free atomic may be written in a signal handler (C11 7.14.1.1). */
+static atomic_int stop_signal;
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "signal handlers need lock-free atomics");
+
+static int64_t read_clock(clockid_t id)
+{
+    struct timespec now = {0};
+    (void)clock_gettime(id, &now);
+    return (int64_t)now.tv_sec * 1000000000 + (int64_t)now.tv_nsec;
+}
+
+uint64_t im_clock_ns(void)
+{
+    return (uint64_t)read_clock(CLOCK_MONOTONIC);
+}
+
+double im_clock_ms_since(uint64_t start_ns)
+{
+    uint64_t now = im_clock_ns();
+    return now > start_ns ? (double)(now - start_ns) / 1e6 : 0.0;
+}
+
+int64_t im_clock_wall_ns(void)
+{
+    return read_clock(CLOCK_REALTIME);
+}
+
+bool im_stop_asked(void)
+{
+    return atomic_load_explicit(&stop_signal, memory_order_relaxed) != 0;
+}
+
+int im_stop_signal(void)
+{
+    return atomic_load(&stop_signal);
+}
+
+void im_stop_ask(int signal_number)
+{
+    atomic_store(&stop_signal, signal_number);
+}
+
+void im_stop_reset(void)
+{
+    atomic_store(&stop_signal, 0);
+}
