@@ -80,21 +80,21 @@ class Log:
     """Prints the mean loss and the rate of pictures every SHOW_EVERY steps."""
 
     def __init__(self, seen):
-        self.losses, self.at, self.seen = 0.0, time.time(), seen
+        self.losses, self.n, self.at, self.seen = 0.0, 0, time.time(), seen
 
     def step(self, step, seen, loss, words):
         """Takes the loss of one step."""
-        self.losses += loss
+        self.losses, self.n = self.losses + loss, self.n + 1
         if step % SHOW_EVERY:
             return
         now = time.time()
         rate = (seen - self.seen) / (now - self.at)
         print(
             f"{time.strftime('%H:%M:%S')} step {step} seen {seen} {words} "
-            f"loss {self.losses / SHOW_EVERY:.3f} {rate:.0f} pictures/s",
+            f"loss {self.losses / self.n:.3f} {rate:.0f} pictures/s",
             flush=True,
         )
-        self.losses, self.at, self.seen = 0.0, now, seen
+        self.losses, self.n, self.at, self.seen = 0.0, 0, now, seen
 
 
 class Trainer:
