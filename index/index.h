@@ -1,7 +1,7 @@
 /* index/index.h — nearest-neighbour search over the unit vectors of one model; the door of index/.
  *
- * The folder of an index holds rebuildable caches of what SQLite knows: a file of rows (row = slot),
- * each a float32 vector, its item id and a CRC-32C over both, so that row and item can never
+ * The folder of an index holds rebuildable caches of what SQLite knows: a file of rows (row =
+ * slot), each a float32 vector, its item id and a CRC-32C over both, so that row and item can never
  * disagree. This room knows nothing of SQL: the caller says what must be true (im_index_state and
  * the bitmap of slots alive, from one database snapshot) and gets IM_ERR_FORMAT (index_damaged)
  * when the files do not agree; it then rebuilds with im_index_create and append.
@@ -22,7 +22,8 @@
 typedef struct im_index im_index;
 typedef struct im_index_writer im_index_writer;
 
-/** What the database records of an index (design section 2): the truth the files are held against. */
+/** What the database records of an index (design section 2): the truth the files are held against.
+ */
 typedef struct im_index_state {
     uint8_t library_id[16];
     char model_digest[65];
@@ -35,7 +36,8 @@ typedef struct im_index_state {
 
 /** Creates the vector file of state->generation (n_rows must be 0) in `folder` (made when absent),
  * synced with its header. Replaces a leftover of the same generation. */
-IM_NODISCARD im_code im_index_create(const char *folder, const im_index_state *state, im_error *err);
+IM_NODISCARD im_code im_index_create(const char *folder, const im_index_state *state,
+                                     im_error *err);
 /** Opens the vector file for appending behind state->n_rows: a tail beyond is overwritten, never
  * truncated. index_damaged when header or length disagree with state. */
 IM_NODISCARD im_code im_index_writer_open(const char *folder, const im_index_state *state,
@@ -51,13 +53,15 @@ IM_NODISCARD im_code im_index_writer_append(im_index_writer *writer, const uint6
 IM_NODISCARD im_code im_index_writer_sync(im_index_writer *writer, im_error *err);
 void im_index_writer_close(im_index_writer *writer);
 
-/** Removes files in `folder` that belong to no generation in [keep, …]: leftovers of a crash. */
+/** Removes the vector files in `folder` of every generation but `keep_generation`, and temporaries:
+ * leftovers of a crash or of a compaction. For the writer alone (the library's lock held): it would
+ * take a generation that another writer is about to commit. Files it cannot remove stay. */
 void im_index_sweep(const char *folder, uint64_t keep_generation);
 
 /* ---- searching ---- */
 
 typedef enum im_engine {
-    IM_ENGINE_AUTO,
+    IM_ENGINE_AUTO, /* the scan */
     IM_ENGINE_SCAN, /* our own exact scan over the mapped rows */
     IM_ENGINE_FLAT  /* FAISS IndexFlat through its C API */
 } im_engine;
@@ -69,19 +73,28 @@ typedef struct im_index_options {
 
 /** Opens the rows for reading: header and length are checked against `state`; each row's CRC-32C
  * is checked at its first touch.
- * @param alive  [ceil(n_rows / 64)] bit per slot, borrowed until close; NULL = all */
+ * A file that is missing, short or of another index is index_damaged; IM_ENGINE_FLAT without the
+ * FAISS module is IM_ERR_UNSUPPORTED.
+ * @param alive  [ceil(n_rows / 64)] bit per slot, borrowed until close; NULL = all
+ * @param options may be NULL: automatic engine, no pool */
 IM_NODISCARD im_code im_index_open(const char *folder, const im_index_state *state,
                                    const uint64_t *alive, const im_index_options *options,
                                    im_index **out_index, im_error *err);
 void im_index_close(im_index *index);
 
-/** One part of a query: its contribution to a row's score is scale * dot(vector, row) - shift. */
+/** One part of a query: its contribution to a row's score is scale * dot(vector, row) - shift, up
+ * to rounding: what is multiplied with the row is the folded vector (im_combine). */
 typedef struct im_index_part {
-    const float *vector; /* [d], unit length */
-    float scale;         /* w / deviation for standardised scores; 1 for plain cosines */
+    const float *vector; /* [d], unit length within 1e-3 */
+    float scale;         /* w / deviation for standardised scores; 1 for plain cosines; |scale| and
+                          * |shift| at most 1e30, so that every score is finite */
     float shift;         /* w * mean / deviation; 0 for plain cosines */
 } im_index_part;
 
+/** How the parts make one score. sum: the parts are folded into one vector, Σ scale·vector in
+ * double and rounded once to float, so that one dot product scores a row however many parts there
+ * are; the shifts likewise. any, all: the largest, the smallest of the parts' scores, each part
+ * folded alone. One part scores the same under all three. */
 typedef enum im_combine { IM_COMBINE_SUM, IM_COMBINE_ANY, IM_COMBINE_ALL } im_combine;
 
 typedef struct im_hit {
@@ -94,8 +107,8 @@ typedef struct im_index_query {
     const im_index_part *parts; /* [m], m >= 1 */
     size_t n_parts;
     im_combine combine;
-    size_t k;              /* 1 … IM_LIMIT_OFFSET_PLUS_K */
-    bool has_after;        /* only hits strictly behind (after_score, after_item) */
+    size_t k;       /* 1 … IM_LIMIT_OFFSET_PLUS_K */
+    bool has_after; /* only hits strictly behind (after_score, after_item) */
     float after_score;
     uint64_t after_item;
     bool has_floor; /* only hits with score >= floor */
@@ -107,27 +120,30 @@ typedef struct im_index_query {
 typedef struct im_index_answer {
     size_t n_hits;
     uint64_t filtered; /* alive rows that pass bitmap (leave_out not counted out) */
-    uint64_t scanned;  /* rows that were read */
+    uint64_t scanned;  /* rows whose score was worked out */
     bool exact;
     const char *engine; /* "scan", "flat" */
 } im_index_answer;
 
-/** Finds the k best rows. Always min(k, matches) hits.
+/** Finds the k best rows. Always min(k, matches) hits; hits behind them are {IM_NO_ITEM, …, 0}.
  * Final scores come from one function with one summation order (im_index_score), whatever engine,
  * batch or thread found the row.
  * @param hits [k], caller owns; best first
- * @return IM_OK; IM_ERR_INVALID (k out of range; vector_invalid for a part that is not finite);
- *         IM_ERR_FORMAT (index_damaged: a row failed its CRC; rebuild); IM_ERR_IO (map_lost) */
+ * @return IM_OK; IM_ERR_INVALID (k or the number of parts out of range, a cursor or floor that is
+ * NaN; vector_invalid for a part that is not finite or not of unit length); IM_ERR_NOMEM;
+ * IM_ERR_FORMAT (index_damaged: a row failed its CRC; rebuild); IM_ERR_IO (map_lost) */
 IM_NODISCARD im_code im_index_search(im_index *index, const im_index_query *query, im_hit *hits,
                                      im_index_answer *out_answer, im_error *err);
 
-/** Score of one row for a query, and (out_cosines, may be NULL, [m]) each part's plain cosine.
- * index_damaged when the row fails its CRC. */
+/** Score of one row for a query (its parts and combine; the rest is not looked at), and
+ * (out_cosines, may be NULL, [m]) each part's plain cosine. index_damaged when the row fails its
+ * CRC. */
 IM_NODISCARD im_code im_index_score(im_index *index, const im_index_query *query, uint64_t slot,
                                     float *out_score, float *out_cosines, im_error *err);
 
 /** All rows with score >= query->floor, best first, at most query->k. As im_index_search with
- * has_floor; here because engines have a path of their own for it. */
+ * has_floor; here because engines have a path of their own for it. IM_ERR_INVALID without a floor.
+ */
 IM_NODISCARD im_code im_index_range(im_index *index, const im_index_query *query, im_hit *hits,
                                     im_index_answer *out_answer, im_error *err);
 
@@ -137,7 +153,9 @@ IM_NODISCARD im_code im_index_row(im_index *index, uint64_t slot, const float **
 
 typedef struct im_index_stats {
     uint64_t n_rows, n_alive;
-    uint64_t file_bytes, mapped_bytes, private_bytes;
+    uint64_t file_bytes;    /* at open; a tail that does not count included */
+    uint64_t mapped_bytes;  /* header and committed rows */
+    uint64_t private_bytes; /* heap of the index and its engine */
     const char *engine;
 } im_index_stats;
 void im_index_describe(const im_index *index, im_index_stats *out);

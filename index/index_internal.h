@@ -1,0 +1,78 @@
+/* index/index_internal.h — the opened index, the row of an engine, and what engines share. */
+#ifndef IM_INDEX_INDEX_INTERNAL_H
+#define IM_INDEX_INDEX_INTERNAL_H
+
+#include "base/file.h"
+#include "index/format_internal.h"
+#include "index/index.h"
+#include "index/scoring_internal.h"
+#include <stdatomic.h>
+
+#define WORD_BITS 64u
+
+/** A query after its checks, as an engine sees it. */
+typedef struct index_request {
+    const im_index_query *query; /* k, cursor, floor, leave_out */
+    const index_scoring *scoring;
+    const uint64_t *bitmap; /* which slots may be hits, NULL = all alive */
+    uint64_t filtered;      /* alive slots that pass it, >= 1 */
+} index_request;
+
+/** One engine: a row of the table in search.c. Each finds the same hits. */
+typedef struct index_engine {
+    const char *name;
+    /** Builds what the engine keeps beside the mapped rows; NULL: nothing. */
+    im_code (*open)(im_index *index, im_error *err);
+    void (*close)(im_index *index);
+    /** The best hits [k] (only those found are written) and n_hits, scanned, exact, engine. */
+    im_code (*search)(im_index *index, const index_request *request, im_hit *hits,
+                      im_index_answer *answer, im_error *err);
+    /** The same for a query that has a floor. */
+    im_code (*range)(im_index *index, const index_request *request, im_hit *hits,
+                     im_index_answer *answer, im_error *err);
+    uint64_t (*private_bytes)(const im_index *index);
+} index_engine;
+
+struct im_index {
+    format_layout layout;
+    uint64_t n_rows;
+    uint64_t n_alive;
+    const uint64_t *alive; /* borrowed; NULL = all */
+    im_map *map;           /* header and committed rows */
+    const uint8_t *rows;   /* in map */
+    uint64_t committed_bytes, file_bytes;
+    char *path;
+    im_pool *pool; /* borrowed */
+    const index_kernels *kernels;
+    const index_engine *engine;
+    void *engine_data;
+    /* bit per slot: its checksum was right. Set without order: two threads that check one row come
+     * to the same answer. */
+    _Atomic uint64_t *checked; /* [words] */
+};
+
+extern const index_engine index_engine_scan;
+extern const index_engine index_engine_flat;
+
+static inline size_t index_words(const im_index *index)
+{
+    return (size_t)((index->n_rows + WORD_BITS - 1) / WORD_BITS);
+}
+
+static inline const uint8_t *index_row_at(const im_index *index, uint64_t slot)
+{
+    return index->rows + slot * index->layout.pitch;
+}
+
+/** Slots of word `at` that are alive, pass bitmap (NULL = all) and exist. */
+uint64_t index_selected(const im_index *index, const uint64_t *bitmap, size_t at);
+uint64_t index_count_selected(const im_index *index, const uint64_t *bitmap);
+/** Checks the rows of word `at` whose bits are in `wanted` and were not checked before; returns
+ * those that are damaged. Thread-safe. */
+uint64_t index_unsound(im_index *index, size_t at, uint64_t wanted);
+/** The error of a damaged row, map_lost when the file was cut meanwhile. */
+IM_NODISCARD im_code index_damaged_row(const im_index *index, uint64_t slot, im_error *err);
+/** map_lost when the file was cut since it was opened: nothing read from it counts. */
+IM_NODISCARD im_code index_check_map(const im_index *index, im_error *err);
+
+#endif
