@@ -39,10 +39,14 @@ _Static_assert(ATOMIC_POINTER_LOCK_FREE == 2 && ATOMIC_BOOL_LOCK_FREE == 2 &&
                "the SIGBUS handler needs lock-free atomics");
 
 static map_slot slots[MAX_MAPS];
-static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER; /* for writers of slots */
-static pthread_once_t install_once = PTHREAD_ONCE_INIT;
-static struct sigaction previous; /* written once, before our handler can run */
-static size_t page_bytes;         /* as previous */
+static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER; /* for writers */
+static pthread_once_t page_once = PTHREAD_ONCE_INIT;
+static size_t page_bytes; /* written once, before any slot is taken */
+
+/* Who had the signal before us. A new owner goes to the entry that is not in use, because our
+ * handler may be running; written under slots_lock. */
+static struct sigaction previous[2];
+static atomic_uint previous_used;
 
 /* Reads a slot whole; false when it is free, or changes right now and so cannot be the one of a
  * thread that is reading its mapping. */
@@ -86,20 +90,37 @@ static bool rescue(uintptr_t address)
     return false;
 }
 
-/* Not ours: a handler that was there is called, else the process dies as it would have without us
- * (by running into the same fault again, or by the signal sent anew when kill(2) sent it). */
+static void die_by_default(int signal_number, const siginfo_t *info)
+{
+    struct sigaction action = {0};
+    action.sa_handler = SIG_DFL;
+    (void)sigaction(signal_number, &action, NULL);
+    /* the fault comes again by itself; a signal that kill(2) sent does not */
+    if (info->si_code <= 0) {
+        (void)raise(signal_number);
+    }
+}
+
+/* Not ours: a handler that was there before is called, else the process dies as it would have
+ * without us. That handler may believe that we stand behind it and call us again: then it is the
+ * end too. */
 static void pass_on(int signal_number, siginfo_t *info, void *context)
 {
-    if ((previous.sa_flags & SA_SIGINFO) != 0) {
-        previous.sa_sigaction(signal_number, info, context);
-    } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
-        previous.sa_handler(signal_number);
-    } else {
-        (void)sigaction(SIGBUS, &previous, NULL);
-        if (info->si_code <= 0) {
-            (void)raise(signal_number);
-        }
+    static _Thread_local volatile sig_atomic_t passing __attribute__((tls_model("initial-exec")));
+    const struct sigaction *owner = &previous[atomic_load(&previous_used)];
+    bool has_info = (owner->sa_flags & SA_SIGINFO) != 0;
+    if (passing != 0 ||
+        (!has_info && (owner->sa_handler == SIG_DFL || owner->sa_handler == SIG_IGN))) {
+        die_by_default(signal_number, info);
+        return;
     }
+    passing = 1;
+    if (has_info) {
+        owner->sa_sigaction(signal_number, info, context);
+    } else {
+        owner->sa_handler(signal_number);
+    }
+    passing = 0;
 }
 
 static void on_bus_error(int signal_number, siginfo_t *info, void *context)
@@ -112,16 +133,28 @@ static void on_bus_error(int signal_number, siginfo_t *info, void *context)
     errno = saved;
 }
 
-static void install(void)
+static void find_page_bytes(void)
 {
     page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Looked at whenever a file is mapped: other code (a test runner, a host program) may have taken
+ * the signal since. slots_lock is held. */
+static void install_handler(void)
+{
+    struct sigaction now;
+    if (sigaction(SIGBUS, NULL, &now) != 0 ||
+        ((now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == on_bus_error)) {
+        return;
+    }
+    unsigned unused = 1u - atomic_load(&previous_used);
+    previous[unused] = now;
+    atomic_store(&previous_used, unused);
     struct sigaction action = {0};
     action.sa_sigaction = on_bus_error;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     (void)sigemptyset(&action.sa_mask);
-    if (sigaction(SIGBUS, NULL, &previous) == 0) {
-        (void)sigaction(SIGBUS, &action, NULL);
-    }
+    (void)sigaction(SIGBUS, &action, NULL);
 }
 
 static map_slot *slot_take(const void *data, size_t size)
@@ -130,6 +163,7 @@ static map_slot *slot_take(const void *data, size_t size)
     uintptr_t start = (uintptr_t)data;
     uintptr_t end = start + (size + page_bytes - 1) / page_bytes * page_bytes;
     pthread_mutex_lock(&slots_lock);
+    install_handler();
     for (size_t i = 0; found == NULL && i < MAX_MAPS; i++) {
         if (atomic_load(&slots[i].start) == 0) {
             found = &slots[i];
@@ -172,7 +206,7 @@ static im_code map_pages(im_map *map, size_t size, const char *name, im_error *e
 static im_code map_taken_fd(int fd, size_t size, const char *name, im_map **out_map, im_error *err)
 {
     static const uint8_t nothing[1];
-    (void)pthread_once(&install_once, install);
+    (void)pthread_once(&page_once, find_page_bytes);
     im_map *map = im_alloc_zero(1, sizeof *map);
     if (map == NULL) {
         (void)close(fd);

@@ -127,7 +127,9 @@ im_code im_json_parse(const char *data, size_t size, const char *name, json_t **
     memset(&error, 0, sizeof error);
     allocation_failed = false;
     json_t *value = json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (value == NULL) {
+    if (value == NULL || allocation_failed) {
+        /* jansson 2.14 goes on after some failed allocations: then nothing is sure about value */
+        json_decref(value);
         return parse_failure(&error, name, err);
     }
     *out = value;
