@@ -8,7 +8,7 @@
 
 typedef enum im_fault_kind {
     IM_FAULT_ALLOC,
-    IM_FAULT_OPEN,
+    IM_FAULT_OPEN, /* and every other look-up of a path: stat, mkdir */
     IM_FAULT_READ,
     IM_FAULT_WRITE,
     IM_FAULT_SYNC,
@@ -25,15 +25,18 @@ void im_fault_set(im_fault_kind kind, size_t nth, int errnum);
 void im_fault_clear(void);
 /** True when the fault set last for `kind` has struck since. */
 bool im_fault_fired(im_fault_kind kind);
-/** How many calls of `kind` were asked since the last set or clear: proves that a hook is reached. */
+/** How many calls of `kind` were asked since the last set or clear: proves that a hook is reached.
+ * 0 before the first of these in the process: then nothing is counted. */
 size_t im_fault_calls(im_fault_kind kind);
 /** Called by base/ at each hook: true means fail now, with errno set. */
 bool im_fault_hit(im_fault_kind kind);
 /** Reads IMAGO_FAULT="kind:nth[:errnum]" (alloc, open, read, …) and IMAGO_FAULT_KILL="point" from
- * the environment; called once by the command line. */
+ * the environment; called once by the command line. errnum is a number (28). A setting that is not
+ * understood aborts: the test would otherwise pass without testing. */
 void im_fault_from_environment(void);
 /** A named point where a test may kill the process (IMAGO_FAULT_KILL=vectors_synced, say):
- * raises SIGKILL when armed, else does nothing. IMAGO_FAULT_KILL="point:n" strikes at the nth. */
+ * raises SIGKILL when armed, else does nothing. IMAGO_FAULT_KILL="point:n" strikes at the nth
+ * passing, 0 being the first, as in im_fault_set. */
 void im_fault_point(const char *name);
 
 /** Blocks handed out by base/memory.h and not yet freed. */

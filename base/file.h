@@ -31,18 +31,22 @@ IM_NODISCARD im_code im_file_stat(const char *path, im_file_stamp *out, im_error
 
 /** Reads a regular file whole: opened non-blocking, then fstat (a pipe is never waited for), size
  * checked against max_bytes first. dir_fd may be AT_FDCWD. out_stamp (may be NULL) is that of the
- * opened file; changed_while_reading when it differs after the read. */
+ * opened file; changed_while_reading when it differs after the read. A NUL follows the content in
+ * memory (not counted), so that text can be parsed in place. */
 IM_NODISCARD im_code im_file_read_at(int dir_fd, const char *path, uint64_t max_bytes,
                                      im_bytes *out, im_file_stamp *out_stamp, im_error *err);
 IM_NODISCARD im_code im_file_read(const char *path, uint64_t max_bytes, im_bytes *out,
                                   im_error *err);
 
 /** Replaces path as a whole: temporary in the same folder, write, sync, rename, sync the folder.
- * After a failure the old file is untouched and the temporary is gone. */
+ * After a failure the old file is untouched and the temporary is gone; only when syncing the folder,
+ * the last step, failed is the new content there already. Keeps the old file's permissions. A link
+ * at `path` is replaced, not followed. */
 IM_NODISCARD im_code im_file_write_atomic(const char *path, const void *data, size_t size,
                                           im_error *err);
 
-/** Positioned whole write and read on a descriptor; short transfers are continued. `name` is for the sentence. */
+/** Positioned whole write and read on a descriptor; short transfers are continued. `name` is for the
+ * sentence. A read beyond the end of the file is IM_ERR_FORMAT. */
 IM_NODISCARD im_code im_file_pwrite(int fd, const void *data, size_t size, uint64_t offset,
                                     const char *name, im_error *err);
 IM_NODISCARD im_code im_file_pread(int fd, void *data, size_t size, uint64_t offset,
@@ -54,7 +58,7 @@ IM_NODISCARD im_code im_file_open(const char *path, int flags, mode_t mode, int 
 IM_NODISCARD im_code im_file_sync(int fd, const char *name, im_error *err);
 IM_NODISCARD im_code im_folder_sync(const char *folder, im_error *err);
 IM_NODISCARD im_code im_file_rename(const char *from, const char *to, im_error *err);
-/** mkdir -p with mode 0777 & ~umask; parents too. */
+/** mkdir -p with mode 0777 & ~umask; parents too. IM_ERR_CONFLICT when a file is in the way. */
 IM_NODISCARD im_code im_folder_make(const char *path, im_error *err);
 bool im_file_exists(const char *path);
 
@@ -62,8 +66,10 @@ bool im_file_exists(const char *path);
 char *im_path_join(const char *folder, const char *name);
 
 /** A read-only mapping of a whole file. A read beyond the end of a file that was cut meanwhile does
- * not kill the process: the page is replaced by zeros and im_map_lost turns true (one SIGBUS
- * handler, registered ranges only). Callers check im_map_lost before they trust what they read. */
+ * not kill the process: the rest of the mapping is replaced by zeros and im_map_lost turns true (one
+ * SIGBUS handler, registered ranges only). Callers check im_map_lost before they trust what they
+ * read: it asks for the file's size too (one fstat), because a cut inside the last page raises no
+ * signal. At most 1024 mappings at once, each holds a descriptor. */
 typedef struct im_map im_map;
 
 IM_NODISCARD im_code im_map_open(const char *path, im_map **out_map, im_error *err);

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MAX_MAPS 1024
@@ -72,9 +73,13 @@ static void slot_write(map_slot *slot, uintptr_t start, uintptr_t end)
 static bool replace_rest(uintptr_t address, uintptr_t end)
 {
     uintptr_t page = address / page_bytes * page_bytes;
-    void *got = mmap((void *)page, end - page, PROT_READ,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-    return got != MAP_FAILED;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+#if defined(SYS_mmap) && defined(__LP64__)
+    /* past any wrapper of mmap (sanitizers, allocation tracers): this is a signal handler */
+    return syscall(SYS_mmap, page, end - page, PROT_READ, flags, -1, 0) != -1;
+#else
+    return mmap((void *)page, end - page, PROT_READ, flags, -1, 0) != MAP_FAILED;
+#endif
 }
 
 static bool rescue(uintptr_t address)
@@ -103,7 +108,7 @@ static void die_by_default(int signal_number, const siginfo_t *info)
 
 /* Not ours: a handler that was there before is called, else the process dies as it would have
  * without us. That handler may believe that we stand behind it and call us again: then it is the
- * end too. */
+ * end too (as it is at the second fault after a handler that left by longjmp). */
 static void pass_on(int signal_number, siginfo_t *info, void *context)
 {
     static _Thread_local volatile sig_atomic_t passing __attribute__((tls_model("initial-exec")));

@@ -11,13 +11,15 @@
 #include <stdint.h>
 
 /** Parses data as one JSON value: UTF-8, no key twice, depth <= IM_LIMIT_JSON_DEPTH (checked before
- * the parser sees it), nothing behind. `name` goes into the sentence (file or "request body").
+ * the parser sees it), nothing behind, integers within int64, no \u0000. `name` goes into the sentence (file or "request body").
  * IM_ERR_FORMAT with line and column. *out is the caller's (json_decref). */
 IM_NODISCARD im_code im_json_parse(const char *data, size_t size, const char *name, json_t **out,
                                    im_error *err);
 
 /** Streaming writer: compact, keys in the order given; floats with the shortest digits that read
- * back the same value; NaN and Inf become null. Strings must be UTF-8 (bad bytes become U+FFFD). */
+ * back the same value; NaN and Inf become null. Strings must be UTF-8 (bad bytes become U+FFFD);
+ * control bytes and direction marks are escaped. At depth 0 values are not separated: for JSON
+ * lines add the newline to `out`. */
 typedef struct im_json_writer {
     im_str out;      /* the text so far */
     unsigned depth;

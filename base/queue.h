@@ -15,7 +15,7 @@ bool im_queue_put(im_queue *queue, void *entry);
 bool im_queue_take(im_queue *queue, void **out_entry);
 /** As take, but never waits. */
 bool im_queue_try_take(im_queue *queue, void **out_entry);
-/** No more puts; takers drain the rest. */
+/** No more puts; takers drain the rest. All who wait are woken. */
 void im_queue_close(im_queue *queue);
 void im_queue_free(im_queue *queue);
 
