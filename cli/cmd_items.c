@@ -1,0 +1,96 @@
+/* cli/cmd_items.c — `imago show` and `imago remove`. */
+#include "base/clock.h"
+#include "cli/commands_internal.h"
+
+im_code cmd_show(cli_session *s, im_error *err)
+{
+    im_library *library = NULL;
+    im_json_writer w;
+    uint64_t id = 0;
+    cli_json_start(&w);
+    im_code rc = cli_item_or_path(s->args->operands[0], &id, err);
+    if (rc == IM_OK && id == 0) {
+        rc = im_fail(err, IM_ERR_INVALID, "'%s' is no id of an item", s->args->operands[0]);
+        im_hint(err, "ids look like id:17; 'imago similar FILE' finds the item of a file");
+    }
+    if (rc == IM_OK) {
+        rc = cli_open_library(s, false, &library, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_app_show_json(library, id, &w, err);
+    }
+    im_library_close(library);
+    if (rc != IM_OK) {
+        im_json_clear(&w);
+        return rc;
+    }
+    return cli_put_result(s, &w, err);
+}
+
+/* Sorts operands into ids and paths. */
+static im_code read_operands(const cli_args *args, uint64_t *items, const char **paths,
+                             im_remove_request *out, im_error *err)
+{
+    for (size_t i = 0; i < args->n_operands; i++) {
+        uint64_t id = 0;
+        im_code rc = cli_item_or_path(args->operands[i], &id, err);
+        if (rc != IM_OK) {
+            return rc;
+        }
+        if (id != 0) {
+            items[out->n_items++] = id;
+        } else {
+            paths[out->n_paths++] = args->operands[i];
+        }
+    }
+    out->items = items;
+    out->paths = paths;
+    return IM_OK;
+}
+
+static im_code put_removed(cli_session *s, uint64_t removed, im_error *err)
+{
+    im_json_writer w;
+    if (!s->args->options.json) {
+        if (!s->args->options.quiet) {
+            cli_printf(&s->out, "removed %llu item%s from the library; no file was touched\n",
+                       (unsigned long long)removed, removed == 1 ? "" : "s");
+        }
+        return IM_OK;
+    }
+    cli_json_start(&w);
+    im_json_begin_object(&w);
+    im_json_put_uint(&w, "removed", removed);
+    im_json_end_object(&w);
+    return cli_put_result(s, &w, err);
+}
+
+im_code cmd_remove(cli_session *s, im_error *err)
+{
+    im_library *library = NULL;
+    im_remove_request request = {0};
+    im_events events = cli_events(s);
+    uint64_t removed = 0;
+    uint64_t *items = im_alloc_zero(s->args->n_operands, sizeof(*items));
+    const char **paths = im_alloc_zero(s->args->n_operands, sizeof(*paths));
+    im_code rc = items != NULL && paths != NULL
+                     ? IM_OK
+                     : im_fail(err, IM_ERR_NOMEM, "no memory for the arguments");
+    if (rc == IM_OK) {
+        rc = read_operands(s->args, items, paths, &request, err);
+    }
+    if (rc == IM_OK) {
+        rc = cli_open_library(s, true, &library, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_app_remove(library, &request, &events, &removed, err);
+        if (rc == IM_OK || rc == IM_ERR_PARTIAL || removed > 0) {
+            im_code printed = put_removed(s, removed, rc == IM_OK ? err : NULL);
+            rc = rc == IM_OK ? printed : rc;
+        }
+    }
+    im_library_close(library);
+    im_free(items);
+    im_free(paths);
+    return rc;
+}

@@ -1,0 +1,124 @@
+/* cli/cmd_library.c — `imago init`, `status`, `check` and `rebuild`. */
+#include "cli/commands_internal.h"
+
+/* {"library": …} as JSON, else a sentence. */
+im_code cmd_init(cli_session *s, im_error *err)
+{
+    im_json_writer w;
+    im_code rc = im_app_init(&s->places, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    if (!s->args->options.json) {
+        if (!s->args->options.quiet) {
+            cli_puts(&s->out, "made a library in ");
+            cli_put_path(&s->out, s->places.library);
+            cli_puts(&s->out, "\n");
+        }
+        return IM_OK;
+    }
+    cli_json_start(&w);
+    im_json_begin_object(&w);
+    im_json_put_string(&w, "library", s->places.library);
+    im_json_end_object(&w);
+    return cli_put_result(s, &w, err);
+}
+
+im_code cmd_status(cli_session *s, im_error *err)
+{
+    im_library *library = NULL;
+    im_json_writer w;
+    cli_json_start(&w);
+    im_code rc = cli_open_library(s, false, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_status_json(library, &w, err);
+    }
+    im_library_close(library);
+    if (rc != IM_OK) {
+        im_json_clear(&w);
+        return rc;
+    }
+    return cli_put_result(s, &w, err);
+}
+
+static void put_check_words(cli_session *s, const im_check_report *report)
+{
+    uint64_t all = report->findings + report->index_findings;
+    if (s->args->options.quiet) {
+        return;
+    }
+    cli_printf(&s->out, "%llu items, %llu vectors: ", (unsigned long long)report->items,
+               (unsigned long long)report->vectors);
+    if (all == 0) {
+        cli_puts(&s->out, "sound\n");
+    } else {
+        cli_printf(&s->out, "%llu finding%s, %llu of them in files that can be made anew\n",
+                   (unsigned long long)all, all == 1 ? "" : "s",
+                   (unsigned long long)report->index_findings);
+    }
+}
+
+im_code cmd_check(cli_session *s, im_error *err)
+{
+    const cli_options *options = &s->args->options;
+    im_library *library = NULL;
+    im_check_report report = {0};
+    im_check_request request = {.full = options->full};
+    im_events events = cli_events(s);
+    im_json_writer w;
+    cli_json_start(&w);
+    im_json_begin_object(&w);
+    im_json_key(&w, "messages");
+    im_json_begin_array(&w);
+    s->findings = options->json ? &w : NULL;
+    im_code rc = cli_open_library(s, false, &library, err);
+    bool opened = rc == IM_OK;
+    if (opened) {
+        rc = im_app_check(library, &request, &events, &report, err);
+    }
+    im_library_close(library);
+    s->findings = NULL;
+    im_json_end_array(&w);
+    im_json_put_uint(&w, "findings", report.findings);
+    im_json_put_uint(&w, "index_findings", report.index_findings);
+    im_json_put_uint(&w, "items", report.items);
+    im_json_put_uint(&w, "vectors", report.vectors);
+    im_json_end_object(&w);
+    cli_progress_hide(&s->progress);
+    if (opened && options->json) {
+        im_code printed = cli_put_json(&s->out, &w, rc == IM_OK ? err : NULL);
+        rc = rc == IM_OK ? printed : rc;
+    } else if (opened) {
+        put_check_words(s, &report);
+    }
+    im_json_clear(&w);
+    return rc;
+}
+
+im_code cmd_rebuild(cli_session *s, im_error *err)
+{
+    im_library *library = NULL;
+    im_events events = cli_events(s);
+    im_json_writer w;
+    uint64_t rows = 0;
+    im_code rc = cli_open_library(s, true, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_rebuild(library, &events, &rows, err);
+    }
+    im_library_close(library);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    cli_progress_hide(&s->progress);
+    if (!s->args->options.json) {
+        if (!s->args->options.quiet) {
+            cli_printf(&s->out, "made the index anew: %llu vectors\n", (unsigned long long)rows);
+        }
+        return IM_OK;
+    }
+    cli_json_start(&w);
+    im_json_begin_object(&w);
+    im_json_put_uint(&w, "vectors", rows);
+    im_json_end_object(&w);
+    return cli_put_result(s, &w, err);
+}

@@ -1,0 +1,59 @@
+/* cli/commands_internal.h — what the commands share: one run of the program. */
+#ifndef IM_CLI_COMMANDS_INTERNAL_H
+#define IM_CLI_COMMANDS_INTERNAL_H
+
+#include "app/app.h"
+#include "cli/cli_internal.h"
+
+typedef struct cli_session {
+    cli_args *args;
+    cli_output out;   /* standard output: results */
+    cli_output words; /* standard error: words for people */
+    cli_progress progress;
+    im_places places;
+    bool event_lines;         /* `add --json`: events are lines of the result */
+    im_json_writer *findings; /* `check --json`: warnings go into this array */
+} cli_session;
+
+/* One function a command, named in commands.def. */
+#define X(ID, words, operands, role, min, max, stop, function, ...) \
+    IM_NODISCARD im_code function(cli_session *s, im_error *err);
+#include "cli/commands.def"
+#undef X
+
+/* ---- run.c ---- */
+/** Opens the library of --library with --model, --precision, --engine, --threads. */
+IM_NODISCARD im_code cli_open_library(cli_session *s, bool writable, im_library **out_library,
+                                      im_error *err);
+im_image_limits cli_limits(const cli_options *options);
+/** A sentence on standard error, unless --quiet. */
+void cli_note(cli_session *s, const char *fmt, ...) IM_PRINTF(2, 3);
+/** Prints a writer's object as one line (--json), or as facts for people. Clears the writer. */
+IM_NODISCARD im_code cli_put_result(cli_session *s, im_json_writer *w, im_error *err);
+void cli_json_start(im_json_writer *w);
+
+/* ---- events.c ---- */
+/** What long work tells: bar, failures, warnings, questions. */
+im_events cli_events(cli_session *s);
+void cli_put_event(cli_session *s, im_json_writer *w);
+
+/* ---- operands.c ---- */
+/** What an operand of show, similar and remove names: an id, or (*out_id 0) a path. Digits alone
+ * are an id; when a file of that name is there too, the two must be told apart. */
+IM_NODISCARD im_code cli_item_or_path(const char *operand, uint64_t *out_id, im_error *err);
+/** Parts of the arguments as parts of a query. *out_stdin (im_bytes_clear) holds the picture of
+ * standard input when a part is "-". */
+IM_NODISCARD im_code cli_query_parts(const cli_args *args, im_query_part *out_parts,
+                                     im_bytes *out_stdin, im_error *err);
+
+/* ---- print_answer.c, thumbnails.c ---- */
+void cli_put_answer(cli_session *s, const im_answer *answer);
+
+typedef struct cli_painter cli_painter;
+/** Something that draws pictures on this terminal; NULL when it cannot or should not. */
+cli_painter *cli_painter_open(const cli_output *out, cli_thumbnails wish);
+/** Draws the picture at `path`, small; does nothing when it cannot be read. */
+void cli_painter_draw(cli_painter *painter, cli_output *out, const char *path);
+void cli_painter_close(cli_painter *painter);
+
+#endif

@@ -1,0 +1,89 @@
+/* cli/print_answer.c — hits as a table for people, as stable lines for scripts, as bare paths. */
+#include "cli/commands_internal.h"
+
+static void put_hit_row(cli_session *s, const im_search_hit *hit, cli_painter *painter)
+{
+    cli_output *out = &s->out;
+    cli_style(out, "2");
+    cli_printf(out, "%4llu  ", (unsigned long long)hit->rank);
+    cli_style(out, "0");
+    cli_style(out, "1");
+    cli_printf(out, "%7.3f  ", (double)hit->score);
+    cli_style(out, "0");
+    cli_style(out, "2");
+    cli_printf(out, "id:%-8llu ", (unsigned long long)hit->item.id);
+    cli_style(out, "0");
+    if (hit->path != NULL) {
+        cli_put_path(out, hit->path);
+    } else {
+        cli_puts(out, "(no file)");
+    }
+    cli_puts(out, hit->online ? "\n" : "  (not there now)\n");
+    if (hit->path != NULL && hit->online) {
+        cli_painter_draw(painter, out, hit->path);
+    }
+}
+
+/* Score, id, path with tabs between: a quoted path has neither tab nor line end in it. */
+static void put_hit_line(cli_session *s, const im_search_hit *hit)
+{
+    cli_printf(&s->out, "%.4f\tid:%llu\t", (double)hit->score, (unsigned long long)hit->item.id);
+    if (hit->path != NULL) {
+        cli_put_path(&s->out, hit->path);
+    }
+    cli_puts(&s->out, "\n");
+}
+
+static void put_paths(cli_session *s, const im_answer *answer)
+{
+    for (size_t i = 0; i < answer->n_hits; i++) {
+        const char *path = answer->hits[i].path;
+        if (path == NULL) {
+            continue;
+        }
+        if (s->args->options.print0) {
+            cli_put(&s->out, path, strlen(path) + 1);
+        } else {
+            cli_put_path(&s->out, path);
+            cli_puts(&s->out, "\n");
+        }
+    }
+}
+
+static void put_notes(cli_session *s, const im_answer *answer)
+{
+    for (size_t i = 0; i < answer->n_warnings; i++) {
+        cli_note(s, "%s", answer->warnings[i]);
+    }
+    if (answer->n_hits == 0) {
+        cli_note(s, "no hits");
+    }
+    if (s->args->options.verbose > 0) {
+        cli_note(s,
+                 "parse %.1f ms, encode %.1f ms, search %.1f ms, fetch %.1f ms; %llu of %llu "
+                 "scanned by engine %s with model %s",
+                 answer->parse_ms, answer->encode_ms, answer->search_ms, answer->fetch_ms,
+                 (unsigned long long)answer->scanned, (unsigned long long)answer->filtered,
+                 answer->engine != NULL ? answer->engine : "-", answer->model);
+    }
+}
+
+void cli_put_answer(cli_session *s, const im_answer *answer)
+{
+    const cli_options *options = &s->args->options;
+    if (options->paths || options->print0) {
+        put_paths(s, answer);
+    } else if (s->out.terminal || options->thumbnails == IM_THUMBS_ALWAYS) {
+        cli_painter *painter = cli_painter_open(&s->out, (cli_thumbnails)options->thumbnails);
+        for (size_t i = 0; i < answer->n_hits; i++) {
+            put_hit_row(s, &answer->hits[i], painter);
+        }
+        cli_painter_close(painter);
+    } else {
+        for (size_t i = 0; i < answer->n_hits; i++) {
+            put_hit_line(s, &answer->hits[i]);
+        }
+    }
+    cli_flush(&s->out); /* hits before the notes about them */
+    put_notes(s, answer);
+}

@@ -1,0 +1,215 @@
+/* cli/run.c — one run of the program: parse, dispatch, print what failed, choose the exit code. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/commands_internal.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+/* The choices of options.def are in the order of the enums. */
+_Static_assert(IM_PRECISION_AUTO == 0 && IM_PRECISION_FP32 == 1 && IM_PRECISION_BF16 == 2 &&
+                   IM_PRECISION_INT8 == 3,
+               "--precision");
+_Static_assert(IM_ENGINE_AUTO == 0 && IM_ENGINE_SCAN == 1 && IM_ENGINE_FLAT == 2, "--engine");
+_Static_assert(IM_COMBINE_SUM == 0 && IM_COMBINE_ANY == 1 && IM_COMBINE_ALL == 2, "--combine");
+
+typedef im_code (*cli_function)(cli_session *s, im_error *err);
+
+static const cli_function functions[IM_CMD_COUNT] = {
+#define X(ID, words, operands, role, min, max, stop, function, ...) function,
+#include "cli/commands.def"
+#undef X
+};
+
+/* ---- signals ---- */
+
+static void say(const char *text)
+{
+    ssize_t written = write(STDERR_FILENO, text, strlen(text));
+    (void)written; /* nothing can be done in a handler */
+}
+
+/* Reading commands have nothing to clean up. */
+static void stop_at_once(int signal_number)
+{
+    say("\nimago: stopped; nothing was changed\n");
+    _exit(128 + signal_number);
+}
+
+/* Writing commands end their batch; who asks twice gets the end that a power cut gives, which the
+ * library survives too. */
+static void stop_clean(int signal_number)
+{
+    if (im_stop_asked()) {
+        say("\nimago: stopped at once; what was finished before is kept\n");
+        _exit(128 + signal_number);
+    }
+    im_stop_ask(signal_number);
+    say("\nimago: finishing what is under way, then stopping (once more: at once)\n");
+}
+
+static void handle_signals(cli_stop stop)
+{
+    static const int signals[] = {SIGINT, SIGTERM};
+    struct sigaction action = {.sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    action.sa_handler = stop == IM_STOP_CLEAN ? stop_clean : stop_at_once;
+    for (size_t i = 0; i < IM_COUNT(signals); i++) {
+        struct sigaction old;
+        /* what a parent chose to ignore (nohup and its kind) stays ignored */
+        if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+            (void)sigaction(signals[i], &action, NULL);
+        }
+    }
+}
+
+/* A program started with a standard stream closed would get its database as one of them. */
+static void fill_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) {
+            _exit(im_code_exit(IM_ERR_IO));
+        }
+    }
+}
+
+/* ---- shared by the commands ---- */
+
+im_code cli_open_library(cli_session *s, bool writable, im_library **out_library, im_error *err)
+{
+    const cli_options *options = &s->args->options;
+    im_library_options wanted = {
+        .places = &s->places,
+        .writable = writable,
+        .model = options->model,
+        .precision = (im_precision)options->precision,
+        .engine = (im_engine)options->engine,
+        .threads = (size_t)options->threads,
+    };
+    return im_library_open(&wanted, out_library, err);
+}
+
+im_image_limits cli_limits(const cli_options *options)
+{
+    im_image_limits limits = {
+        .max_side_px = (uint32_t)options->max_side,
+        .max_pixels = options->max_pixels,
+        .max_decoder_bytes = options->max_decoder_bytes,
+        .max_scans = (uint32_t)options->max_scans,
+        .max_decode_ms = (uint32_t)options->max_decode_seconds * 1000u,
+    };
+    return limits;
+}
+
+void cli_note(cli_session *s, const char *fmt, ...)
+{
+    im_str text;
+    va_list args;
+    if (s->args->options.quiet) {
+        return;
+    }
+    im_str_init(&text, 1u << 20);
+    va_start(args, fmt);
+    im_str_addv(&text, fmt, args);
+    va_end(args);
+    cli_progress_hide(&s->progress);
+    cli_puts(&s->words, "imago: ");
+    cli_put_escaped(&s->words, im_str_text(&text));
+    cli_puts(&s->words, "\n");
+    cli_flush(&s->words);
+    im_str_clear(&text);
+}
+
+void cli_json_start(im_json_writer *w)
+{
+    im_json_init(w, SIZE_MAX / 2);
+}
+
+im_code cli_put_result(cli_session *s, im_json_writer *w, im_error *err)
+{
+    im_code rc = IM_OK;
+    if (s->args->options.json || !im_json_ok(w)) {
+        rc = cli_put_json(&s->out, w, err);
+    } else {
+        rc = cli_put_facts(&s->out, im_str_text(&w->out), w->out.size, err);
+    }
+    im_json_clear(w);
+    return rc;
+}
+
+/* ---- the run ---- */
+
+static im_code print_version(cli_session *s, im_error *err)
+{
+    return cmd_version(s, err);
+}
+
+static void print_help(cli_session *s)
+{
+    const cli_args *args = s->args;
+    if (args->has_command) {
+        cli_help_command(&s->out, args->command);
+    } else if (args->group != NULL) {
+        cli_help_group(&s->out, args->group);
+    } else {
+        cli_help_overview(&s->out);
+    }
+}
+
+static im_code run_command(cli_session *s, im_error *err)
+{
+    const cli_options *options = &s->args->options;
+    if (options->help) {
+        print_help(s);
+        return IM_OK;
+    }
+    if (options->version) {
+        return print_version(s, err);
+    }
+    im_log_set_level(options->verbose > 1 ? IM_LOG_DEBUG : IM_LOG_WARN);
+    handle_signals(cli_commands[s->args->command].stop);
+    im_code rc = im_places_find(options->library, &s->places, err);
+    if (rc == IM_OK) {
+        rc = functions[s->args->command](s, err);
+    }
+    im_places_clear(&s->places);
+    return rc;
+}
+
+static int exit_code(im_code rc)
+{
+    int stop = im_stop_signal();
+    return stop != 0 ? 128 + stop : im_code_exit(rc);
+}
+
+int im_cli_main(int argc, char **argv)
+{
+    cli_args args;
+    cli_session s = {.args = &args};
+    im_error err = IM_ERROR_INIT;
+    im_error end_err = IM_ERROR_INIT;
+    fill_standard_streams();
+    (void)signal(SIGPIPE, SIG_IGN); /* a reader that went away is seen as EPIPE */
+    im_code rc = cli_parse(argc, argv, &args, &err);
+    cli_output_init(&s.out, stdout, args.options.no_color);
+    cli_output_init(&s.words, stderr, args.options.no_color);
+    s.progress.words = &s.words;
+    s.progress.quiet = args.options.quiet || args.options.json;
+    if (rc == IM_OK) {
+        rc = run_command(&s, &err);
+    }
+    cli_progress_hide(&s.progress);
+    im_code end = cli_output_end(&s.out, &end_err);
+    if (rc == IM_OK && end != IM_OK) {
+        rc = end;
+        err = end_err;
+    }
+    if (rc != IM_OK) {
+        cli_put_error(&s.words, &err, args.options.json);
+    }
+    cli_args_clear(&args);
+    return exit_code(rc);
+}
