@@ -9,18 +9,28 @@
 #define EXIF_HEADER_BYTES 6u
 #define EXIF_MAX_BYTES 0xFFF0u /* libexif's own limit, that of a JPEG segment */
 
+/* libexif leaves a value out when memory is, in some places without a word, and its allocator hooks
+ * carry no context: the one place where a thread-local serves. */
+static _Thread_local bool out_of_memory;
+
 static void *mem_alloc(ExifLong size)
 {
-    return im_alloc_zero(size, 1); /* libexif counts on cleared memory */
+    void *block = im_alloc_zero(size, 1); /* libexif counts on cleared memory */
+    out_of_memory = out_of_memory || block == NULL;
+    return block;
 }
 
-static void *mem_realloc(void *block, ExifLong size)
+static void *mem_realloc(void *old, ExifLong size)
 {
-    return im_realloc(block, size, 1);
+    void *block = im_realloc(old, size, 1);
+    out_of_memory = out_of_memory || block == NULL;
+    return block;
 }
 
+/* NULL when memory is out. */
 static ExifData *load(const uint8_t *tiff, size_t size)
 {
+    out_of_memory = false;
     ExifData *data = NULL;
     size_t taken = IM_MIN(size, EXIF_MAX_BYTES);
     uint8_t *block = im_alloc(EXIF_HEADER_BYTES + taken, 1);
@@ -35,6 +45,10 @@ static ExifData *load(const uint8_t *tiff, size_t size)
         exif_data_unset_option(data, EXIF_DATA_OPTION_FOLLOW_SPECIFICATION);
         exif_data_set_option(data, EXIF_DATA_OPTION_IGNORE_UNKNOWN_TAGS);
         exif_data_load_data(data, block, (unsigned)(EXIF_HEADER_BYTES + taken));
+    }
+    if (out_of_memory) {
+        exif_data_unref(data);
+        data = NULL;
     }
     exif_mem_unref(mem);
     im_free(block);
@@ -106,22 +120,13 @@ static void read_text(ExifData *data, ExifIfd ifd, int tag, char *out, size_t ca
 static void read_camera(ExifData *data, char *out, size_t capacity)
 {
     char make[48];
-    char model[96];
+    char model[48];
     read_text(data, EXIF_IFD_0, EXIF_TAG_MAKE, make, sizeof make);
     read_text(data, EXIF_IFD_0, EXIF_TAG_MODEL, model, sizeof model);
     size_t word = strcspn(make, " ,");
     bool repeated = word > 0 && strncasecmp(make, model, word) == 0;
     bool both = make[0] != '\0' && model[0] != '\0' && !repeated;
-    im_str text;
-    im_str_init(&text, sizeof make + sizeof model + 1);
-    im_str_addf(&text, "%s%s%s", repeated ? "" : make, both ? " " : "", model);
-    size_t size = IM_MIN(text.size, capacity - 1);
-    while (size > 0 && size < text.size && ((unsigned char)text.data[size] & 0xC0) == 0x80) {
-        size--; /* not inside a character */
-    }
-    memcpy(out, im_str_text(&text), size);
-    out[size] = '\0';
-    im_str_clear(&text);
+    snprintf(out, capacity, "%s%s%s", repeated ? "" : make, both ? " " : "", model);
 }
 
 /* n digits at p as a number, -1 when one is not a digit. */
@@ -251,11 +256,11 @@ static void read_place(ExifData *data, im_image_info *info)
     }
 }
 
-void exif_read(const uint8_t *tiff, size_t size, im_image_info *info)
+bool exif_read(const uint8_t *tiff, size_t size, im_image_info *info)
 {
     ExifData *data = load(tiff, size);
     if (data == NULL) {
-        return;
+        return false;
     }
     info->orientation = read_orientation(data);
     read_taken(data, info);
@@ -263,4 +268,5 @@ void exif_read(const uint8_t *tiff, size_t size, im_image_info *info)
     read_camera(data, info->camera, sizeof info->camera);
     read_text(data, EXIF_IFD_EXIF, EXIF_TAG_LENS_MODEL, info->lens, sizeof info->lens);
     exif_data_unref(data);
+    return true;
 }

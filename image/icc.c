@@ -161,6 +161,11 @@ im_code icc_gather(const image_source *source, const image_header *header, im_by
 
 /* lcms gets its memory from im_alloc and not more than LCMS_MAX_BYTES: the size of each block lies
  * in front of it. */
+typedef struct lcms_budget {
+    size_t used;
+    bool out_of_memory;
+} lcms_budget;
+
 typedef struct lcms_block {
     size_t size;
     max_align_t start[];
@@ -168,19 +173,22 @@ typedef struct lcms_block {
 
 static void *lcms_realloc(cmsContext context, void *old, cmsUInt32Number size)
 {
-    size_t *used = cmsGetContextUserData(context);
+    lcms_budget *budget = cmsGetContextUserData(context);
     lcms_block *block = old != NULL ? (lcms_block *)((char *)old - sizeof(lcms_block)) : NULL;
     size_t before = block != NULL ? block->size : 0;
-    if (used != NULL && *used - before + size > LCMS_MAX_BYTES) {
+    if (budget != NULL && budget->used - before + size > LCMS_MAX_BYTES) {
         return NULL;
     }
     lcms_block *after = im_realloc(block, sizeof(lcms_block) + (size_t)size, 1);
     if (after == NULL) {
+        if (budget != NULL) {
+            budget->out_of_memory = true;
+        }
         return NULL;
     }
     after->size = size;
-    if (used != NULL) {
-        *used = *used - before + size;
+    if (budget != NULL) {
+        budget->used = budget->used - before + size;
     }
     return after->start;
 }
@@ -192,13 +200,13 @@ static void *lcms_malloc(cmsContext context, cmsUInt32Number size)
 
 static void lcms_free(cmsContext context, void *start)
 {
-    size_t *used = cmsGetContextUserData(context);
+    lcms_budget *budget = cmsGetContextUserData(context);
     if (start == NULL) {
         return;
     }
     lcms_block *block = (lcms_block *)((char *)start - sizeof(lcms_block));
-    if (used != NULL) {
-        *used -= IM_MIN(*used, block->size);
+    if (budget != NULL) {
+        budget->used -= IM_MIN(budget->used, block->size);
     }
     im_free(block);
 }
@@ -210,7 +218,7 @@ static void lcms_quiet(cmsContext context, cmsUInt32Number code, const char *tex
     (void)text; /* the profile is ignored, the caller says so */
 }
 
-static cmsContext open_context(size_t *used)
+static cmsContext open_context(lcms_budget *budget)
 {
     cmsPluginMemHandler memory = {
         .base = {cmsPluginMagicNumber, 2000, cmsPluginMemHandlerSig, NULL},
@@ -218,7 +226,7 @@ static cmsContext open_context(size_t *used)
         .FreePtr = lcms_free,
         .ReallocPtr = lcms_realloc,
     };
-    return cmsCreateContext(&memory, used);
+    return cmsCreateContext(&memory, budget);
 }
 
 /* Grey pictures lie in rgb with three equal channels: lcms reads the first. */
@@ -236,14 +244,15 @@ static void apply(cmsHTRANSFORM transform, bool grey, uint8_t *rgb, size_t n_pix
     }
 }
 
-bool icc_to_srgb(const im_bytes *profile, uint8_t *rgb, size_t n_pixels)
+bool icc_to_srgb(const im_bytes *profile, uint8_t *rgb, size_t n_pixels, bool *out_of_memory)
 {
-    size_t used = 0;
+    lcms_budget budget = {0};
     cmsHPROFILE from = NULL;
     cmsHPROFILE to = NULL;
     cmsHTRANSFORM transform = NULL;
-    cmsContext context = open_context(&used);
+    cmsContext context = open_context(&budget);
     if (context == NULL) {
+        *out_of_memory = true;
         return false;
     }
     cmsSetLogErrorHandlerTHR(context, lcms_quiet);
@@ -265,5 +274,6 @@ bool icc_to_srgb(const im_bytes *profile, uint8_t *rgb, size_t n_pixels)
         cmsCloseProfile(to);
     }
     cmsDeleteContext(context);
+    *out_of_memory = budget.out_of_memory;
     return transform != NULL;
 }

@@ -32,18 +32,20 @@ im_code image_read_header(const image_source *source, image_header *header, im_e
     return fail_not_handled(source, header->format, err);
 }
 
-static void info_from_header(const image_header *header, im_image_info *info)
+static im_code info_from_header(const image_source *source, const image_header *header,
+                                im_image_info *info, im_error *err)
 {
     memset(info, 0, sizeof *info);
     info->format = header->format;
     info->orientation = 1;
-    if (header->exif != NULL) {
-        exif_read(header->exif, header->exif_size, info);
+    if (header->exif != NULL && !exif_read(header->exif, header->exif_size, info)) {
+        return image_fail_memory(source, err);
     }
     bool turned = info->orientation >= 5;
     info->width = turned ? header->height : header->width;
     info->height = turned ? header->width : header->height;
     info->sound_rows = header->height;
+    return IM_OK;
 }
 
 /* One sentence about a profile that will not be used. */
@@ -70,8 +72,10 @@ im_code im_image_probe(const uint8_t *bytes, size_t size, const char *name,
     if (rc != IM_OK) {
         return rc;
     }
-    info_from_header(&header, &info);
-    rc = warn_profile(&source, &header, &info, err);
+    rc = info_from_header(&source, &header, &info, err);
+    if (rc == IM_OK) {
+        rc = warn_profile(&source, &header, &info, err);
+    }
     if (rc == IM_OK) {
         *out_info = info;
     }
@@ -165,8 +169,10 @@ im_code im_image_decode(const uint8_t *bytes, size_t size, const char *name,
     if (rc != IM_OK) {
         return rc;
     }
-    info_from_header(&header, &info);
-    rc = decode_pixels(&source, &header, &info, &image, err);
+    rc = info_from_header(&source, &header, &info, err);
+    if (rc == IM_OK) {
+        rc = decode_pixels(&source, &header, &info, &image, err);
+    }
     if (rc == IM_OK && out_info != NULL) {
         rc = warn_profile(&source, &header, &info, err);
     }

@@ -111,14 +111,16 @@ const char *sniff_title(im_format format);
 IM_NODISCARD im_code image_read_header(const image_source *source, image_header *header,
                                        im_error *err);
 
-/** Fills the EXIF fields of info from a TIFF block; what is not valid stays absent. */
-void exif_read(const uint8_t *tiff, size_t size, im_image_info *info);
+/** Fills the EXIF fields of info from a TIFF block; what is not valid stays absent. False when
+ * memory is out: an orientation that got lost would turn the picture. */
+bool exif_read(const uint8_t *tiff, size_t size, im_image_info *info);
 
 /** Puts the pieces of a profile together. *out stays empty when there is none or it is not sound;
  * *out_why (may be NULL) then says why, NULL when there is none. IM_ERR_NOMEM only. */
 IM_NODISCARD im_code icc_gather(const image_source *source, const image_header *header,
                                 im_bytes *out, const char **out_why, im_error *err);
-/** Turns rgb (n pixels) from the profile to sRGB in place. False when lcms refuses the profile. */
-bool icc_to_srgb(const im_bytes *profile, uint8_t *rgb, size_t n_pixels);
+/** Turns rgb (n pixels) from the profile to sRGB in place. False when lcms refuses the profile, or
+ * when memory is out, which *out_of_memory tells apart. */
+bool icc_to_srgb(const im_bytes *profile, uint8_t *rgb, size_t n_pixels, bool *out_of_memory);
 
 #endif

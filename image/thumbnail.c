@@ -158,9 +158,13 @@ static im_code use_profile(const image_source *source, im_image *image, im_error
     if (rc == IM_OK) {
         rc = icc_gather(source, &header, &profile, &why, err);
     }
+    bool out_of_memory = false;
     if (rc == IM_OK && profile.size > 0 && header.n_components != 4 &&
-        !icc_to_srgb(&profile, image->rgb, (size_t)image->width * image->height)) {
+        !icc_to_srgb(&profile, image->rgb, (size_t)image->width * image->height, &out_of_memory)) {
         why = "is not sound";
+    }
+    if (out_of_memory) {
+        rc = image_fail_memory(source, err);
     }
     if (rc == IM_OK && why != NULL) {
         im_log(IM_LOG_DEBUG, "profile_ignored", "picture=%s why=\"it %s\"", source->name, why);
