@@ -135,7 +135,7 @@ typedef enum im_resample {
 typedef struct im_preprocess {
     uint32_t resize_shortest; /* 0: stretch both sides to crop_w x crop_h */
     uint32_t crop_w, crop_h;
-    im_resample resample; /* bicubic and bilinear are handled */
+    im_resample resample; /* bicubic, bilinear and lanczos are handled */
 } im_preprocess;
 
 /** Resize so that the shorter side is resize_shortest (the longer is int(short*long/short),
@@ -151,7 +151,8 @@ IM_NODISCARD im_code im_image_crop(const im_image *image, uint32_t x, uint32_t y
                                    uint32_t h, im_image *out, im_error *err);
 
 /** A thumbnail as JPEG of quality 82 whose longer side is at most max_px (never enlarged, each side
- * at least 1), converted to sRGB when `bytes` carries a sound ICC profile. *out is the caller's. */
+ * at least 1), converted to sRGB when `bytes` carries a sound ICC profile for its grey or RGB
+ * numbers (CMYK is converted as for embeddings). *out is the caller's. */
 IM_NODISCARD im_code im_image_thumbnail(const uint8_t *bytes, size_t size, const char *name,
                                         const im_image_options *options, uint32_t max_px,
                                         im_bytes *out, im_error *err);
