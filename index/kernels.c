@@ -1,7 +1,10 @@
 /* index/kernels.c — the dot product in plain C (the statement of the maths and the oracle of the
- * tests), AVX2 and AVX-512, and the choice between them. The sum's order is part of the contract:
- * a hit's score may not depend on the machine, thread or batch that found it. Four rows run side by
- * side because one row's chain of additions waits for itself (4 cycles a step). */
+ * tests), AVX2 and AVX-512, and the choice between them. The sum's order is part of the contract: a
+ * hit's score may not depend on the machine, thread or batch that found it.
+ *
+ * One row at a time: the processor overlaps the chains of sums of neighbouring rows by itself, and
+ * memory is read as one stream. Four rows side by side were tried: 14.9 ms in place of 7.6 ms for
+ * 100,000 rows of 512. Prefetching by hand only lost (8.3 to 10.6 ms). */
 #include "base/pool.h"
 #include "index/kernels_internal.h"
 #include <stdlib.h>
@@ -38,13 +41,6 @@ static float dot_portable(const float *query, const float *row, size_t dim)
         lanes[j] += query[whole + j] * row[whole + j];
     }
     return fold_lanes(lanes);
-}
-
-static void dot4_portable(const float *query, const float *const rows[4], size_t dim, float out[4])
-{
-    for (size_t r = 0; r < 4; r++) {
-        out[r] = dot_portable(query, rows[r], dim);
-    }
 }
 
 #if defined(__x86_64__)
@@ -101,29 +97,6 @@ AVX2 static float dot_avx2(const float *query, const float *row, size_t dim)
     return fold_eight(_mm256_add_ps(sum.low, sum.high));
 }
 
-AVX2 static void dot4_avx2(const float *query, const float *const rows[4], size_t dim, float out[4])
-{
-    const lanes_avx2 zero = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-    lanes_avx2 a = zero, b = zero, c = zero, d = zero;
-    size_t i = 0;
-    for (; i + KERNEL_LANES <= dim; i += KERNEL_LANES) {
-        a = step_avx2(a, query + i, rows[0] + i);
-        b = step_avx2(b, query + i, rows[1] + i);
-        c = step_avx2(c, query + i, rows[2] + i);
-        d = step_avx2(d, query + i, rows[3] + i);
-    }
-    if (i < dim) {
-        a = last_avx2(a, query + i, rows[0] + i, dim - i);
-        b = last_avx2(b, query + i, rows[1] + i, dim - i);
-        c = last_avx2(c, query + i, rows[2] + i, dim - i);
-        d = last_avx2(d, query + i, rows[3] + i, dim - i);
-    }
-    out[0] = fold_eight(_mm256_add_ps(a.low, a.high));
-    out[1] = fold_eight(_mm256_add_ps(b.low, b.high));
-    out[2] = fold_eight(_mm256_add_ps(c.low, c.high));
-    out[3] = fold_eight(_mm256_add_ps(d.low, d.high));
-}
-
 /* ---- AVX-512: sixteen lanes in one register ---- */
 
 #define AVX512 __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw")))
@@ -138,56 +111,22 @@ AVX512_INLINE float fold_sixteen(__m512 lanes)
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
-AVX512_INLINE __m512 step_avx512(__m512 sum, __m512 query, const float *row)
-{
-    return _mm512_add_ps(sum, _mm512_mul_ps(query, _mm512_loadu_ps(row)));
-}
-
-AVX512_INLINE __m512 last_avx512(__m512 sum, __m512 query, const float *row, __mmask16 mask)
-{
-    return _mm512_add_ps(sum, _mm512_mul_ps(query, _mm512_maskz_loadu_ps(mask, row)));
-}
-
 AVX512 static float dot_avx512(const float *query, const float *row, size_t dim)
 {
     __m512 sum = _mm512_setzero_ps();
     size_t i = 0;
     for (; i + KERNEL_LANES <= dim; i += KERNEL_LANES) {
-        sum = step_avx512(sum, _mm512_loadu_ps(query + i), row + i);
+        __m512 product = _mm512_mul_ps(_mm512_loadu_ps(query + i), _mm512_loadu_ps(row + i));
+        sum = _mm512_add_ps(sum, product);
     }
     if (i < dim) {
         __mmask16 mask = (__mmask16)((1u << (dim - i)) - 1u);
-        sum = last_avx512(sum, _mm512_loadu_ps(query + i), row + i, mask);
+        __m512 last = _mm512_maskz_loadu_ps(mask, row + i);
+        sum = _mm512_add_ps(sum, _mm512_mul_ps(_mm512_loadu_ps(query + i), last));
     }
     return fold_sixteen(sum);
 }
 
-AVX512 static void dot4_avx512(const float *query, const float *const rows[4], size_t dim,
-                               float out[4])
-{
-    __m512 a = _mm512_setzero_ps();
-    __m512 b = a, c = a, d = a;
-    size_t i = 0;
-    for (; i + KERNEL_LANES <= dim; i += KERNEL_LANES) {
-        __m512 q = _mm512_loadu_ps(query + i);
-        a = step_avx512(a, q, rows[0] + i);
-        b = step_avx512(b, q, rows[1] + i);
-        c = step_avx512(c, q, rows[2] + i);
-        d = step_avx512(d, q, rows[3] + i);
-    }
-    if (i < dim) {
-        __mmask16 mask = (__mmask16)((1u << (dim - i)) - 1u);
-        __m512 q = _mm512_loadu_ps(query + i);
-        a = last_avx512(a, q, rows[0] + i, mask);
-        b = last_avx512(b, q, rows[1] + i, mask);
-        c = last_avx512(c, q, rows[2] + i, mask);
-        d = last_avx512(d, q, rows[3] + i, mask);
-    }
-    out[0] = fold_sixteen(a);
-    out[1] = fold_sixteen(b);
-    out[2] = fold_sixteen(c);
-    out[3] = fold_sixteen(d);
-}
 #endif
 
 /* ---- choice ---- */
@@ -216,10 +155,10 @@ static const struct {
     int (*usable)(im_cpu cpu);
 } table[] = {
 #if defined(__x86_64__)
-    {{"avx512", dot4_avx512, dot_avx512}, has_avx512},
-    {{"avx2", dot4_avx2, dot_avx2}, has_avx2},
+    {{"avx512", dot_avx512}, has_avx512},
+    {{"avx2", dot_avx2}, has_avx2},
 #endif
-    {{"portable", dot4_portable, dot_portable}, has_all},
+    {{"portable", dot_portable}, has_all},
 };
 
 const index_kernels *index_kernels_at(size_t i, int *out_usable)

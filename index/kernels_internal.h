@@ -11,9 +11,7 @@
 
 typedef struct index_kernels {
     const char *name;
-    /** out[i] = dot(query, rows[i]) for four rows.
-     * @param query [dim rounded up to KERNEL_LANES], zeros behind dim @param rows each [dim] */
-    void (*dot4)(const float *query, const float *const rows[4], size_t dim, float out[4]);
+    /** @param query [index_padded(dim)], zeros behind dim @param row [dim] */
     float (*dot)(const float *query, const float *row, size_t dim);
 } index_kernels;
 

@@ -87,14 +87,16 @@ static void scan_task(void *context, size_t task, size_t worker)
         if (atomic_load_explicit(&job->failure, memory_order_relaxed) != SCAN_OK) {
             return;
         }
+        /* scores first: they bring the rows into the cache as one stream, where the checksums, four
+         * rows at a time, then find them; nothing counts before the rows are known to be sound */
+        gather(job->index, at, bits, &batch);
+        index_scoring_rows(job->request->scoring, batch.rows, batch.n, batch.scores);
         uint64_t unsound = index_unsound(job->index, at, bits);
         if (unsound != 0) {
             fail_job(job, SCAN_DAMAGED,
                      (uint64_t)at * WORD_BITS + (uint64_t)__builtin_ctzll(unsound));
             return;
         }
-        gather(job->index, at, bits, &batch);
-        index_scoring_rows(job->request->scoring, batch.rows, batch.n, batch.scores);
         if (!push_batch(job, &batch, &job->tops[worker])) {
             fail_job(job, SCAN_NOMEM, 0);
             return;

@@ -123,21 +123,13 @@ void index_scoring_rows(const index_scoring *scoring, const float *const *rows, 
                         float *out_scores)
 {
     size_t stride = index_padded(scoring->dim);
-    for (size_t r = 0; r < n; r += 4) {
-        size_t count = IM_MIN(n - r, (size_t)4);
-        for (size_t f = 0; f < scoring->n; f++) {
-            const float *fold = scoring->folds + f * stride;
-            float dots[4];
-            if (count == 4) {
-                scoring->kernels->dot4(fold, rows + r, scoring->dim, dots);
-            }
-            for (size_t i = 0; i < count; i++) {
-                float dot =
-                    count == 4 ? dots[i] : scoring->kernels->dot(fold, rows[r + i], scoring->dim);
-                float score = dot - scoring->shifts[f];
-                out_scores[r + i] =
-                    f == 0 ? score : combined(scoring->combine, out_scores[r + i], score);
-            }
+    for (size_t r = 0; r < n; r++) {
+        float score = scoring->kernels->dot(scoring->folds, rows[r], scoring->dim);
+        score -= scoring->shifts[0];
+        for (size_t f = 1; f < scoring->n; f++) {
+            float dot = scoring->kernels->dot(scoring->folds + f * stride, rows[r], scoring->dim);
+            score = combined(scoring->combine, score, dot - scoring->shifts[f]);
         }
+        out_scores[r] = score;
     }
 }

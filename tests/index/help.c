@@ -224,8 +224,8 @@ size_t slow_search(im_index *index, const test_library *library, const uint64_t 
 double true_score(const test_library *library, const im_index_query *query, size_t slot)
 {
     double sum = 0;
-    double best = -INFINITY;
-    double worst = INFINITY;
+    double best = -(double)INFINITY;
+    double worst = (double)INFINITY;
     for (size_t p = 0; p < query->n_parts; p++) {
         double dot = 0;
         for (size_t i = 0; i < library->dim; i++) {

@@ -141,9 +141,22 @@ static void damaged_rows_never_reach_faiss(void **state)
 
 /* ---- what FAISS throws (T59, T65) ---- */
 
+/* clang's sanitizer looks for the C++ run-time library when the program starts; one that comes with
+ * a module is too late for it, and the first exception ends in its own assertion. gcc's does not
+ * mind. */
+#if defined(__clang__) && defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define THROWING_IS_IMPOSSIBLE 1
+#endif
+#endif
+
 static void exceptions_end_in_the_module_as_sentences(void **state)
 {
     (void)state;
+#if defined(THROWING_IS_IMPOSSIBLE)
+    print_message("skipped: clang's sanitizer and exceptions in loaded modules\n");
+    skip();
+#endif
     const im_faiss_engine *faiss = NULL;
     char message[IM_FAISS_MESSAGE_BYTES] = "";
     void *index = NULL;

@@ -212,6 +212,45 @@ static void an_index_without_rows_answers_with_nothing(void **state)
     library_free(&library);
 }
 
+/* T57 in small: a sparse file of 6 GB, slots and items that pass 32 bits once multiplied. */
+static void rows_far_behind_four_gigabytes_are_found(void **state)
+{
+    (void)state;
+    enum { D = 512 };
+    const uint64_t n = 3000000;
+    random_state random = {21};
+    test_library library;
+    char path[128];
+    float vector[D];
+    im_hit hits[3];
+    im_index_answer answer;
+    library_make(&library, &random, 1, D, 0);
+    library_path(&library, path);
+    if (truncate(path, (off_t)(4096 + n * format_layout_of(D).pitch)) != 0) {
+        library_free(&library);
+        print_message("skipped: no sparse file of 6 GB here\n");
+        skip();
+    }
+    library.state.n_rows = n;
+    random_unit(&random, vector, D);
+    append_one(&library, UINT64_C(1) << 33, vector, true);
+    library.state.n_rows = n + 1;
+    uint64_t *alive = calloc(n / 64 + 1, sizeof(uint64_t));
+    assert_non_null(alive);
+    alive[0] = 1;
+    alive[n / 64] |= UINT64_C(1) << (n % 64);
+    im_index *index = library_open(&library, alive, IM_ENGINE_SCAN, NULL);
+    im_index_part part = {vector, 1, 0};
+    im_index_query query = {.parts = &part, .n_parts = 1, .k = 3, .leave_out = IM_NO_ITEM};
+    assert_ok(im_index_search(index, &query, hits, &answer, err));
+    assert_int_equal(answer.n_hits, 2);
+    assert_true(hits[0].item == UINT64_C(1) << 33 && hits[0].slot == n);
+    assert_true(hits[1].item == library.items[0] && hits[1].slot == 0);
+    im_index_close(index);
+    free(alive);
+    library_free(&library);
+}
+
 /* ---- failures ---- */
 
 /* Creates, appends in two calls, syncs; any call may fail. */
@@ -450,6 +489,7 @@ int main(void)
         cmocka_unit_test(vectors_that_are_no_unit_vectors_are_refused),
         cmocka_unit_test(creating_replaces_a_leftover_of_the_same_generation),
         cmocka_unit_test(an_index_without_rows_answers_with_nothing),
+        cmocka_unit_test(rows_far_behind_four_gigabytes_are_found),
         cmocka_unit_test(each_failed_call_of_a_writer_is_an_error),
         cmocka_unit_test(committed_rows_survive_failed_appends),
         cmocka_unit_test(a_kill_after_the_sync_leaves_a_tail_only),
