@@ -3,7 +3,8 @@
  *
  * An im_store may be used by one thread at a time. Several processes may hold one library open:
  * readers never wait for the writer, writers take turns (flock on `lock`, held per batch).
- * Every im_store_* that writes and is not inside im_store_begin/commit is a transaction of its own. */
+ * Every im_store_* that writes and is not inside im_store_begin/commit is a transaction of its own.
+ */
 #ifndef IM_STORE_STORE_H
 #define IM_STORE_STORE_H
 
@@ -14,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define IM_STORE_SCHEMA 1            /* user_version */
+#define IM_STORE_SCHEMA 1                  /* user_version */
 #define IM_STORE_APPLICATION_ID 0x494d4147 /* "IMAG" */
 
 typedef struct im_store im_store;
@@ -42,9 +43,9 @@ void im_store_id(const im_store *store, uint8_t out_id[16]); /* made at creation
 IM_NODISCARD im_code im_store_lock(im_store *store, uint32_t wait_ms, im_error *err);
 void im_store_unlock(im_store *store);
 
-/** One transaction over several calls. commit is durable on return (synchronous=FULL). A commit that
- * fails rolls back. Disk full is IM_ERR_FULL; `reserve` is given back by im_store_release_reserve so
- * that removals still work. */
+/** One transaction over several calls. commit is durable on return (synchronous=FULL). A commit
+ * that fails rolls back. Disk full is IM_ERR_FULL; `reserve` is given back by
+ * im_store_release_reserve so that removals still work. */
 IM_NODISCARD im_code im_store_begin(im_store *store, im_error *err);
 IM_NODISCARD im_code im_store_commit(im_store *store, im_error *err);
 void im_store_rollback(im_store *store);
@@ -108,7 +109,8 @@ typedef struct im_item {
 typedef struct im_file_row {
     uint64_t id;
     uint64_t root;
-    im_view path; /* relative to the root, raw bytes; borrowed for the callback, else owned by caller */
+    im_view
+        path; /* relative to the root, raw bytes; borrowed for the callback, else owned by caller */
     im_file_stamp stamp;
     int64_t hashed_ns; /* wall time of the last hashing: racy stamps are hashed again */
     uint64_t edges;    /* hash of the first and last 64 KiB (0 = not known): tells a move cheaply */
@@ -120,7 +122,8 @@ typedef struct im_file_row {
 /** The file row of a path, out->id 0 when there is none. out->path is `path`. */
 IM_NODISCARD im_code im_store_find_file(im_store *store, uint64_t root, im_view path,
                                         im_file_row *out, im_error *err);
-/** Present file rows elsewhere with this stamp (device, inode, size, mtime_ns): candidates of a move.*/
+/** Present file rows elsewhere with this stamp (device, inode, size, mtime_ns): candidates of a
+ * move.*/
 typedef bool (*im_store_file_fn)(void *context, const im_file_row *file);
 IM_NODISCARD im_code im_store_each_file_of_stamp(im_store *store, const im_file_stamp *stamp,
                                                  im_store_file_fn fn, void *context, im_error *err);
@@ -170,9 +173,10 @@ typedef struct im_failure {
     im_file_stamp stamp; /* of the file that failed: unchanged files are not tried again */
     int64_t when_ns;
 } im_failure;
-IM_NODISCARD im_code im_store_put_failure(im_store *store, const im_failure *failure, im_error *err);
-/** *out_known: a failure with the same stamp is recorded; its reason and message are copied when the
- * buffers are given. */
+IM_NODISCARD im_code im_store_put_failure(im_store *store, const im_failure *failure,
+                                          im_error *err);
+/** *out_known: a failure with the same stamp is recorded; its reason and message are copied when
+ * the buffers are given. */
 IM_NODISCARD im_code im_store_find_failure(im_store *store, uint64_t root, im_view path,
                                            const im_file_stamp *stamp, bool *out_known,
                                            im_error *out_failure, im_error *err);
@@ -190,12 +194,13 @@ typedef struct im_model_row {
     char *name;   /* owned */
     char *folder; /* owned; where it was loaded from */
     char digest[65];
-    char *files; /* owned: JSON array of {name,size,mtime_ns,inode}: digest is redone when they differ */
+    char *files; /* owned: JSON array of {name,size,mtime_ns,inode}: digest is redone when they
+                    differ */
     char family[16];
     size_t dim;
     char precision[8];
     im_model_state state;
-    float *background;      /* owned: [n_background, dim] unit vectors of data/calibration pictures */
+    float *background; /* owned: [n_background, dim] unit vectors of data/calibration pictures */
     size_t n_background;
 } im_model_row;
 void im_model_row_clear(im_model_row *model);
@@ -252,6 +257,9 @@ IM_NODISCARD im_code im_store_get_index(im_store *store, uint64_t model, im_inde
                                         im_error *err);
 IM_NODISCARD im_code im_store_set_index(im_store *store, uint64_t model,
                                         const im_index_record *record, im_error *err);
+/** The change counter alone: costs nothing, unlike im_store_count. It rises with every embedding
+ * put or removed and with every renumbering; a cache made at the same number is up to date. */
+IM_NODISCARD im_code im_store_change_seq(im_store *store, uint64_t *out_seq, im_error *err);
 
 /* ---- facts ---- */
 typedef struct im_store_counts {

@@ -1,0 +1,53 @@
+/* store/paths.c — the files beside a database: its WAL, shared memory, journal. */
+#include "base/file.h"
+#include "store/store_internal.h"
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* path + suffix in out; false when that is longer than any path that can be opened. */
+static bool join(char out[PATH_MAX], const char *path, const char *suffix)
+{
+    int size = snprintf(out, PATH_MAX, "%s%s", path, suffix);
+    return size > 0 && size < PATH_MAX;
+}
+
+void database_remove(const char *path)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+    char name[PATH_MAX];
+    for (size_t i = 0; i < IM_COUNT(suffixes); i++) {
+        if (join(name, path, suffixes[i])) {
+            (void)unlink(name);
+        }
+    }
+}
+
+uint64_t path_bytes(const char *path, const char *suffix)
+{
+    char name[PATH_MAX];
+    struct stat info;
+    if (!join(name, path, suffix) || stat(name, &info) != 0 || info.st_size < 0) {
+        return 0;
+    }
+    return (uint64_t)info.st_size;
+}
+
+bool path_exists(const char *path, const char *suffix)
+{
+    char name[PATH_MAX];
+    struct stat info;
+    return join(name, path, suffix) && stat(name, &info) == 0;
+}
+
+im_code path_sync(const char *path, im_error *err)
+{
+    int fd = -1;
+    im_code rc = im_file_open(path, O_RDONLY, 0, &fd, err);
+    if (rc == IM_OK) {
+        rc = im_file_sync(fd, path, err);
+        (void)close(fd);
+    }
+    return rc;
+}

@@ -1,0 +1,213 @@
+/* store/store_internal.h — what the files of store/ share: the open library, statements, failures
+ * of SQLite in our words, transactions. Nothing here passes the door. */
+#ifndef IM_STORE_STORE_INTERNAL_H
+#define IM_STORE_STORE_INTERNAL_H
+
+#include "base/base.h"
+#include "store/store.h"
+#include <sqlite3.h>
+
+/* ---- names inside a library folder ---- */
+
+#define STORE_DB_NAME "library.db"
+#define STORE_NEW_NAME "library.db.new" /* while it is made */
+#define STORE_LOCK_NAME "lock"
+#define STORE_RESERVE_NAME "reserve"
+
+#define STORE_PAGE_BYTES 16384
+#define STORE_CHECKPOINT_PAGES 1000          /* 16 MiB of WAL, then it is written back */
+#define STORE_WAL_KEEP_BYTES (64 << 20)      /* a WAL that grew larger is cut after a checkpoint */
+#define STORE_BUSY_MS 10000                  /* for programs that lock without our lock file */
+#define STORE_CHANGE_ROWS (INT64_C(1) << 20) /* rows of `change` that are kept */
+
+/* ---- statements: rows of sql/queries.def ---- */
+
+typedef enum store_sql {
+#define X(NAME, table, text) STORE_SQL_##NAME,
+#include "store/sql/queries.def"
+#undef X
+    STORE_SQL_COUNT
+} store_sql;
+
+/* Where and how a library is opened; see open.c for the choice. */
+typedef enum store_access {
+    STORE_ACCESS_LIVE,     /* with locks and shared memory: the normal way */
+    STORE_ACCESS_KEPT_SHM, /* read-only folder, the -shm that is there is used, not written */
+    STORE_ACCESS_ALONE,    /* read-only folder with a hot WAL: its index is kept in our memory */
+    STORE_ACCESS_IMMUTABLE /* read-only folder, no WAL: the file alone */
+} store_access;
+
+struct im_store {
+    char *folder;  /* as the caller wrote it, for sentences */
+    char *real;    /* absolute: the process may change its folder */
+    char *db_path; /* absolute */
+    sqlite3 *db;
+    im_store_mode mode;
+    store_access access;
+    im_file_stamp frozen[2]; /* of library.db and its WAL when they are read without locks */
+    uint8_t id[16];
+    sqlite3_stmt *cached[STORE_SQL_COUNT];
+    bool busy[STORE_SQL_COUNT]; /* cached[i] is being stepped */
+    int lock_fd;                /* -1 when not held */
+    unsigned lock_depth;
+    bool in_write;
+    bool in_read;
+    bool sync_failed; /* nothing more is written: see fail.c */
+    bool full;        /* a write found the disk full */
+    bool broken;      /* the open transaction can only be rolled back, because of: */
+    im_error broken_by;
+    int wal_pages; /* after the last commit */
+};
+
+/** One statement in use. Values are bound in order, read by column. Ends with statement_close. */
+typedef struct statement {
+    im_store *store;
+    sqlite3_stmt *stmt;
+    store_sql sql;
+    int n_bound;
+    int rc;         /* of the binds so far */
+    bool temporary; /* the cached one was busy (a callback asks the same): our own, finalised */
+} statement;
+
+IM_NODISCARD im_code statement_open(im_store *store, store_sql sql, statement *out, im_error *err);
+void statement_put_i64(statement *st, int64_t value);
+void statement_put_u64(statement *st, uint64_t value); /* keeps its bits */
+void statement_put_f64(statement *st, double value);
+void statement_put_text(statement *st, const char *text);              /* borrowed until close */
+void statement_put_blob(statement *st, const void *data, size_t size); /* borrowed until close */
+void statement_put_null(statement *st);
+/** Next row: *out_row false at the end. */
+IM_NODISCARD im_code statement_step(statement *st, bool *out_row, im_error *err);
+/** Steps to the end, closes; *out_rows (may be NULL) rows were changed. */
+IM_NODISCARD im_code statement_run(statement *st, uint64_t *out_rows, im_error *err);
+void statement_close(statement *st);
+
+bool statement_is_null(const statement *st, int column);
+int64_t statement_i64(const statement *st, int column);
+uint64_t statement_u64(const statement *st, int column);
+double statement_f64(const statement *st, int column);
+/** Text or bytes of a column, valid until the next step or close. */
+im_view statement_view(const statement *st, int column);
+/** Copies a column of text into out, cut to capacity - 1 bytes. */
+void statement_copy(const statement *st, int column, char *out, size_t capacity);
+/** New string of a column; NULL when memory is out. */
+char *statement_strdup(const statement *st, int column);
+
+/** Opens, binds up to two numbers, runs: for the many statements of that shape. */
+IM_NODISCARD im_code store_run(im_store *store, store_sql sql, uint64_t *out_rows, im_error *err);
+IM_NODISCARD im_code store_run_u64(im_store *store, store_sql sql, uint64_t a, uint64_t *out_rows,
+                                   im_error *err);
+IM_NODISCARD im_code store_run_u64_i64(im_store *store, store_sql sql, uint64_t a, int64_t b,
+                                       uint64_t *out_rows, im_error *err);
+/** First column of the first row of a statement without values; 0 when there is no row. */
+IM_NODISCARD im_code store_number(im_store *store, store_sql sql, uint64_t *out, im_error *err);
+/** As store_number with one value; *out_found tells whether there was a row. */
+IM_NODISCARD im_code store_number_of(im_store *store, store_sql sql, uint64_t a, bool *out_found,
+                                     uint64_t *out, im_error *err);
+void store_finalize_all(im_store *store);
+const char *store_sql_table(store_sql sql);
+
+/* ---- failures ---- */
+
+/** Fills err from a result code of SQLite: what could not be done to which table. */
+IM_NODISCARD im_code store_fail(im_store *store, int rc, store_sql sql, im_error *err);
+/** As store_fail, before there are statements. `what` is "open", "create" … */
+IM_NODISCARD im_code store_fail_db(sqlite3 *db, int rc, const char *path, const char *what,
+                                   im_error *err);
+/** A row that cannot be: damaged (15), naming table and row. */
+IM_NODISCARD im_code store_damaged_row(im_store *store, const char *table, uint64_t row,
+                                       const char *what, im_error *err);
+
+/* ---- transactions ---- */
+
+/** Around every operation that writes: joins the open transaction, or makes one of its own. */
+typedef struct store_write {
+    bool own;
+    int changes; /* sqlite3_total_changes before */
+} store_write;
+IM_NODISCARD im_code store_write_begin(im_store *store, store_write *out, im_error *err);
+/** Commits or rolls back its own; inside a caller's transaction marks it as broken when the
+ * operation failed after its first change. Returns rc or the commit's failure. */
+IM_NODISCARD im_code store_write_end(im_store *store, store_write *write, im_code rc,
+                                     im_error *err);
+
+/** BUSY when files that are read without locks have changed since they were opened. */
+IM_NODISCARD im_code store_check_frozen(im_store *store, im_error *err);
+
+/* ---- lock file (lock.c), reserve (reserve.c) ---- */
+
+/** Locks the file at `path`, making it when needed; IM_REASON_LIBRARY_BUSY after wait_ms. */
+IM_NODISCARD im_code lock_take(const char *path, const char *folder, uint32_t wait_ms, int *out_fd,
+                               im_error *err);
+void lock_release(int fd);
+IM_NODISCARD im_code reserve_make(const char *folder, im_error *err);
+bool reserve_is_whole(const char *folder);
+
+/* ---- files of a database (paths.c) ---- */
+
+/** Removes a database with its -wal, -shm and -journal. */
+void database_remove(const char *path);
+/** Length of the file path + suffix, 0 when it is not there. */
+uint64_t path_bytes(const char *path, const char *suffix);
+bool path_exists(const char *path, const char *suffix);
+IM_NODISCARD im_code path_sync(const char *path, im_error *err);
+
+/* ---- opening ---- */
+
+/** What the first 100 bytes and the length of library.db say. */
+typedef struct store_header {
+    uint64_t file_bytes;
+    int64_t user_version;
+    uint32_t application_id;
+} store_header;
+
+/** Once a process: SQLite's memory and files go through base/. Then sqlite3_initialize. */
+IM_NODISCARD im_code store_setup(im_error *err);
+extern const char store_vfs_name[];       /* as the system's, with fault hooks */
+extern const char store_vfs_alone_name[]; /* as that, without file locks; for reading only */
+int store_vfs_register(void);
+int store_heap_register(void);
+/** Refuses what is no library of ours, or is of a newer program than one that knows
+ * `newest`, before SQLite opens it. Nothing is written. */
+IM_NODISCARD im_code header_check(const char *db_path, const char *folder, int64_t newest,
+                                  store_header *out, im_error *err);
+/** The same judgement of numbers that came through SQLite (a WAL may hold a newer header). */
+IM_NODISCARD im_code header_judge(uint32_t application_id, int64_t user_version, int64_t newest,
+                                  const char *folder, im_error *err);
+/** Opens a connection and sets what every connection needs. */
+IM_NODISCARD im_code store_connect(const char *path, const char *vfs, int flags, sqlite3 **out_db,
+                                   im_error *err);
+IM_NODISCARD im_code store_exec(sqlite3 *db, const char *sql, const char *path, const char *what,
+                                im_error *err);
+/** UNSUPPORTED on network file systems, where SQLite's WAL can be damaged by two hosts. */
+IM_NODISCARD im_code store_check_file_system(const char *folder, im_error *err);
+
+/* ---- migrations ---- */
+
+typedef struct store_migration {
+    int64_t number; /* user_version afterwards */
+    const char *sql;
+} store_migration;
+
+typedef struct store_schema {
+    const store_migration *rows;
+    size_t n_rows;
+} store_schema;
+
+extern const store_schema store_real_schema;
+
+/** im_store_open against a list of migrations: tests bring longer ones. */
+IM_NODISCARD im_code store_open_schema(const char *folder, im_store_mode mode,
+                                       const store_schema *schema, im_store **out_store,
+                                       im_error *err);
+/** Runs all of the schema on an empty database. */
+IM_NODISCARD im_code store_schema_create(sqlite3 *db, const store_schema *schema, const char *path,
+                                         im_error *err);
+/** Brings an open library of number `from` to the newest one, under the lock, with a copy kept
+ * until that has succeeded. */
+IM_NODISCARD im_code store_migrate(im_store *store, const store_schema *schema, int64_t from,
+                                   im_error *err);
+/** Takes away the copy that a killed migration left, when it is not needed any more. */
+void store_migrate_tidy(im_store *store, int64_t version);
+
+#endif
