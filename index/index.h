@@ -128,7 +128,7 @@ typedef struct im_index_answer {
 /** Finds the k best rows. Always min(k, matches) hits; hits behind them are {IM_NO_ITEM, …, 0}.
  * Final scores come from one function with one summation order (im_index_score), whatever engine,
  * batch or thread found the row.
- * @param hits [k], caller owns; best first
+ * @param hits [k], caller owns; best first; unspecified after a failure
  * @return IM_OK; IM_ERR_INVALID (k or the number of parts out of range, a cursor or floor that is
  * NaN; vector_invalid for a part that is not finite or not of unit length); IM_ERR_NOMEM;
  * IM_ERR_FORMAT (index_damaged: a row failed its CRC; rebuild); IM_ERR_IO (map_lost) */
