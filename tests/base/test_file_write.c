@@ -28,6 +28,22 @@ static void a_new_file_appears_and_an_old_one_is_replaced(void **state)
     assert_int_equal(test_count_files("."), 2);
 }
 
+/* The data before the rename, the folder after it: else a power cut could leave neither. */
+static void data_and_folder_are_synced(void **state)
+{
+    (void)state;
+    im_fault_clear();
+    assert_int_equal(im_file_write_atomic("a", "x", 1, NULL), IM_OK);
+    assert_int_equal(im_fault_calls(IM_FAULT_SYNC), 2);
+    im_fault_set(IM_FAULT_SYNC, 0, 0);
+    im_fault_set(IM_FAULT_RENAME, SIZE_MAX - 1, 0); /* counts only */
+    assert_int_equal(im_file_write_atomic("a", "y", 1, NULL), IM_ERR_IO);
+    assert_int_equal(im_fault_calls(IM_FAULT_RENAME), 0);
+    im_fault_set(IM_FAULT_SYNC, 1, 0);
+    assert_int_equal(im_file_write_atomic("a", "z", 1, NULL), IM_ERR_IO);
+    assert_int_equal(im_fault_calls(IM_FAULT_RENAME), 1);
+}
+
 static void large_content_and_long_names_are_written(void **state)
 {
     (void)state;
@@ -189,6 +205,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(a_new_file_appears_and_an_old_one_is_replaced),
+        CASE(data_and_folder_are_synced),
         CASE(large_content_and_long_names_are_written),
         CASE(permissions_of_the_old_file_stay),
         CASE(each_failed_call_leaves_the_old_or_the_new),

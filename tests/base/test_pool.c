@@ -94,14 +94,17 @@ static void add_one(void *context, size_t task, size_t worker)
 static void many_short_runs_in_a_row_lose_nothing(void **state)
 {
     (void)state;
-    im_pool *pool = open_pool(4);
-    for (size_t i = 0; i < 20000; i++) {
-        atomic_size_t count = 0; /* a new context each time, on the stack */
-        size_t n = 1 + i % 5;
-        im_pool_run(pool, n, add_one, &count);
-        assert_int_equal(atomic_load(&count), n);
+    for (size_t threads = 2; threads <= 8; threads *= 2) {
+        im_pool *pool = open_pool(threads);
+        for (size_t i = 0; i < 20000; i++) {
+            atomic_size_t counts[2] = {0, 0}; /* a run's context is the next run's neighbour */
+            size_t n = 2 + i % 7;
+            im_pool_run(pool, n, add_one, &counts[i % 2]);
+            assert_int_equal(atomic_load(&counts[i % 2]), n);
+            assert_int_equal(atomic_load(&counts[1 - i % 2]), 0);
+        }
+        im_pool_close(pool);
     }
-    im_pool_close(pool);
 }
 
 typedef struct nest {
@@ -217,15 +220,20 @@ static void threads_that_cannot_start_are_done_without(void **state)
     }
 }
 
+typedef struct signal_check {
+    meeting all; /* first: makes every worker take part */
+    atomic_bool wrong;
+} signal_check;
+
 static void note_signals(void *context, size_t task, size_t worker)
 {
-    atomic_bool *wrong = context;
+    signal_check *check = context;
     sigset_t set;
-    (void)task;
+    wait_for_all(&check->all, task, worker);
     (void)pthread_sigmask(SIG_SETMASK, NULL, &set);
     if (worker > 0 && (!sigismember(&set, SIGINT) || !sigismember(&set, SIGTERM) ||
                        sigismember(&set, SIGBUS) || sigismember(&set, SIGSEGV))) {
-        atomic_store(wrong, true);
+        atomic_store(&check->wrong, true);
     }
 }
 
@@ -233,10 +241,10 @@ static void note_signals(void *context, size_t task, size_t worker)
 static void workers_block_signals_but_not_faults(void **state)
 {
     (void)state;
-    atomic_bool wrong = false;
+    signal_check check = {.all = {.expected = 4}};
     im_pool *pool = open_pool(4);
-    im_pool_run(pool, 2000, note_signals, &wrong);
-    assert_false(wrong);
+    im_pool_run(pool, 4, note_signals, &check);
+    assert_false(check.wrong);
     im_pool_close(pool);
     sigset_t set;
     assert_int_equal(pthread_sigmask(SIG_SETMASK, NULL, &set), 0);
