@@ -11,8 +11,9 @@
 #include <stdint.h>
 
 /** Parses data as one JSON value: UTF-8, no key twice, depth <= IM_LIMIT_JSON_DEPTH (checked before
- * the parser sees it), nothing behind, integers within int64, no \u0000. `name` goes into the sentence (file or "request body").
- * IM_ERR_FORMAT with line and column. *out is the caller's (json_decref). */
+ * the parser sees it), nothing behind, integers within int64, no \u0000. `name` goes into the
+ * sentence (file or "request body"). IM_ERR_FORMAT with line and column; IM_ERR_NOMEM. *out is the
+ * caller's (json_decref). */
 IM_NODISCARD im_code im_json_parse(const char *data, size_t size, const char *name, json_t **out,
                                    im_error *err);
 
