@@ -1,13 +1,16 @@
 /* cli/events.c — what long work tells while it runs, as words or as JSON lines. */
 #include "cli/commands_internal.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #define EVENT_EVERY_S 1.0 /* programs that read along need no more */
 
 void cli_put_event(cli_session *s, im_json_writer *w)
 {
-    (void)!cli_put_json(&s->out, w, NULL);
+    if (cli_put_json(&s->out, w, NULL) != IM_OK && s->out.errnum == 0) {
+        s->out.errnum = ENOMEM; /* a line that is missing must not pass for none */
+    }
     cli_flush(&s->out);
     im_json_clear(w);
 }

@@ -180,10 +180,10 @@ void cli_put_error(cli_output *words, const im_error *error, bool json)
         cli_style(words, "31");
         cli_puts(words, "imago: ");
         cli_style(words, "0");
-        cli_printf(words, "%s\n", error->message);
-        if (error->hint[0] != '\0') {
-            cli_printf(words, "  hint: %s\n", error->hint);
-        }
+        cli_puts(words, error->message); /* allocates nothing: memory may be what is out */
+        cli_puts(words, error->hint[0] != '\0' ? "\n  hint: " : "");
+        cli_puts(words, error->hint);
+        cli_puts(words, "\n");
     }
     cli_flush(words);
 }

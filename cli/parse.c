@@ -151,10 +151,16 @@ static im_code read_command(int argc, char **argv, int at[2], cli_args *args, im
         return IM_OK;
     }
     im_str words;
-    im_str_init(&words, 4096);
+    im_str_init(&words, SIZE_MAX / 2);
     im_str_addf(&words, "%s %s", word, argv[at[1]]);
-    args->has_command = find_command(im_str_text(&words), &args->command);
-    im_code rc = args->has_command ? IM_OK : no_such_command(im_str_text(&words), err);
+    im_code rc = IM_OK;
+    if (words.failed) {
+        rc = im_fail(err, IM_ERR_NOMEM, "no memory for the arguments");
+    } else if (find_command(im_str_text(&words), &args->command)) {
+        args->has_command = true;
+    } else {
+        rc = no_such_command(im_str_text(&words), err);
+    }
     im_str_clear(&words);
     return rc;
 }

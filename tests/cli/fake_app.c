@@ -1,0 +1,294 @@
+/* tests/cli/fake_app.c — the functions of app/app.h that the commands call. */
+#include "fake_app.h"
+#include "base/base.h"
+
+#include <signal.h>
+
+fake_app fake;
+
+struct im_library {
+    int unused;
+};
+
+static im_code outcome(im_error *err)
+{
+    if (fake.code == IM_OK) {
+        return IM_OK;
+    }
+    return im_fail_as(err, fake.reason, "the prepared failure '%s'", im_reason_name(fake.reason));
+}
+
+im_code im_places_find(const char *library, im_places *out, im_error *err)
+{
+    (void)err;
+    out->library = im_strdup(library != NULL ? library : "/default");
+    out->models = im_strdup("/models");
+    out->share = im_strdup("/share");
+    if (out->library == NULL || out->models == NULL || out->share == NULL) {
+        im_places_clear(out);
+        return im_fail(err, IM_ERR_NOMEM, "no memory");
+    }
+    return IM_OK;
+}
+
+void im_places_clear(im_places *places)
+{
+    im_free(places->library);
+    im_free(places->models);
+    im_free(places->share);
+    memset(places, 0, sizeof(*places));
+}
+
+im_code im_app_init(const im_places *places, im_error *err)
+{
+    (void)places;
+    im_code rc = outcome(err);
+    fake.made = rc == IM_OK;
+    fake.library_missing = false;
+    return rc;
+}
+
+im_code im_library_open(const im_library_options *options, im_library **out_library, im_error *err)
+{
+    if (fake.library_missing) {
+        return im_fail_as(err, IM_REASON_LIBRARY_NOT_FOUND, "there is no library in '%s'",
+                          options->places->library);
+    }
+    fake.writable = options->writable;
+    fake.engine = options->engine;
+    fake.threads = options->threads;
+    *out_library = im_alloc(1, sizeof(**out_library));
+    return *out_library != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory");
+}
+
+void im_library_close(im_library *library)
+{
+    im_free(library);
+}
+
+im_code im_app_add(im_library *library, const im_add_request *request, const im_events *events,
+                   im_add_report *out_report, im_error *err)
+{
+    (void)library;
+    im_progress progress = {"adding", 1, 2, 0, 1.5, 0.5, 2.0};
+    fake.add = *request;
+    events->progress(events->context, &progress);
+    if (fake.failed_path != NULL) {
+        im_error failure = IM_ERROR_INIT;
+        (void)!im_fail_as(&failure, IM_REASON_PICTURE_TRUNCATED, "picture '%s': cut short",
+                          fake.failed_path);
+        events->failed(events->context, fake.failed_path, &failure);
+    }
+    if (fake.raise_signal != 0) {
+        (void)raise(fake.raise_signal);
+    }
+    *out_report = fake.report;
+    return outcome(err);
+}
+
+void im_add_report_json(im_json_writer *w, const im_add_report *report)
+{
+    im_json_begin_object(w);
+    im_json_put_string(w, "event", "done");
+    im_json_put_uint(w, "added", report->added);
+    im_json_end_object(w);
+}
+
+static im_code fill_answer(im_answer *answer, im_error *err)
+{
+    memset(answer, 0, sizeof(*answer));
+    answer->engine = "scan";
+    answer->hits = im_alloc_zero(fake.n_paths, sizeof(*answer->hits));
+    if (answer->hits == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory");
+    }
+    for (size_t i = 0; i < fake.n_paths; i++) {
+        im_search_hit *hit = &answer->hits[i];
+        hit->rank = i + 1;
+        hit->item.id = 10 + i;
+        hit->online = true;
+        hit->score = 2.5f - (float)i;
+        answer->n_hits++;
+        if (fake.paths[i] != NULL) {
+            hit->path = im_strdup(fake.paths[i]);
+            if (hit->path == NULL) {
+                return im_fail(err, IM_ERR_NOMEM, "no memory");
+            }
+        }
+    }
+    return IM_OK;
+}
+
+im_code im_app_search(im_library *library, const im_search_request *request, im_answer *out_answer,
+                      im_error *err)
+{
+    (void)library;
+    fake.search = *request;
+    for (size_t i = 0; i < request->n_parts && i < IM_COUNT(fake.parts); i++) {
+        fake.parts[i] = request->parts[i];
+    }
+    im_code rc = outcome(err);
+    if (rc == IM_OK) {
+        rc = fill_answer(out_answer, err);
+        if (rc != IM_OK) {
+            im_answer_clear(out_answer);
+        }
+    }
+    return rc;
+}
+
+void im_answer_clear(im_answer *answer)
+{
+    for (size_t i = 0; i < answer->n_hits; i++) {
+        im_free(answer->hits[i].path);
+    }
+    im_free(answer->hits);
+    memset(answer, 0, sizeof(*answer));
+}
+
+void im_answer_json(im_json_writer *w, const im_answer *answer)
+{
+    im_json_begin_object(w);
+    im_json_put_uint(w, "k", answer->n_hits);
+    im_json_end_object(w);
+}
+
+im_code im_app_embed(const im_places *places, const im_embed_request *request,
+                     im_embed_result *out_result, im_error *err)
+{
+    (void)places;
+    fake.n_embedded = request->n_inputs;
+    out_result->n = request->n_inputs;
+    out_result->dim = 2;
+    out_result->vectors = im_alloc_zero(2 * request->n_inputs, sizeof(float));
+    out_result->errors = im_alloc_zero(request->n_inputs, sizeof(im_error));
+    out_result->cut = im_alloc_zero(request->n_inputs, sizeof(bool));
+    if (out_result->vectors == NULL || out_result->errors == NULL || out_result->cut == NULL) {
+        im_embed_result_clear(out_result);
+        return im_fail(err, IM_ERR_NOMEM, "no memory");
+    }
+    for (size_t i = 0; i < request->n_inputs && i < IM_COUNT(fake.inputs); i++) {
+        fake.inputs[i] = request->inputs[i];
+        out_result->vectors[2 * i] = (float)(i + 1);
+        if (strcmp(request->inputs[i].value, "bad") == 0) {
+            out_result->vectors[2 * i] = 0;
+            (void)!im_fail_as(&out_result->errors[i], IM_REASON_PICTURE_EMPTY, "picture 'bad'");
+        }
+    }
+    return outcome(err);
+}
+
+void im_embed_result_clear(im_embed_result *result)
+{
+    im_free(result->vectors);
+    im_free(result->errors);
+    im_free(result->cut);
+    memset(result, 0, sizeof(*result));
+}
+
+void im_embed_json(im_json_writer *w, const im_embed_request *request,
+                   const im_embed_result *result)
+{
+    (void)request;
+    im_json_begin_object(w);
+    im_json_put_uint(w, "dimensions", result->dim);
+    im_json_end_object(w);
+}
+
+bool im_item_id_parse(const char *text, uint64_t *out_id)
+{
+    text += strncmp(text, "id:", 3) == 0 ? 3 : text[0] == '#' ? 1 : 0;
+    return im_parse_u64(text, 1, INT64_MAX, out_id);
+}
+
+im_code im_app_show_json(im_library *library, uint64_t item, im_json_writer *w, im_error *err)
+{
+    (void)library;
+    im_json_begin_object(w);
+    im_json_put_uint(w, "id", item);
+    im_json_end_object(w);
+    return outcome(err);
+}
+
+im_code im_app_remove(im_library *library, const im_remove_request *request,
+                      const im_events *events, uint64_t *out_removed, im_error *err)
+{
+    (void)library;
+    fake.n_items = request->n_items;
+    fake.n_remove_paths = request->n_paths;
+    for (size_t i = 0; i < request->n_items && i < IM_COUNT(fake.items); i++) {
+        fake.items[i] = request->items[i];
+    }
+    fake.confirmed = fake.question != NULL && events->confirm(events->context, fake.question);
+    *out_removed = request->n_items;
+    return outcome(err);
+}
+
+im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err)
+{
+    (void)library;
+    im_json_begin_object(w);
+    im_json_put_uint(w, "items", 3);
+    im_json_end_object(w);
+    return outcome(err);
+}
+
+im_code im_app_check(im_library *library, const im_check_request *request, const im_events *events,
+                     im_check_report *out_report, im_error *err)
+{
+    (void)library;
+    (void)request;
+    if (fake.warning != NULL) {
+        out_report->findings = 1;
+        events->warning(events->context, fake.warning);
+    }
+    out_report->items = 3;
+    out_report->vectors = 3;
+    return outcome(err);
+}
+
+im_code im_app_rebuild(im_library *library, const im_events *events, uint64_t *out_rows,
+                       im_error *err)
+{
+    (void)library;
+    (void)events;
+    *out_rows = 3;
+    return outcome(err);
+}
+
+im_code im_app_model_list_json(const im_places *places, im_library *library_or_null,
+                               im_json_writer *w, im_error *err)
+{
+    (void)places;
+    im_json_begin_object(w);
+    im_json_key(w, "models");
+    im_json_begin_array(w);
+    im_json_begin_object(w);
+    im_json_put_string(w, "name", "small");
+    im_json_put_string(w, "folder", "/models/a b");
+    im_json_put_string(w, "source", "bundled");
+    im_json_put_bool(w, "active", library_or_null != NULL);
+    im_json_end_object(w);
+    im_json_end_array(w);
+    im_json_end_object(w);
+    return outcome(err);
+}
+
+im_code im_app_model_info_json(const im_places *places, const char *model, im_json_writer *w,
+                               im_error *err)
+{
+    (void)places;
+    im_json_begin_object(w);
+    im_json_put_string(w, "name", model);
+    im_json_end_object(w);
+    return outcome(err);
+}
+
+im_code im_app_model_use(im_library *library, const char *model, const im_events *events,
+                         im_error *err)
+{
+    (void)library;
+    (void)model;
+    (void)events;
+    return outcome(err);
+}

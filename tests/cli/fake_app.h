@@ -1,0 +1,35 @@
+/* tests/cli/fake_app.h — app/ replaced by prepared answers, so that what commands print is tested
+ * without models, libraries and clocks. */
+#ifndef IM_TESTS_CLI_FAKE_APP_H
+#define IM_TESTS_CLI_FAKE_APP_H
+
+#include "app/app.h"
+
+typedef struct fake_app {
+    /* prepared */
+    im_code code; /* of the use case; err is filled as `reason` says */
+    im_reason reason;
+    im_add_report report;
+    const char *failed_path;  /* told by add, NULL: none */
+    const char *warning;      /* told by check */
+    const char *question;     /* asked by remove */
+    const char *const *paths; /* of the hits of search */
+    size_t n_paths;
+    bool library_missing; /* until im_app_init */
+    int raise_signal;     /* during add */
+    /* seen */
+    bool made, writable, confirmed;
+    im_add_request add;
+    im_search_request search;
+    im_query_part parts[8];
+    im_engine engine;
+    size_t threads;
+    size_t n_embedded;
+    im_embed_input inputs[8];
+    size_t n_items, n_remove_paths;
+    uint64_t items[8];
+} fake_app;
+
+extern fake_app fake;
+
+#endif
