@@ -39,9 +39,9 @@ IM_NODISCARD im_code im_file_read(const char *path, uint64_t max_bytes, im_bytes
                                   im_error *err);
 
 /** Replaces path as a whole: temporary in the same folder, write, sync, rename, sync the folder.
- * After a failure the old file is untouched and the temporary is gone; only when syncing the folder,
- * the last step, failed is the new content there already. Keeps the old file's permissions. A link
- * at `path` is replaced, not followed. */
+ * After a failure the old file is untouched and the temporary is gone; only when the last step, the
+ * sync of the folder, failed is the new content there already. Keeps the old file's permissions. A
+ * link at `path` is replaced, not followed. */
 IM_NODISCARD im_code im_file_write_atomic(const char *path, const void *data, size_t size,
                                           im_error *err);
 
@@ -66,8 +66,8 @@ bool im_file_exists(const char *path);
 char *im_path_join(const char *folder, const char *name);
 
 /** A read-only mapping of a whole file. A read beyond the end of a file that was cut meanwhile does
- * not kill the process: the rest of the mapping is replaced by zeros and im_map_lost turns true (one
- * SIGBUS handler, registered ranges only). Callers check im_map_lost before they trust what they
+ * not kill the process: the rest of the mapping is replaced by zeros and im_map_lost turns true
+ * (one SIGBUS handler, registered ranges only). Callers check im_map_lost before they trust what they
  * read: it asks for the file's size too (one fstat), because a cut inside the last page raises no
  * signal. At most 1024 mappings at once, each holds a descriptor. */
 typedef struct im_map im_map;
