@@ -45,8 +45,8 @@ IM_NODISCARD im_code im_file_read(const char *path, uint64_t max_bytes, im_bytes
 IM_NODISCARD im_code im_file_write_atomic(const char *path, const void *data, size_t size,
                                           im_error *err);
 
-/** Positioned whole write and read on a descriptor; short transfers are continued. `name` is for the
- * sentence. A read beyond the end of the file is IM_ERR_FORMAT. */
+/** Positioned whole write and read on a descriptor; short transfers are continued. `name` is for
+ * the sentence. A read beyond the end of the file is IM_ERR_FORMAT. */
 IM_NODISCARD im_code im_file_pwrite(int fd, const void *data, size_t size, uint64_t offset,
                                     const char *name, im_error *err);
 IM_NODISCARD im_code im_file_pread(int fd, void *data, size_t size, uint64_t offset,
@@ -67,9 +67,9 @@ char *im_path_join(const char *folder, const char *name);
 
 /** A read-only mapping of a whole file. A read beyond the end of a file that was cut meanwhile does
  * not kill the process: the rest of the mapping is replaced by zeros and im_map_lost turns true
- * (one SIGBUS handler, registered ranges only). Callers check im_map_lost before they trust what they
- * read: it asks for the file's size too (one fstat), because a cut inside the last page raises no
- * signal. At most 1024 mappings at once, each holds a descriptor. */
+ * (one SIGBUS handler, registered ranges only). Callers check im_map_lost before they trust what
+ * they read: it asks for the file's size too (one fstat), because a cut inside the last page raises
+ * no signal. At most 1024 mappings at once, each holds a descriptor. */
 typedef struct im_map im_map;
 
 IM_NODISCARD im_code im_map_open(const char *path, im_map **out_map, im_error *err);

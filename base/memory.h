@@ -28,7 +28,8 @@ typedef struct im_arena {
 
 /** false when memory is out; arena is then empty and may be cleared. */
 bool im_arena_init(im_arena *arena, size_t size);
-/** n*size bytes, 64-byte aligned, not cleared; NULL when the arena is too small (a planning bug). */
+/** n*size bytes, 64-byte aligned, not cleared; NULL when the arena is too small (a planning bug).
+ */
 void *im_arena_take(im_arena *arena, size_t n, size_t size);
 void im_arena_reset(im_arena *arena);
 void im_arena_clear(im_arena *arena);

@@ -20,13 +20,14 @@ size_t im_pool_threads(const im_pool *pool);
 void im_pool_run(im_pool *pool, size_t n_tasks, im_pool_task task, void *context);
 void im_pool_close(im_pool *pool);
 
-/** Processors this process may really use: the cgroup's CPU quota (rounded up), the affinity mask. */
+/** Processors this process may really use: the cgroup's CPU quota (rounded up), the affinity mask.
+ */
 size_t im_cpu_threads(void);
 
 /** CPU features for run-time dispatch. */
 typedef struct im_cpu {
     unsigned avx2_fma : 1;
-    unsigned avx512 : 1;      /* F, BW, DQ, VL */
+    unsigned avx512 : 1; /* F, BW, DQ, VL */
     unsigned avx512_vnni : 1;
     unsigned avx512_bf16 : 1;
     unsigned sse42 : 1;

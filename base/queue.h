@@ -1,4 +1,5 @@
-/* base/queue.h — bounded queue of pointers between the stages of a pipeline; waiting costs no CPU. */
+/* base/queue.h — bounded queue of pointers between the stages of a pipeline; waiting costs no CPU.
+ */
 #ifndef IM_BASE_QUEUE_H
 #define IM_BASE_QUEUE_H
 

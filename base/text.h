@@ -56,12 +56,15 @@ size_t im_utf8_encode(uint32_t code, char *out);
 bool im_utf8_valid(const char *data, size_t size, size_t *out_bad);
 
 /** Appends `data` with control bytes, bad UTF-8 and invisible direction marks written as \n, \x1b,
- * \u202e: safe to print. Backslashes stay as they are, so that text escaped twice stays the same. */
+ * \u202e: safe to print. Backslashes stay as they are, so that text escaped twice stays the same.
+ */
 void im_text_escape(im_str *out, const char *data, size_t size);
 /** Appends `data` so that a POSIX shell reads it back as one word, quoted only when needed; with
- * control bytes in it the $'…' form (bash, zsh, POSIX 2024). A leading '-' is the caller's matter. */
+ * control bytes in it the $'…' form (bash, zsh, POSIX 2024). A leading '-' is the caller's matter.
+ */
 void im_text_shell(im_str *out, const char *data, size_t size);
-/** Appends `data` as UTF-8 with U+FFFD in place of each bad byte; returns true when it was valid. */
+/** Appends `data` as UTF-8 with U+FFFD in place of each bad byte; returns true when it was valid.
+ */
 bool im_text_lossy(im_str *out, const char *data, size_t size);
 
 /** Whole of text as a decimal number in [min, max]; false for anything else ("10abc", "", "+1"). */
