@@ -11,7 +11,7 @@ im_code cmd_show(cli_session *s, im_error *err)
     im_code rc = cli_item_or_path(s->args->operands[0], &id, err);
     if (rc == IM_OK && id == 0) {
         rc = im_fail(err, IM_ERR_INVALID, "'%s' is no id of an item", s->args->operands[0]);
-        im_hint(err, "ids look like id:17; 'imago similar FILE' finds the item of a file");
+        im_hint(err, "ids look like id:17; 'imago similar FILE' finds that of a file");
     }
     if (rc == IM_OK) {
         rc = cli_open_library(s, false, &library, err);

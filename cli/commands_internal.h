@@ -26,7 +26,7 @@ typedef struct cli_session {
 IM_NODISCARD im_code cli_open_library(cli_session *s, bool writable, im_library **out_library,
                                       im_error *err);
 im_image_limits cli_limits(const cli_options *options);
-/** A sentence on standard error, unless --quiet. */
+/** A sentence on standard error, unless --quiet; with --json an object (of `add`: an event). */
 void cli_note(cli_session *s, const char *fmt, ...) IM_PRINTF(2, 3);
 /** Prints a writer's object as one line (--json), or as facts for people. Clears the writer. */
 IM_NODISCARD im_code cli_put_result(cli_session *s, im_json_writer *w, im_error *err);

@@ -105,14 +105,8 @@ static void on_failed(void *context, const char *path, const im_error *error)
 static void on_warning(void *context, const char *sentence)
 {
     cli_session *s = context;
-    im_json_writer w;
     if (s->findings != NULL) {
         im_json_string_c(s->findings, sentence);
-    } else if (s->event_lines) {
-        event_start(&w, "warning");
-        im_json_put_string(&w, "message", sentence);
-        im_json_end_object(&w);
-        cli_put_event(s, &w);
     } else {
         cli_note(s, "%s", sentence);
     }

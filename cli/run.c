@@ -39,24 +39,42 @@ static void stop_at_once(int signal_number)
     _exit(128 + signal_number);
 }
 
+static void stop_at_once_json(int signal_number)
+{
+    say("{\"error\":{\"code\":\"interrupted\",\"class\":\"IM_ERR_PARTIAL\",\"message\":\"stopped "
+        "by "
+        "a signal; nothing was changed\"}}\n");
+    _exit(128 + signal_number);
+}
+
 /* Writing commands end their batch; who asks twice gets the end that a power cut gives, which the
  * library survives too. */
-static void stop_clean(int signal_number)
+static void stop_clean_json(int signal_number)
 {
     if (im_stop_asked()) {
-        say("\nimago: stopped at once; what was finished before is kept\n");
         _exit(128 + signal_number);
     }
     im_stop_ask(signal_number);
-    say("\nimago: finishing what is under way, then stopping (once more: at once)\n");
 }
 
-static void handle_signals(cli_stop stop)
+static void stop_clean(int signal_number)
+{
+    say(im_stop_asked() ? "\nimago: stopped at once; what was finished before is kept\n"
+                        : "\nimago: finishing what is under way, then stopping (once more: at "
+                          "once)\n");
+    stop_clean_json(signal_number);
+}
+
+static void handle_signals(cli_stop stop, bool json)
 {
     static const int signals[] = {SIGINT, SIGTERM};
     struct sigaction action = {.sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
-    action.sa_handler = stop == IM_STOP_CLEAN ? stop_clean : stop_at_once;
+    if (stop == IM_STOP_CLEAN) {
+        action.sa_handler = json ? stop_clean_json : stop_clean;
+    } else {
+        action.sa_handler = json ? stop_at_once_json : stop_at_once;
+    }
     for (size_t i = 0; i < IM_COUNT(signals); i++) {
         struct sigaction old;
         /* what a parent chose to ignore (nohup and its kind) stays ignored */
@@ -104,6 +122,35 @@ im_image_limits cli_limits(const cli_options *options)
     return limits;
 }
 
+static void note_json(cli_session *s, const char *sentence)
+{
+    im_json_writer w;
+    cli_json_start(&w);
+    im_json_begin_object(&w);
+    im_json_put_string(&w, s->event_lines ? "event" : "note",
+                       s->event_lines ? "warning" : sentence);
+    if (s->event_lines) {
+        im_json_put_string(&w, "message", sentence);
+    }
+    im_json_end_object(&w);
+    if (s->event_lines) {
+        cli_put_event(s, &w);
+        return;
+    }
+    (void)!cli_put_json(&s->words, &w, NULL);
+    cli_flush(&s->words);
+    im_json_clear(&w);
+}
+
+static void note_words(cli_session *s, const char *sentence)
+{
+    cli_progress_hide(&s->progress);
+    cli_puts(&s->words, "imago: ");
+    cli_put_escaped(&s->words, sentence);
+    cli_puts(&s->words, "\n");
+    cli_flush(&s->words);
+}
+
 void cli_note(cli_session *s, const char *fmt, ...)
 {
     im_str text;
@@ -115,11 +162,11 @@ void cli_note(cli_session *s, const char *fmt, ...)
     va_start(args, fmt);
     im_str_addv(&text, fmt, args);
     va_end(args);
-    cli_progress_hide(&s->progress);
-    cli_puts(&s->words, "imago: ");
-    cli_put_escaped(&s->words, im_str_text(&text));
-    cli_puts(&s->words, "\n");
-    cli_flush(&s->words);
+    if (s->args->options.json) {
+        note_json(s, im_str_text(&text));
+    } else {
+        note_words(s, im_str_text(&text));
+    }
     im_str_clear(&text);
 }
 
@@ -170,7 +217,7 @@ static im_code run_command(cli_session *s, im_error *err)
         return print_version(s, err);
     }
     im_log_set_level(options->verbose > 1 ? IM_LOG_DEBUG : IM_LOG_WARN);
-    handle_signals(cli_commands[s->args->command].stop);
+    handle_signals(cli_commands[s->args->command].stop, options->json);
     im_code rc = im_places_find(options->library, &s->places, err);
     if (rc == IM_OK) {
         rc = functions[s->args->command](s, err);

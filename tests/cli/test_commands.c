@@ -221,6 +221,10 @@ static void add_makes_a_missing_library_and_says_so(void **state)
     assert_true(fake.made && fake.writable);
     assert_string_equal("pictures", fake.add.n_paths == 1 ? "pictures" : "");
     fake.library_missing = true;
+    run("imago add pictures --library /l --json");
+    assert_non_null(strstr(result.out, "{\"event\":\"warning\",\"message\":\"made a new library"));
+    assert_string_equal(result.err, "");
+    fake.library_missing = true;
     expect("imago search a --library /l", 3, "", "imago: there is no library in '/l'\n");
 }
 
