@@ -1,0 +1,283 @@
+/* app/add_decode.c — the decode stage: a file's bytes are read once, judged, hashed, looked up and,
+ * only when their content is new, decoded and brought into the model's frame. */
+#include "app/add_internal.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define EDGE_BYTES (64u << 10)
+#define RACY_NS 2000000000 /* a stamp this young may hide a later change */
+
+void add_job_free(add_job *job)
+{
+    if (job == NULL) {
+        return;
+    }
+    im_free(job->root_path);
+    im_free(job->path);
+    im_free(job->pixels);
+    im_free(job->vector);
+    im_free(job);
+}
+
+char *add_job_full_path(const add_job *job)
+{
+    return im_path_join(job->root_path, job->path);
+}
+
+/* First 8 bytes of SHA-256 over the first and last 64 KiB; never 0, which means "not known". */
+static uint64_t hash_edges(const uint8_t *data, size_t size)
+{
+    uint8_t digest[IM_SHA256_BYTES];
+    uint64_t edges = 0;
+    im_sha256 state;
+    size_t head = IM_MIN(size, EDGE_BYTES);
+    size_t tail = IM_MIN(size, EDGE_BYTES);
+    im_sha256_init(&state);
+    im_sha256_add(&state, data, head);
+    im_sha256_add(&state, data + size - tail, tail);
+    im_sha256_end(&state, digest);
+    memcpy(&edges, digest, sizeof(edges));
+    return edges != 0 ? edges : 1;
+}
+
+/* ---- moved files ---- */
+
+typedef struct move_search {
+    const add_run *run;
+    uint64_t edges;
+    uint64_t row, item;
+} move_search;
+
+typedef struct root_search {
+    uint64_t id;
+    char *path;
+} root_search;
+
+static bool match_root(void *context, const im_root *root)
+{
+    root_search *search = context;
+    if (root->id == search->id) {
+        search->path = im_strdup(root->path);
+        return false;
+    }
+    return true;
+}
+
+/* A row with the same stamp counts only when its own path is gone and its edges are equal. */
+static bool match_moved(void *context, const im_file_row *file)
+{
+    move_search *search = context;
+    root_search root = {.id = file->root};
+    im_str path;
+    struct stat st;
+    if (file->edges == 0 || file->edges != search->edges) {
+        return true;
+    }
+    if (im_store_each_root(search->run->lookup, match_root, &root, NULL) != IM_OK ||
+        root.path == NULL) {
+        return true;
+    }
+    im_str_init(&path, IM_LIMIT_PATH_BYTES);
+    im_str_addf(&path, "%s/", root.path);
+    im_str_add(&path, file->path.data, file->path.size);
+    bool gone = !path.failed && lstat(im_str_text(&path), &st) != 0 && errno == ENOENT;
+    im_str_clear(&path);
+    im_free(root.path);
+    if (gone) {
+        search->row = file->id;
+        search->item = file->item;
+    }
+    return !gone;
+}
+
+/* ---- content ---- */
+
+static void job_fail(add_job *job, const im_error *error)
+{
+    job->outcome = JOB_FAILED;
+    job->error = *error;
+}
+
+static void job_skip(add_job *job, const char *what)
+{
+    job->outcome = JOB_SKIPPED;
+    (void)snprintf(job->skip, sizeof(job->skip), "%s", what);
+}
+
+/* Whether the bytes are worth decoding. A named file, or one whose name says picture, must be one;
+ * others may be anything. */
+static bool judge(add_job *job, const im_bytes *bytes, const char *full)
+{
+    im_format format = im_image_sniff(bytes->data, bytes->size);
+    bool claims = job->named || im_image_name_is_picture(job->path);
+    if (im_format_decodes(format)) {
+        return true;
+    }
+    if (format == IM_FORMAT_UNKNOWN || format == IM_FORMAT_ZIP || format == IM_FORMAT_HTML ||
+        format == IM_FORMAT_PDF || format == IM_FORMAT_VIDEO) {
+        if (!claims) {
+            job_skip(job, "not a picture");
+            return false;
+        }
+        return true; /* the decoder's sentence says what it is */
+    }
+    if (job->named) {
+        return true;
+    }
+    (void)full;
+    job_skip(job, im_format_name(format));
+    return false;
+}
+
+/* What the library knows of this content. Under lookup_lock. */
+static im_code look_up(add_run *run, add_job *job, im_error *err)
+{
+    uint64_t slot = 0;
+    bool removed = false;
+    size_t dim = run->library->model.dim;
+    im_code rc = im_store_find_item(run->lookup, job->meta.sha256, &job->item, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    if (job->item == 0) {
+        rc = im_store_was_removed(run->lookup, job->meta.sha256, &removed, err);
+        if (rc == IM_OK && removed && !job->named) {
+            job_skip(job, "removed before");
+        }
+        job->forget_removed = removed && job->named;
+        return rc;
+    }
+    float *vector = im_alloc(dim, sizeof(float));
+    if (vector == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a vector");
+    }
+    rc = im_store_get_embedding(run->lookup, job->item, run->library->model.id, vector, dim, &slot,
+                                err);
+    im_free(vector);
+    if (rc == IM_OK) {
+        job->outcome = JOB_KNOWN;
+    } else if (rc == IM_ERR_NOT_FOUND || rc == IM_ERR_DAMAGED) {
+        rc = IM_OK; /* known, but without a (sound) vector: it is encoded */
+    }
+    return rc;
+}
+
+static void copy_meta(im_item *item, const im_image_info *info)
+{
+    (void)snprintf(item->format, sizeof(item->format), "%s", im_format_name(info->format));
+    item->width = info->width;
+    item->height = info->height;
+    item->partial = info->partial;
+    item->has_taken = info->has_taken;
+    item->taken_s = info->taken_s;
+    item->has_taken_offset = info->has_taken_offset;
+    item->taken_offset_min = info->taken_offset_min;
+    item->has_gps = info->has_gps;
+    item->latitude = info->latitude;
+    item->longitude = info->longitude;
+    memcpy(item->camera, info->camera, sizeof(item->camera));
+    memcpy(item->lens, info->lens, sizeof(item->lens));
+}
+
+static im_code decode(add_run *run, add_job *job, const im_bytes *bytes, const char *full,
+                      im_error *err)
+{
+    im_image image = {0};
+    im_image_info info;
+    const im_preprocess *how = &im_encoder_describe(run->encoder)->preprocess;
+    im_image_options options = {.limits = run->request->limits,
+                                .exact_decode = run->request->exact_decode,
+                                .target_px = how->resize_shortest != 0
+                                                 ? how->resize_shortest
+                                                 : IM_MAX(how->crop_w, how->crop_h)};
+    im_code rc = im_image_decode(bytes->data, bytes->size, full, &options, &image, &info, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    copy_meta(&job->meta, &info);
+    job->meta.bytes = bytes->size;
+    job->meta.added_ns = im_clock_wall_ns();
+    job->pixels = im_alloc(1, picture_pixels_bytes(run->encoder));
+    if (job->pixels == NULL) {
+        rc = im_fail(err, IM_ERR_NOMEM, "no memory for the pixels of '%s'", full);
+    }
+    if (rc == IM_OK) {
+        rc = im_image_phash(&image, &job->meta.phash, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_encoder_prepare(run->encoder, &image, job->pixels, err);
+    }
+    im_image_clear(&image);
+    return rc;
+}
+
+/* The whole way of a file's bytes; the first error ends it. */
+static im_code take_bytes(add_run *run, add_job *job, const im_bytes *bytes, const char *full,
+                          im_error *err)
+{
+    move_search moved = {.run = run};
+    if (!judge(job, bytes, full)) {
+        return IM_OK;
+    }
+    im_sha256_of(bytes->data, bytes->size, job->meta.sha256);
+    job->edges = hash_edges(bytes->data, bytes->size);
+    moved.edges = job->edges;
+    job->outcome = JOB_NEW;
+    pthread_mutex_lock(&run->lookup_lock);
+    im_code rc = look_up(run, job, err);
+    if (rc == IM_OK && job->file_row == 0 && job->outcome == JOB_KNOWN) {
+        rc = im_store_each_file_of_stamp(run->lookup, &job->stamp, match_moved, &moved, err);
+        job->moved_from = moved.row;
+    }
+    pthread_mutex_unlock(&run->lookup_lock);
+    if (rc == IM_OK && job->outcome == JOB_NEW) {
+        uint64_t start = im_clock_ns();
+        rc = decode(run, job, bytes, full, err);
+        atomic_fetch_add(&run->busy_decode_ns, im_clock_ns() - start);
+    }
+    return rc;
+}
+
+void add_decode_job(add_run *run, add_job *job)
+{
+    im_bytes bytes = {0};
+    im_error error = IM_ERROR_INIT;
+    char *full = add_job_full_path(job);
+    im_code rc = full != NULL ? IM_OK : im_fail(&error, IM_ERR_NOMEM, "no memory for a path");
+    uint64_t start = im_clock_ns();
+    uint64_t most = run->request->limits.max_bytes != 0 ? run->request->limits.max_bytes
+                                                        : IM_LIMIT_PICTURE_BYTES;
+    if (rc == IM_OK && !job->named && job->stamp.size == 0 &&
+        !im_image_name_is_picture(job->path)) {
+        job_skip(job, "not a picture"); /* an empty file of another kind is not opened */
+        im_free(full);
+        return;
+    }
+    for (int attempt = 0; rc == IM_OK && attempt < 3; attempt++) {
+        job->hashed_ns = im_clock_wall_ns();
+        rc = im_file_read_at(AT_FDCWD, full, most, &bytes, &job->stamp, &error);
+        if (rc == IM_OK ||
+            strcmp(error.reason, im_reason_name(IM_REASON_CHANGED_WHILE_READING)) != 0) {
+            break;
+        }
+        rc = attempt < 2 ? IM_OK : rc;
+    }
+    atomic_fetch_add(&run->busy_read_ns, im_clock_ns() - start);
+    if (rc == IM_OK) {
+        rc = take_bytes(run, job, &bytes, full, &error);
+    } else if (!job->named && !im_image_name_is_picture(job->path) && rc == IM_ERR_LIMIT) {
+        job_skip(job, "not a picture"); /* a film of many GB is no failure */
+        rc = IM_OK;
+    }
+    if (rc != IM_OK) {
+        job_fail(job, &error);
+    }
+    im_bytes_clear(&bytes);
+    im_free(full);
+}

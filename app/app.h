@@ -1,0 +1,265 @@
+/* app/app.h — the use cases that the command line, the C API and the daemon share, one function
+ * each; the door of app/. Nothing here prints or exits. */
+#ifndef IM_APP_APP_H
+#define IM_APP_APP_H
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "encoder/encoder.h"
+#include "index/index.h"
+#include "query/query.h"
+#include "store/store.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define IM_VERSION "0.1.0"
+
+/* ---- places ---- */
+
+/** Where things lie; all owned strings. The only place that reads the environment's folders. */
+typedef struct im_places {
+    char *library; /* --library, IMAGO_LIBRARY, $XDG_DATA_HOME/imago/default */
+    char *models;  /* $XDG_DATA_HOME/imago/models: the user's */
+    char *share;   /* IMAGO_DATA, or share/imago of the install prefix, or data/ of a source tree */
+} im_places;
+
+/** @param library  what --library named, or NULL */
+IM_NODISCARD im_code im_places_find(const char *library, im_places *out, im_error *err);
+void im_places_clear(im_places *places);
+
+/* ---- a library in use ---- */
+
+typedef struct im_library im_library;
+
+typedef struct im_library_options {
+    const im_places *places; /* borrowed for the call */
+    bool writable;
+    const char *model;      /* NULL: the library's active one; else a folder or name */
+    im_precision precision; /* IM_PRECISION_AUTO */
+    im_engine engine;       /* IM_ENGINE_AUTO */
+    size_t threads;         /* 0: what the machine has */
+} im_library_options;
+
+IM_NODISCARD im_code im_app_init(const im_places *places, im_error *err);
+/** Opens an existing library. Model and index are opened when first needed. One thread at a time.
+ */
+IM_NODISCARD im_code im_library_open(const im_library_options *options, im_library **out_library,
+                                     im_error *err);
+void im_library_close(im_library *library);
+im_store *im_library_store(im_library *library);
+
+/** Progress of long work, and words for people. All may be called from the caller's thread only. */
+typedef struct im_progress {
+    const char *stage;    /* "preparing model", "adding", "checking", "rebuilding" */
+    uint64_t done, total; /* total 0: not known yet */
+    uint64_t failed;
+    double seconds;
+    double rate;  /* per second, over the last seconds */
+    double eta_s; /* < 0: not known */
+} im_progress;
+
+typedef struct im_events {
+    void *context;
+    void (*progress)(void *context, const im_progress *progress);
+    /* a file that could not be taken; path is raw bytes */
+    void (*failed)(void *context, const char *path, const im_error *error);
+    void (*warning)(void *context, const char *sentence);
+    /* a question with the answer no by default; NULL: no */
+    bool (*confirm)(void *context, const char *question);
+} im_events;
+
+/* ---- add ---- */
+
+typedef struct im_add_request {
+    const char *const *paths; /* files and folders */
+    size_t n_paths;
+    bool no_recursion;
+    bool follow_links;
+    bool prune;        /* delete rows of vanished files, after asking */
+    bool retry_failed; /* try files again whose failure is recorded */
+    bool exact_decode;
+    im_image_limits limits;
+    size_t decoders; /* threads; 0 = as many as the machine has */
+    size_t batch;    /* pictures of a forward pass; 0 = 8 */
+} im_add_request;
+
+typedef struct im_stage_time {
+    const char *name; /* "scan", "read", "decode", "encode", "write" */
+    double busy_s;    /* summed over its threads */
+    size_t threads;
+} im_stage_time;
+
+#define IM_ADD_STAGES 5
+
+typedef struct im_skip_count {
+    char what[24]; /* "webp", "not a picture" … */
+    uint64_t n;
+} im_skip_count;
+
+typedef struct im_add_report {
+    uint64_t added;  /* items made */
+    uint64_t linked; /* new paths of content already there */
+    uint64_t unchanged, moved, updated, failed, partial, skipped, missing, pruned, known_failures;
+    double seconds;
+    bool interrupted;
+    bool offline_root; /* a root was not there: nothing of it was touched */
+    im_skip_count skips[16];
+    size_t n_skips;
+    im_stage_time stages[IM_ADD_STAGES];
+} im_add_report;
+
+/** Indexes files and folders. IM_OK; IM_ERR_PARTIAL when some failed (the first failure's code when
+ * all did); interrupted (IM_ERR_PARTIAL) after a stop signal. The report is filled in each case. */
+IM_NODISCARD im_code im_app_add(im_library *library, const im_add_request *request,
+                                const im_events *events, im_add_report *out_report, im_error *err);
+/** The report as the "done" line of `imago add --json`. */
+void im_add_report_json(im_json_writer *w, const im_add_report *report);
+
+/* ---- search ---- */
+
+typedef struct im_search_request {
+    const char *query;          /* for the answer's "query"; may be NULL */
+    const im_query_part *parts; /* [n_parts] */
+    size_t n_parts;
+    im_combine combine;
+    size_t k;
+    uint64_t offset;
+    const char *cursor; /* NULL */
+    uint64_t leave_out; /* 0: none; an item id (similar id:N) */
+    bool exact_decode;
+    im_image_limits limits;
+} im_search_request;
+
+typedef struct im_search_hit {
+    uint64_t rank; /* from 1, offset counted */
+    im_item item;
+    char *path; /* raw bytes, owned; NULL when the item has no file */
+    bool online;
+    float score;
+    float *cosines;       /* [n_parts], owned by the answer */
+    float *contributions; /* [n_parts] */
+} im_search_hit;
+
+typedef struct im_answer {
+    char *query;
+    char model[128];
+    size_t n_parts;
+    im_query_part *parts; /* owned copies of what was asked (texts and paths too) */
+    im_combine combine;
+    size_t k;
+    uint64_t total, filtered, scanned;
+    bool exact;
+    const char *engine;
+    char cursor[64]; /* "" when there is no next page */
+    double parse_ms, encode_ms, search_ms, fetch_ms;
+    char *warnings[8];
+    size_t n_warnings;
+    im_search_hit *hits;
+    size_t n_hits;
+} im_answer;
+
+IM_NODISCARD im_code im_app_search(im_library *library, const im_search_request *request,
+                                   im_answer *out_answer, im_error *err);
+void im_answer_clear(im_answer *answer);
+/** The object of design section 6. */
+void im_answer_json(im_json_writer *w, const im_answer *answer);
+
+/* ---- embed ---- */
+
+typedef struct im_embed_input {
+    bool is_text;
+    const char *value; /* text, or path of a picture */
+} im_embed_input;
+
+typedef struct im_embed_request {
+    const char *model; /* folder or name; NULL: the library's active one, else the bundled one */
+    im_precision precision;
+    const im_embed_input *inputs;
+    size_t n_inputs;
+    size_t threads;
+    size_t batch;
+    bool exact_decode;
+    im_image_limits limits;
+} im_embed_request;
+
+typedef struct im_embed_result {
+    char model[128];
+    size_t dim;
+    size_t n;
+    float *vectors;   /* [n, dim]; rows of failed inputs are zero */
+    im_error *errors; /* [n]; code IM_OK where it worked */
+    bool *cut;        /* [n]; text was cut at the context */
+} im_embed_result;
+
+/** Needs no library. IM_OK, IM_ERR_PARTIAL, or the first failure's code when all failed (the result
+ * is filled in these cases too). */
+IM_NODISCARD im_code im_app_embed(const im_places *places, const im_embed_request *request,
+                                  im_embed_result *out_result, im_error *err);
+void im_embed_result_clear(im_embed_result *result);
+/** {"model","dimensions","data":[{"index","type","input","embedding"|"error"}]} */
+void im_embed_json(im_json_writer *w, const im_embed_request *request,
+                   const im_embed_result *result);
+
+/* ---- items ---- */
+
+/** Reads "17", "id:17", "#17". */
+bool im_item_id_parse(const char *text, uint64_t *out_id);
+
+/** One item with all its paths as a JSON object (design: `show`). */
+IM_NODISCARD im_code im_app_show_json(im_library *library, uint64_t item, im_json_writer *w,
+                                      im_error *err);
+
+typedef struct im_remove_request {
+    const uint64_t *items;
+    size_t n_items;
+    const char *const *paths; /* files: their items; folders: all items below, after asking */
+    size_t n_paths;
+} im_remove_request;
+/** Takes items out of the library; never touches the user's files. IM_OK, IM_ERR_NOT_FOUND,
+ * IM_ERR_PARTIAL. */
+IM_NODISCARD im_code im_app_remove(im_library *library, const im_remove_request *request,
+                                   const im_events *events, uint64_t *out_removed, im_error *err);
+
+/* ---- state ---- */
+
+/** Counts, model, engine, sizes, roots as a JSON object. */
+IM_NODISCARD im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err);
+
+typedef struct im_check_report {
+    uint64_t findings;
+    uint64_t index_findings; /* of rebuildable files */
+    uint64_t items, vectors;
+} im_check_report;
+typedef struct im_check_request {
+    bool full; /* model files are digested again, originals hashed */
+} im_check_request;
+/** Database, vectors against the database, index files. IM_OK; IM_ERR_DAMAGED when the database has
+ * findings; IM_ERR_FORMAT (index_damaged) when only rebuildable files have. Findings go to
+ * events->warning. */
+IM_NODISCARD im_code im_app_check(im_library *library, const im_check_request *request,
+                                  const im_events *events, im_check_report *out_report,
+                                  im_error *err);
+/** Makes the index files anew from the database; embeds items that lack a vector. */
+IM_NODISCARD im_code im_app_rebuild(im_library *library, const im_events *events,
+                                    uint64_t *out_rows, im_error *err);
+
+/* ---- models ---- */
+
+/** {"models":[{"name","folder","source","active"}]} of the user's, the bundled and the library's.
+ */
+IM_NODISCARD im_code im_app_model_list_json(const im_places *places, im_library *library_or_null,
+                                            im_json_writer *w, im_error *err);
+/** Facts of one model (name or folder; NULL: the active or bundled one). */
+IM_NODISCARD im_code im_app_model_info_json(const im_places *places, const char *model,
+                                            im_json_writer *w, im_error *err);
+/** Makes a model the library's active one: prepares it (digest, background) and embeds every item
+ * with it before it becomes active. */
+IM_NODISCARD im_code im_app_model_use(im_library *library, const char *model,
+                                      const im_events *events, im_error *err);
+/** Folder of a model by name or path, a new string. model_not_found lists what there is. */
+IM_NODISCARD im_code im_app_model_folder(const im_places *places, const char *model,
+                                         char **out_folder, im_error *err);
+
+#endif

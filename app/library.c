@@ -1,0 +1,379 @@
+/* app/library.c — a library in use: its store, model, encoder and index, each opened when first
+ * needed, so that a search touches nothing it does not ask for. */
+#include "app/app_internal.h"
+#include "base/clock.h"
+#include "base/file.h"
+
+im_code im_app_init(const im_places *places, im_error *err)
+{
+    return im_store_create(places->library, err);
+}
+
+static im_code copy_options(im_library *library, const im_library_options *options, im_error *err)
+{
+    library->writable = options->writable;
+    library->precision = options->precision;
+    library->engine = options->engine;
+    library->threads = options->threads;
+    library->folder = im_strdup(options->places->library);
+    library->places.library = im_strdup(options->places->library);
+    library->places.models = im_strdup(options->places->models);
+    library->places.share = im_strdup(options->places->share);
+    bool ok = library->folder != NULL && library->places.library != NULL &&
+              library->places.models != NULL && library->places.share != NULL;
+    if (options->model != NULL) {
+        library->model_wanted = im_strdup(options->model);
+        ok = ok && library->model_wanted != NULL;
+    }
+    return ok ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a library");
+}
+
+im_code im_library_open(const im_library_options *options, im_library **out_library, im_error *err)
+{
+    im_library *library = im_alloc_zero(1, sizeof(*library));
+    if (library == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a library");
+    }
+    im_code rc = copy_options(library, options, err);
+    if (rc == IM_OK) {
+        rc = im_store_open(library->folder, options->writable ? IM_STORE_WRITE : IM_STORE_READ,
+                           &library->store, err);
+    }
+    if (rc != IM_OK) {
+        im_library_close(library);
+        return rc;
+    }
+    *out_library = library;
+    return IM_OK;
+}
+
+void library_close_index(im_library *library)
+{
+    im_index_close(library->index);
+    im_free(library->alive);
+    library->index = NULL;
+    library->alive = NULL;
+}
+
+void im_library_close(im_library *library)
+{
+    if (library == NULL) {
+        return;
+    }
+    library_close_index(library);
+    im_encoder_close(library->encoder);
+    im_model_row_clear(&library->model);
+    im_store_close(library->store);
+    im_pool_close(library->pool);
+    im_places_clear(&library->places);
+    im_free(library->folder);
+    im_free(library->model_wanted);
+    im_free(library);
+}
+
+im_store *im_library_store(im_library *library)
+{
+    return library->store;
+}
+
+im_code library_pool(im_library *library, im_pool **out_pool, im_error *err)
+{
+    if (library->pool == NULL) {
+        im_code rc = im_pool_open(library->threads, &library->pool, err);
+        if (rc != IM_OK) {
+            return rc;
+        }
+    }
+    *out_pool = library->pool;
+    return IM_OK;
+}
+
+/* ---- model ---- */
+
+/* --model on a library: it must be the one the library was made with. */
+static im_code check_wanted_model(im_library *library, im_error *err)
+{
+    char *folder = NULL;
+    char digest[65];
+    if (library->model_wanted == NULL || strcmp(library->model_wanted, library->model.name) == 0) {
+        return IM_OK;
+    }
+    im_code rc = im_app_model_folder(&library->places, library->model_wanted, &folder, err);
+    if (rc == IM_OK && strcmp(folder, library->model.folder) != 0) {
+        rc = im_encoder_digest(folder, digest, err);
+        if (rc == IM_OK && strcmp(digest, library->model.digest) != 0) {
+            rc = im_fail_as(err, IM_REASON_MODEL_MISMATCH,
+                            "library '%s' was made with model '%s' (%.12s), not with '%s' (%.12s)",
+                            library->folder, library->model.name, library->model.digest,
+                            library->model_wanted, digest);
+            im_hint(err, "leave --model out, or change the library: imago model use NAME");
+        }
+    }
+    im_free(folder);
+    return rc;
+}
+
+im_code library_model(im_library *library, im_error *err)
+{
+    if (library->model.id != 0) {
+        return IM_OK;
+    }
+    im_code rc = im_store_active_model(library->store, &library->model, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    if (library->model.id == 0) {
+        rc = im_fail_as(err, IM_REASON_LIBRARY_EMPTY, "library '%s' is empty", library->folder);
+        im_hint(err, "add pictures first: imago add FOLDER");
+        return rc;
+    }
+    rc = check_wanted_model(library, err);
+    if (rc != IM_OK) {
+        im_model_row_clear(&library->model);
+    }
+    return rc;
+}
+
+/* The folder must still hold the files the library was made with: stamps first, the digest only
+ * when a stamp differs (a copy of the folder is the same model). */
+static im_code check_model_files(im_library *library, const char *folder, im_error *err)
+{
+    im_str now;
+    char digest[65];
+    im_str_init(&now, IM_LIMIT_MODEL_JSON_BYTES);
+    im_code rc = model_files_json(folder, &now, err);
+    if (rc == IM_OK &&
+        (library->model.files == NULL || strcmp(im_str_text(&now), library->model.files) != 0)) {
+        rc = im_encoder_digest(folder, digest, err);
+        if (rc == IM_OK && strcmp(digest, library->model.digest) != 0) {
+            rc = im_fail_as(err, IM_REASON_MODEL_MISMATCH,
+                            "model folder '%s' has changed: its digest is %.12s, library '%s' was "
+                            "made with %.12s",
+                            folder, digest, library->folder, library->model.digest);
+            im_hint(err, "bring the old files back, or change over: imago model use %s",
+                    library->model.name);
+        }
+    }
+    im_str_clear(&now);
+    return rc;
+}
+
+/* The folder recorded, or one of the same name in today's places when that is gone. */
+static im_code find_model_folder(im_library *library, char **out_folder, im_error *err)
+{
+    if (im_file_exists(library->model.folder)) {
+        *out_folder = im_strdup(library->model.folder);
+        return *out_folder != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+    }
+    return im_app_model_folder(&library->places, library->model.name, out_folder, err);
+}
+
+im_code library_encoder(im_library *library, im_towers towers, im_error *err)
+{
+    im_pool *pool = NULL;
+    char *folder = NULL;
+    if (library->encoder != NULL &&
+        (library->towers == IM_TOWERS_BOTH || library->towers == towers)) {
+        return IM_OK;
+    }
+    if (library->encoder != NULL) { /* the other tower now: open both */
+        im_encoder_close(library->encoder);
+        library->encoder = NULL;
+        towers = IM_TOWERS_BOTH;
+    }
+    im_code rc = library_model(library, err);
+    if (rc == IM_OK) {
+        rc = library_pool(library, &pool, err);
+    }
+    if (rc == IM_OK) {
+        rc = find_model_folder(library, &folder, err);
+    }
+    if (rc == IM_OK) {
+        rc = check_model_files(library, folder, err);
+    }
+    if (rc == IM_OK) {
+        im_encoder_options options = {
+            .precision = library->precision, .towers = towers, .pool = pool};
+        rc = im_encoder_open(folder, &options, &library->encoder, err);
+    }
+    if (rc == IM_OK) {
+        library->towers = towers;
+    }
+    im_free(folder);
+    return rc;
+}
+
+/* ---- index ---- */
+
+char *library_index_folder(const im_library *library, const char *digest)
+{
+    char *index = im_path_join(library->folder, "index");
+    char *folder = index != NULL ? im_path_join(index, digest) : NULL;
+    im_free(index);
+    return folder;
+}
+
+void library_index_state(const im_library *library, const im_model_row *model,
+                         const im_index_record *record, im_index_state *out)
+{
+    memset(out, 0, sizeof(*out));
+    im_store_id(library->store, out->library_id);
+    memcpy(out->model_digest, model->digest, sizeof(out->model_digest));
+    out->dim = model->dim;
+    out->generation = record->generation;
+    out->n_rows = record->n_rows;
+}
+
+/* Reads what the database says of the index and opens the files against it. */
+static im_code open_index(im_library *library, uint64_t change_seq, const char *folder,
+                          im_error *err)
+{
+    im_index_state state;
+    im_index_options options = {.engine = library->engine};
+    library_close_index(library);
+    im_code rc = im_store_get_index(library->store, library->model.id, &library->index_record, err);
+    if (rc == IM_OK) {
+        rc = library_pool(library, &options.pool, err);
+    }
+    if (rc != IM_OK) {
+        return rc;
+    }
+    if (library->index_record.n_rows == 0) {
+        rc = im_fail_as(err, IM_REASON_LIBRARY_EMPTY, "library '%s' is empty", library->folder);
+        im_hint(err, "add pictures first: imago add FOLDER");
+        return rc;
+    }
+    size_t n_words = (size_t)((library->index_record.n_rows + 63) / 64);
+    library->alive = im_alloc_zero(n_words, sizeof(uint64_t));
+    if (library->alive == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for %zu bits of an index", n_words * 64);
+    }
+    rc = im_store_alive_slots(library->store, library->model.id, library->index_record.n_rows,
+                              library->alive, &library->n_alive, err);
+    if (rc == IM_OK) {
+        library_index_state(library, &library->model, &library->index_record, &state);
+        rc = im_index_open(folder, &state, library->alive, &options, &library->index, err);
+    }
+    library->index_seq = change_seq;
+    return rc;
+}
+
+/* A damaged or missing vector file is made anew from the database, through a writing store of our
+ * own; the reader's snapshot is left and taken again around it. */
+static im_code mend_index(im_library *library, const char *folder, const im_error *cause,
+                          const im_events *events, im_error *err)
+{
+    im_store *writer = NULL;
+    im_str sentence;
+    uint64_t n_rows = 0;
+    im_str_init(&sentence, 1024);
+    im_str_addf(&sentence, "%s: making it anew from the library", cause->message);
+    event_warning(events, im_str_text(&sentence));
+    im_str_clear(&sentence);
+    im_store_end_read(library->store);
+    im_code rc = im_store_open(library->folder, IM_STORE_WRITE, &writer, err);
+    if (rc == IM_OK) {
+        rc = rebuild_index(writer, folder, &library->model, events, &n_rows, err);
+    }
+    im_store_close(writer);
+    if (rc == IM_OK) {
+        rc = im_store_begin_read(library->store, err);
+    } else {
+        im_error ignored = IM_ERROR_INIT; /* the caller ends a snapshot: give it one to end */
+        im_code again = im_store_begin_read(library->store, &ignored);
+        (void)again;
+    }
+    return rc;
+}
+
+im_code library_index(im_library *library, const im_events *events, im_error *err)
+{
+    uint64_t seq = 0;
+    im_index_record record;
+    im_error cause = IM_ERROR_INIT;
+    im_code rc = library_model(library, err);
+    if (rc == IM_OK) {
+        rc = im_store_change_seq(library->store, &seq, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_store_get_index(library->store, library->model.id, &record, err);
+    }
+    if (rc != IM_OK) {
+        return rc;
+    }
+    if (library->index != NULL && library->index_seq == seq &&
+        library->index_record.generation == record.generation &&
+        library->index_record.n_rows == record.n_rows) {
+        return IM_OK;
+    }
+    char *folder = library_index_folder(library, library->model.digest);
+    if (folder == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+    }
+    rc = open_index(library, seq, folder, &cause);
+    if (rc == IM_ERR_FORMAT || (rc == IM_ERR_NOT_FOUND && record.n_rows > 0)) {
+        rc = mend_index(library, folder, &cause, events, err);
+        if (rc == IM_OK) {
+            rc = im_store_change_seq(library->store, &seq, err);
+        }
+        if (rc == IM_OK) {
+            rc = open_index(library, seq, folder, err);
+        }
+    } else if (rc != IM_OK && err != NULL) {
+        *err = cause;
+    }
+    im_free(folder);
+    return rc;
+}
+
+/* ---- progress ---- */
+
+#define METER_EVERY_NS 200000000ull   /* five reports a second */
+#define METER_WINDOW_NS 5000000000ull /* the rate is that of the last five seconds or so */
+
+void meter_start(progress_meter *meter, const char *stage, uint64_t total)
+{
+    memset(meter, 0, sizeof(*meter));
+    meter->state.stage = stage;
+    meter->state.total = total;
+    meter->state.eta_s = -1;
+    meter->start_ns = im_clock_ns();
+    meter->window_ns = meter->start_ns;
+}
+
+static void meter_report(progress_meter *meter, uint64_t now, const im_events *events)
+{
+    im_progress *state = &meter->state;
+    double window_s = (double)(now - meter->window_ns) / 1e9;
+    state->seconds = (double)(now - meter->start_ns) / 1e9;
+    if (window_s > 0) {
+        state->rate = (double)(state->done - meter->window_done) / window_s;
+    }
+    state->eta_s = -1;
+    if (state->rate > 0 && state->total >= state->done && state->total > 0) {
+        state->eta_s = (double)(state->total - state->done) / state->rate;
+    }
+    if (now - meter->window_ns > METER_WINDOW_NS) {
+        meter->window_ns = now;
+        meter->window_done = state->done;
+    }
+    meter->last_ns = now;
+    event_progress(events, state);
+}
+
+void meter_tick(progress_meter *meter, uint64_t done, uint64_t failed, const im_events *events)
+{
+    uint64_t now = im_clock_ns();
+    meter->state.done = done;
+    meter->state.failed = failed;
+    if (now - meter->last_ns >= METER_EVERY_NS) {
+        meter_report(meter, now, events);
+    }
+}
+
+void meter_end(progress_meter *meter, const im_events *events)
+{
+    meter->window_ns = meter->start_ns; /* the last word is the mean over all */
+    meter->window_done = 0;
+    meter_report(meter, im_clock_ns(), events);
+}
