@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "store/store_internal.h"
 #include <errno.h>
+#include <limits.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
@@ -159,6 +160,16 @@ static im_code sync_parent(const char *folder, im_error *err)
     return rc == IM_ERR_DENIED ? IM_OK : rc;
 }
 
+static im_code check_place(const char *folder, im_error *err)
+{
+    char real[PATH_MAX];
+    if (realpath(folder, real) == NULL) {
+        return im_fail_errno(err, errno, "could not look up folder '%s'", folder);
+    }
+    im_code rc = path_check_length(real, err);
+    return rc == IM_OK ? store_check_file_system(folder, err) : rc;
+}
+
 im_code im_store_create(const char *folder, im_error *err)
 {
     struct stat info;
@@ -180,7 +191,7 @@ im_code im_store_create(const char *folder, im_error *err)
     }
     rc = im_folder_make(folder, err);
     if (rc == IM_OK) {
-        rc = store_check_file_system(folder, err);
+        rc = check_place(folder, err);
     }
     if (rc == IM_OK) {
         rc = lock_take(lock, folder, IM_LIMIT_LOCK_WAIT_MS, &lock_fd, err);

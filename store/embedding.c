@@ -133,6 +133,28 @@ im_code im_store_put_embedding(im_store *store, uint64_t item, uint64_t model, u
     return store_write_end(store, &write, rc, err);
 }
 
+/* ---- dropping ---- */
+
+im_code im_store_drop_embedding(im_store *store, uint64_t item, uint64_t model, im_error *err)
+{
+    static const store_sql steps[] = {STORE_SQL_BURY_SLOT, STORE_SQL_TELL_DROP,
+                                      STORE_SQL_DROP_EMBEDDING};
+    store_write write;
+    uint64_t rows = 0;
+    im_code rc = store_write_begin(store, &write, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    for (size_t i = 0; i < IM_COUNT(steps) && rc == IM_OK; i++) {
+        rc = store_run_u64_i64(store, steps[i], item, (int64_t)model, &rows, err);
+    }
+    if (rc == IM_OK && rows == 0) {
+        rc = im_fail_as(err, IM_REASON_ITEM_NOT_FOUND, "picture %llu has no vector of model %llu",
+                        (unsigned long long)item, (unsigned long long)model);
+    }
+    return store_write_end(store, &write, rc, err);
+}
+
 /* ---- reading ---- */
 
 static bool is_sound(im_view bytes, uint64_t crc)

@@ -7,8 +7,8 @@
 #include <sys/vfs.h>
 
 #define HEADER_BYTES 100
-#define PLAUSIBLE_SCHEMA \
-    100000 /* above this a schema number is a damaged byte, not a newer program */
+/* above this a schema number is a damaged byte, not a newer program */
+#define PLAUSIBLE_SCHEMA 10000
 
 typedef struct fixed_bytes {
     uint8_t at, size;

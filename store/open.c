@@ -14,8 +14,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-/* SQLite's unix layer has buffers of 512 bytes; its longest suffix is -journal. */
-#define DB_PATH_MOST 500
 /* an open for writing makes the reserve again when the disk keeps this much beside it */
 #define ROOMY_BYTES (UINT64_C(64) << 20)
 
@@ -39,14 +37,7 @@ static im_code set_paths(im_store *store, im_error *err)
     if (store->real == NULL || store->db_path == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for a path in library '%s'", folder);
     }
-    if (strlen(store->db_path) > DB_PATH_MOST) {
-        im_code rc =
-            im_fail_as(err, IM_REASON_PATH_TOO_LONG,
-                       "library '%s': its absolute path has over %d bytes", folder, DB_PATH_MOST);
-        im_hint(err, "move the library to a place with a shorter path");
-        return rc;
-    }
-    return IM_OK;
+    return path_check_length(real, err);
 }
 
 /* Honest also for root, who may write everywhere: a mode without any w is a wish. */
@@ -114,10 +105,6 @@ static im_code connect_read(im_store *store, im_error *err)
     case STORE_ACCESS_ALONE:
         rc = store_connect(store->db_path, store_vfs_alone_name, SQLITE_OPEN_READONLY, &store->db,
                            err);
-        if (rc == IM_OK) {
-            rc = store_exec(store->db, "PRAGMA locking_mode = EXCLUSIVE", store->db_path, "open",
-                            err);
-        }
         break;
     case STORE_ACCESS_IMMUTABLE:
         rc = connect_uri(store, "immutable=1", err);

@@ -6,6 +6,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* SQLite's unix layer has buffers of 512 bytes; this leaves room for "/library.db.new-journal" and
+ * the copy that a migration keeps. */
+#define FOLDER_MOST 470
+
+im_code path_check_length(const char *real_folder, im_error *err)
+{
+    if (strlen(real_folder) <= FOLDER_MOST) {
+        return IM_OK;
+    }
+    im_code rc = im_fail_as(err, IM_REASON_PATH_TOO_LONG,
+                            "library '%s': its absolute path has %zu bytes, expected at most %d",
+                            real_folder, strlen(real_folder), FOLDER_MOST);
+    im_hint(err, "move the library to a place with a shorter path");
+    return rc;
+}
+
 /* path + suffix in out; false when that is longer than any path that can be opened. */
 static bool join(char out[PATH_MAX], const char *path, const char *suffix)
 {

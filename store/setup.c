@@ -120,10 +120,17 @@ im_code store_connect(const char *path, const char *vfs, int flags, sqlite3 **ou
         (void)sqlite3_close_v2(db);
         return code;
     }
-    im_code code = store_exec(db,
-                              "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;"
-                              "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384",
-                              path, "open", err);
+    im_code code = IM_OK;
+    if (vfs == store_vfs_alone_name) {
+        /* before anything is read: then the index of the WAL is kept in our memory */
+        code = store_exec(db, "PRAGMA locking_mode = EXCLUSIVE", path, "open", err);
+    }
+    if (code == IM_OK) {
+        code = store_exec(db,
+                          "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;"
+                          "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384",
+                          path, "open", err);
+    }
     if (code != IM_OK) {
         (void)sqlite3_close_v2(db);
         return code;

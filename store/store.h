@@ -225,6 +225,10 @@ IM_NODISCARD im_code im_store_activate_model(im_store *store, uint64_t model, im
 IM_NODISCARD im_code im_store_put_embedding(im_store *store, uint64_t item, uint64_t model,
                                             uint64_t slot, const float *vector, size_t dim,
                                             im_error *err);
+/** Takes one vector out, say because its CRC is wrong; the item stays and may be embedded again at
+ * another slot. item_not_found when there is none. */
+IM_NODISCARD im_code im_store_drop_embedding(im_store *store, uint64_t item, uint64_t model,
+                                             im_error *err);
 /** The vector of (item, model) [dim], CRC checked (damaged); item_not_found. */
 IM_NODISCARD im_code im_store_get_embedding(im_store *store, uint64_t item, uint64_t model,
                                             float *out_vector, size_t dim, uint64_t *out_slot,

@@ -150,6 +150,8 @@ void database_remove(const char *path);
 /** Length of the file path + suffix, 0 when it is not there. */
 uint64_t path_bytes(const char *path, const char *suffix);
 bool path_exists(const char *path, const char *suffix);
+/** path_too_long when SQLite cannot open files in that folder. */
+IM_NODISCARD im_code path_check_length(const char *real_folder, im_error *err);
 IM_NODISCARD im_code path_sync(const char *path, im_error *err);
 
 /* ---- opening ---- */

@@ -2,6 +2,7 @@
  * the WAL. */
 #include "base/fault.h"
 #include "store/store_internal.h"
+#include <sys/statvfs.h>
 
 static im_code fail_sync_was(const im_store *store, im_error *err)
 {
@@ -61,11 +62,23 @@ im_code im_store_begin(im_store *store, im_error *err)
     return IM_OK;
 }
 
+/* The WAL is large, or large beside the room that is left on its disk. */
+static bool wal_is_due(const im_store *store)
+{
+    struct statvfs info;
+    if (store->wal_pages >= STORE_CHECKPOINT_PAGES) {
+        return true;
+    }
+    uint64_t wal_bytes = (uint64_t)store->wal_pages * STORE_PAGE_BYTES;
+    return statvfs(store->real, &info) == 0 &&
+           wal_bytes > (uint64_t)info.f_bavail * info.f_frsize / 4;
+}
+
 /* Writes the WAL back when it has grown. What fails here was durable before; but a failed sync
  * stops all further writing. */
 static void checkpoint(im_store *store)
 {
-    if (store->wal_pages < STORE_CHECKPOINT_PAGES) {
+    if (!wal_is_due(store)) {
         return;
     }
     int rc = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
