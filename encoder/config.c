@@ -1,0 +1,274 @@
+/* encoder/config.c — config.json and preprocessor_config.json. Absent keys take the values that
+ * transformers gives them (CLIPConfig, CLIPImageProcessor); nothing is sized from a number here
+ * before the tensors agree with it. */
+#include "encoder/encoder_internal.h"
+
+#include <math.h>
+
+typedef struct reader {
+    const char *file;
+    im_error *err;
+    im_code rc; /* the first failure; later reads do nothing */
+} reader;
+
+static uint64_t read_size(reader *r, const json_t *object, const char *key, uint64_t absent,
+                          uint64_t least, uint64_t most)
+{
+    const json_t *value = json_object_get(object, key);
+    if (r->rc != IM_OK || value == NULL || json_is_null(value)) {
+        return absent;
+    }
+    if (!json_is_integer(value) || json_integer_value(value) < (json_int_t)least ||
+        json_integer_value(value) > (json_int_t)most) {
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                           "config '%s': %s is %.60s, expected a whole number from %llu to %llu",
+                           r->file, key, text != NULL ? text : "?", (unsigned long long)least,
+                           (unsigned long long)most);
+        im_free(text);
+        return absent;
+    }
+    return (uint64_t)json_integer_value(value);
+}
+
+static float read_float(reader *r, const json_t *object, const char *key, double absent)
+{
+    const json_t *value = json_object_get(object, key);
+    if (r->rc != IM_OK || value == NULL || json_is_null(value)) {
+        return (float)absent;
+    }
+    double number = json_number_value(value);
+    if (!json_is_number(value) || !isfinite(number) || number <= 0 || number > 1e6) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                           "config '%s': %s is no number above 0", r->file, key);
+    }
+    return (float)number;
+}
+
+static kernel_activation read_activation(reader *r, const json_t *object)
+{
+    static const struct {
+        const char *name;
+        kernel_activation activation;
+    } known[] = {{"quick_gelu", ACTIVATION_QUICK_GELU},
+                 {"gelu", ACTIVATION_GELU},
+                 {"gelu_new", ACTIVATION_GELU_TANH},
+                 {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH}};
+    const json_t *value = json_object_get(object, "hidden_act");
+    const char *name = json_string_value(value);
+    if (value == NULL) {
+        return ACTIVATION_QUICK_GELU;
+    }
+    for (size_t i = 0; name != NULL && i < IM_COUNT(known); i++) {
+        if (strcmp(name, known[i].name) == 0) {
+            return known[i].activation;
+        }
+    }
+    if (r->rc == IM_OK) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                           "config '%s': hidden_act is '%.40s', expected quick_gelu, gelu, "
+                           "gelu_new or gelu_pytorch_tanh",
+                           r->file, name != NULL ? name : "no text");
+    }
+    return ACTIVATION_NONE;
+}
+
+static void read_tower(reader *r, const json_t *object, tower_config *t, uint64_t width,
+                       uint64_t mlp, uint64_t heads)
+{
+    t->width = read_size(r, object, "hidden_size", width, 1, IM_LIMIT_MODEL_WIDTH);
+    t->mlp = read_size(r, object, "intermediate_size", mlp, 1, 8 * IM_LIMIT_MODEL_WIDTH);
+    t->layers = read_size(r, object, "num_hidden_layers", 12, 1, IM_LIMIT_MODEL_LAYERS);
+    t->heads = read_size(r, object, "num_attention_heads", heads, 1, IM_LIMIT_MODEL_WIDTH);
+    t->eps = read_float(r, object, "layer_norm_eps", 1e-5);
+    t->activation = read_activation(r, object);
+    if (r->rc == IM_OK && t->width % t->heads != 0) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                           "config '%s': hidden_size %zu is no multiple of num_attention_heads %zu",
+                           r->file, t->width, t->heads);
+    }
+}
+
+/* A sub-config may be absent, then all of it is default; anything but an object is wrong. */
+static const json_t *read_part(reader *r, const json_t *root, const char *key)
+{
+    const json_t *part = json_object_get(root, key);
+    if (part != NULL && !json_is_null(part) && !json_is_object(part) && r->rc == IM_OK) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG, "config '%s': %s is no object", r->file,
+                           key);
+    }
+    return json_is_object(part) ? part : NULL;
+}
+
+static void read_family(reader *r, const json_t *root)
+{
+    const char *type = json_string_value(json_object_get(root, "model_type"));
+    if (!json_is_object(root)) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG, "config '%s': no JSON object", r->file);
+    } else if (type == NULL) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                           "config '%s': model_type is missing, expected \"clip\"", r->file);
+    } else if (strcmp(type, "clip") != 0) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_FAMILY,
+                           "config '%s': model_type '%.60s' is not handled; handled are: clip",
+                           r->file, type);
+    }
+}
+
+static void read_model(reader *r, const json_t *root, model_config *out)
+{
+    read_family(r, root);
+    const json_t *text = read_part(r, root, "text_config");
+    const json_t *image = read_part(r, root, "vision_config");
+    out->dim = read_size(r, root, "projection_dim", 512, 1, IM_LIMIT_MODEL_WIDTH);
+    read_tower(r, text, &out->text, 512, 2048, 8);
+    read_tower(r, image, &out->image, 768, 3072, 12);
+    out->vocabulary = read_size(r, text, "vocab_size", 49408, 4, 10000000);
+    out->context = read_size(r, text, "max_position_embeddings", 77, 3, 16384);
+    out->eos = (uint32_t)read_size(r, text, "eos_token_id", 49407, 0, UINT32_MAX);
+    out->pool_highest = out->eos == 2;
+    out->image_size = read_size(r, image, "image_size", 224, 1, 8192);
+    out->patch = read_size(r, image, "patch_size", 32, 1, 8192);
+    uint64_t channels = read_size(r, image, "num_channels", 3, 1, 64);
+    if (r->rc == IM_OK && channels != 3) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                           "config '%s': num_channels is %llu, expected 3", r->file,
+                           (unsigned long long)channels);
+    }
+    if (r->rc == IM_OK && out->patch > out->image_size) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                           "config '%s': patch_size %zu is larger than image_size %zu", r->file,
+                           out->patch, out->image_size);
+    }
+}
+
+/* {"shortest_edge": n}, {"height": h, "width": w} or n. */
+static void read_side(reader *r, const json_t *root, const char *key, uint32_t *out_w,
+                      uint32_t *out_h, bool *out_shortest)
+{
+    const json_t *value = json_object_get(root, key);
+    *out_shortest = true;
+    if (json_is_object(value)) {
+        uint64_t edge = read_size(r, value, "shortest_edge", 0, 1, 8192);
+        uint64_t w = read_size(r, value, "width", edge, 1, 8192);
+        uint64_t h = read_size(r, value, "height", edge, 1, 8192);
+        *out_shortest = edge != 0;
+        *out_w = (uint32_t)(w != 0 ? w : *out_w);
+        *out_h = (uint32_t)(h != 0 ? h : *out_h);
+    } else if (value != NULL) {
+        uint64_t side = read_size(r, root, key, *out_w, 1, 8192);
+        *out_w = *out_h = (uint32_t)side;
+    }
+}
+
+static void read_triple(reader *r, const json_t *root, const char *key, float out[3])
+{
+    const json_t *value = json_object_get(root, key);
+    if (value == NULL || r->rc != IM_OK) {
+        return;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        const json_t *number = json_array_get(value, i);
+        double v = json_number_value(number);
+        if (!json_is_number(number) || !(v > -1e3 && v < 1e3)) {
+            r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                               "config '%s': %s is no list of three numbers", r->file, key);
+            return;
+        }
+        out[i] = (float)v;
+    }
+}
+
+static void read_preprocess(reader *r, const json_t *root, model_config *out)
+{
+    uint32_t w = (uint32_t)out->image_size;
+    uint32_t h = w;
+    uint32_t crop_w = w;
+    uint32_t crop_h = w;
+    bool shortest = true;
+    bool ignored = false;
+    const json_t *resize = json_object_get(root, "do_resize");
+    read_side(r, root, "size", &w, &h, &shortest);
+    read_side(r, root, "crop_size", &crop_w, &crop_h, &ignored);
+    read_triple(r, root, "image_mean", out->mean);
+    read_triple(r, root, "image_std", out->std);
+    uint64_t resample = read_size(r, root, "resample", IM_RESAMPLE_BICUBIC, 0, 5);
+    if (r->rc != IM_OK) {
+        return;
+    }
+    if (json_is_false(resize) || crop_w != out->image_size || crop_h != out->image_size) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                           "config '%s': crop_size %u x %u, expected the model's image_size %zu "
+                           "with do_resize",
+                           r->file, crop_w, crop_h, out->image_size);
+        return;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        if (!(out->std[i] > 0)) {
+            r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                               "config '%s': image_std must be above 0", r->file);
+        }
+    }
+    out->preprocess.resize_shortest = shortest ? w : 0;
+    out->preprocess.crop_w = crop_w;
+    out->preprocess.crop_h = crop_h;
+    out->preprocess.resample = (im_resample)resample;
+}
+
+static im_code load_json(const char *folder, const char *name, bool optional, json_t **out,
+                         char **out_path, im_error *err)
+{
+    im_bytes bytes = {0};
+    *out = NULL;
+    *out_path = im_path_join(folder, name);
+    if (*out_path == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+    }
+    if (optional && !im_file_exists(*out_path)) {
+        return IM_OK;
+    }
+    im_code rc = im_file_read(*out_path, IM_LIMIT_MODEL_JSON_BYTES, &bytes, err);
+    if (rc == IM_ERR_NOT_FOUND) {
+        rc = im_fail_as(err, IM_REASON_MODEL_FILE_MISSING, "model '%s': %s is missing", folder,
+                        name);
+    }
+    if (rc == IM_OK) {
+        rc = im_json_parse((const char *)bytes.data, bytes.size, *out_path, out, err);
+    }
+    im_bytes_clear(&bytes);
+    return rc;
+}
+
+im_code config_load(const char *folder, model_config *out, im_error *err)
+{
+    /* CLIPImageProcessor's own values, for a folder without preprocessor_config.json */
+    model_config config = {.mean = {0.48145466f, 0.4578275f, 0.40821073f},
+                           .std = {0.26862954f, 0.26130258f, 0.27577711f}};
+    json_t *root = NULL;
+    char *path = NULL;
+    reader r = {.err = err, .rc = IM_OK};
+    im_code rc = load_json(folder, "config.json", false, &root, &path, err);
+    if (rc == IM_OK) {
+        r.file = path;
+        read_model(&r, root, &config);
+        rc = r.rc;
+    }
+    json_decref(root);
+    im_free(path);
+    root = NULL;
+    path = NULL;
+    if (rc == IM_OK) {
+        rc = load_json(folder, "preprocessor_config.json", true, &root, &path, err);
+    }
+    if (rc == IM_OK) {
+        r.file = path;
+        read_preprocess(&r, root, &config);
+        rc = r.rc;
+    }
+    json_decref(root);
+    im_free(path);
+    if (rc == IM_OK) {
+        *out = config;
+    }
+    return rc;
+}

@@ -1,0 +1,190 @@
+/* encoder/encoder_internal.h — what the files of encoder/ share.
+ *
+ * Letters: T tokens of a sequence (patches and class, or text tokens), W width of a tower, F width
+ * of its MLP, H heads, D dim of the joint space, R rows of a forward pass (all sequences of a batch
+ * one behind the other, without padding). */
+#ifndef IM_ENCODER_ENCODER_INTERNAL_H
+#define IM_ENCODER_ENCODER_INTERNAL_H
+
+#include "base/base.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/pool.h"
+#include "encoder/encoder.h"
+#include "encoder/kernel_internal.h"
+
+#include <pthread.h>
+
+/* ---- config.c ---- */
+
+typedef struct tower_config {
+    size_t width, mlp, layers, heads;
+    float eps; /* of the layer norms */
+    kernel_activation activation;
+} tower_config;
+
+typedef struct model_config {
+    tower_config image, text;
+    size_t image_size, patch;
+    size_t vocabulary, context;
+    uint32_t eos;
+    bool pool_highest; /* eos_token_id 2: transformers pools at the highest id */
+    size_t dim;
+    im_preprocess preprocess;
+    float mean[3], std[3];
+} model_config;
+
+IM_NODISCARD im_code config_load(const char *folder, model_config *out, im_error *err);
+
+/* ---- safetensors.c ---- */
+
+typedef enum tensor_type { TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_OTHER } tensor_type;
+
+typedef struct tensor {
+    char *name; /* owned by the weights */
+    tensor_type type;
+    size_t n_dims;
+    uint64_t shape[8];
+    const uint8_t *data; /* in the mapping; 2- or 4-byte aligned only by luck */
+    uint64_t n_values;
+    const char *file; /* for sentences */
+} tensor;
+
+typedef struct weights weights;
+
+IM_NODISCARD im_code weights_open(const char *folder, weights **out_weights, im_error *err);
+void weights_close(weights *w);
+/** True when a mapped file was cut while in use. */
+bool weights_lost(const weights *w);
+uint64_t weights_bytes(const weights *w);
+const char *weights_dtype(const weights *w);
+/** The tensor of that name, its shape checked; model_tensor when it is missing or differs. */
+IM_NODISCARD im_code weights_find(const weights *w, const char *name, size_t n_dims,
+                                  const uint64_t *shape, const tensor **out, im_error *err);
+/** Values [first, first + n) as float32. */
+void tensor_read(const tensor *t, uint64_t first, size_t n, float *out);
+
+/* ---- tokenizer.c, tokenizer_load.c ---- */
+
+typedef struct tokenizer tokenizer;
+
+/** @param n_rows rows of the token table: no id reaches beyond */
+IM_NODISCARD im_code tokenizer_open(const char *folder, size_t n_rows, tokenizer **out,
+                                    im_error *err);
+void tokenizer_close(tokenizer *t);
+/** Ids with begin and end, at most `context`. The text is valid UTF-8. */
+IM_NODISCARD im_code tokenizer_encode(const tokenizer *t, im_view text, size_t context,
+                                      uint32_t *ids, size_t *out_n, bool *out_cut, im_error *err);
+
+/* ---- forward.c ---- */
+
+typedef struct linear {
+    packed_matrix matrix; /* [out, in] packed */
+    float *bias;          /* [out], NULL for none */
+} linear;
+
+typedef struct norm {
+    float *weight, *bias; /* [W] */
+} norm;
+
+typedef struct block {
+    norm norm1, norm2;
+    linear qkv, out, fc1, fc2; /* qkv: q, k and v one behind the other, [3W, W] */
+} block;
+
+typedef struct tower {
+    tower_config config;
+    block *blocks; /* [layers] */
+    size_t max_rows, max_sequences;
+    /* scratch of a forward pass, all from one arena */
+    im_arena arena;
+    size_t pitch, mlp_pitch, qkv_pitch; /* floats between rows */
+    float *x, *y, *att;                 /* [R, pitch] */
+    float *qkv;                         /* [R, qkv_pitch] */
+    float *hidden;                      /* [R, mlp_pitch] */
+    float *pooled;                      /* [sequences, pitch] */
+    float *head;                        /* per worker: keys turned and scores of one head */
+    size_t head_floats, n_workers;
+} tower;
+
+/** One sequence of the concatenated rows. */
+typedef struct sequence {
+    size_t start, length, pooled; /* pooled: place of the row that is wanted, from start */
+} sequence;
+
+IM_NODISCARD im_code tower_load(tower *t, const tower_config *config, const char *prefix,
+                                const weights *w, size_t max_rows, size_t max_sequences,
+                                size_t max_length, size_t n_workers, im_error *err);
+void tower_clear(tower *t);
+/** Runs the blocks over t->x (all sequences) and leaves each sequence's pooled row in t->pooled.
+ * @param whole_last also computes the last block for every row (tests compare both ways) */
+void tower_run(tower *t, const kernel *k, im_pool *pool, const sequence *sequences, size_t n,
+               bool causal, bool whole_last);
+
+IM_NODISCARD im_code linear_load(linear *l, const weights *w, const char *name, size_t n_out,
+                                 size_t n_in, bool bias, im_error *err);
+/** Packs a tensor [N, K] without bias. */
+IM_NODISCARD im_code linear_of_tensor(linear *l, const tensor *t, im_error *err);
+void linear_clear(linear *l);
+IM_NODISCARD im_code norm_load(norm *n, const weights *w, const char *name, size_t width,
+                               im_error *err);
+void norm_clear(norm *n);
+/** A tensor as float32 in a new block. */
+IM_NODISCARD im_code values_load(float **out, const weights *w, const char *name, size_t n_dims,
+                                 const uint64_t *shape, im_error *err);
+/** rows x matrix + bias with an epilogue, split over the pool. */
+void linear_run(const linear *l, const kernel *k, im_pool *pool, const float *in, size_t in_pitch,
+                size_t n_rows, float *out, size_t out_pitch, kernel_activation activation,
+                const float *residual, size_t residual_pitch);
+
+/* ---- the encoder ---- */
+
+typedef struct image_tower {
+    tower tower;
+    linear patch; /* [W, 3 P P] */
+    float *class_token, *positions;
+    norm pre, post;
+    linear projection;
+    float *columns; /* [batch, patches, 3 P P padded]: the patches as rows */
+    size_t columns_pitch, tokens, batch;
+} image_tower;
+
+typedef struct text_tower {
+    tower tower;
+    const tensor *table; /* [V, W] in the mapping: rows are converted as they are asked for */
+    float *positions;
+    norm final;
+    linear projection;
+    uint32_t *ids; /* [max_rows] */
+} text_tower;
+
+struct im_encoder {
+    char *folder;
+    char *name;
+    model_config config;
+    weights *weights;
+    tokenizer *tokenizer;
+    im_pool *pool;
+    const kernel *kernel;
+    bool has_image, has_text;
+    image_tower image;
+    text_tower text;
+    im_encoder_info info;
+    char pooling[48];
+    pthread_mutex_t lock; /* one forward pass at a time: they share the arenas */
+};
+
+IM_NODISCARD im_code image_tower_load(im_encoder *e, size_t batch, im_error *err);
+void image_tower_clear(image_tower *t);
+/** At most t->batch pictures; exactly one of rgb and values is given. out [n, D], unit length. */
+void image_tower_run(im_encoder *e, const uint8_t *rgb, const float *values, size_t n, float *out,
+                     bool whole_last);
+IM_NODISCARD im_code text_tower_load(im_encoder *e, im_error *err);
+void text_tower_clear(text_tower *t);
+/** Texts whose ids lie one behind the other in e->text.ids. */
+void text_tower_run(im_encoder *e, const sequence *sequences, size_t n, float *out,
+                    bool whole_last);
+/** Divides each row by its length. */
+void normalise_rows(float *rows, size_t n, size_t dim);
+
+#endif

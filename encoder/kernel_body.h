@@ -1,0 +1,293 @@
+/* encoder/kernel_body.h — one set of kernels; included by kernel_avx512.c, kernel_avx2.c and
+ * kernel_portable.c, which define:
+ *   VEC            the vector type, LANES floats
+ *   VFMA(a, b, c)  a * b + c       VSET1(x)  broadcast      VLOAD/VSTORE  unaligned
+ *   MR             rows of a register tile; a tile is MR x (2 * LANES) columns
+ * Register budget: 2 MR accumulators + 2 columns + 1 broadcast (AVX-512: 27 of 32; AVX2: 15 of 16).
+ * A panel is walked in PANEL / (2 LANES) tiles; each accumulator sums over K in ascending order. */
+#include "base/base.h"
+#include "encoder/kernel_internal.h"
+
+#include <math.h>
+
+#define TILE (2 * LANES)
+
+/* exp for x <= 88, flushed to 0 below -87: range reduction by ln 2 and a polynomial of degree 6
+ * (minimax on [-ln2/2, ln2/2], as in Cephes expf); relative error below 2e-7. Plain arithmetic in
+ * loops that the compiler turns into vectors. */
+static inline float exp_fast(float x)
+{
+    float clamped = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
+    float n = clamped * 1.44269504f;
+    n = n + 12582912.0f; /* 1.5 x 2^23: rounds to a whole number */
+    n = n - 12582912.0f;
+    float r = clamped - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    union {
+        int i;
+        float f;
+    } power = {((int)n + 127) << 23};
+    return p * power.f;
+}
+
+/* erf to 1.5e-7 (Abramowitz and Stegun, 7.1.26). */
+static inline float erf_fast(float x)
+{
+    float a = x < 0 ? -x : x;
+    float t = 1.0f / (1.0f + 0.3275911f * a);
+    float p = 1.061405429f;
+    p = p * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    float y = 1.0f - p * t * exp_fast(-a * a);
+    return x < 0 ? -y : y;
+}
+
+static void activate_row(float *x, size_t n, kernel_activation activation)
+{
+    switch (activation) {
+    case ACTIVATION_NONE:
+        break;
+    case ACTIVATION_GELU:
+        for (size_t i = 0; i < n; i++) {
+            x[i] = 0.5f * x[i] * (1.0f + erf_fast(x[i] * 0.70710678f));
+        }
+        break;
+    case ACTIVATION_QUICK_GELU:
+        for (size_t i = 0; i < n; i++) {
+            x[i] = x[i] / (1.0f + exp_fast(-1.702f * x[i]));
+        }
+        break;
+    case ACTIVATION_GELU_TANH: /* tanh(u) = 1 - 2 / (exp(2u) + 1) */
+        for (size_t i = 0; i < n; i++) {
+            float u = 0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i]);
+            x[i] = 0.5f * x[i] * (2.0f - 2.0f / (exp_fast(2.0f * u) + 1.0f));
+        }
+        break;
+    }
+}
+
+/* n_rows <= MR is a constant at each call, so that the accumulators stay in registers. */
+static inline __attribute__((always_inline)) void tile(const float *in, size_t in_pitch,
+                                                       const float *panel, size_t k, size_t n_rows,
+                                                       float *out)
+{
+    VEC sum[MR][2];
+    for (size_t r = 0; r < n_rows; r++) {
+        sum[r][0] = VSET1(0.0f);
+        sum[r][1] = VSET1(0.0f);
+    }
+    for (size_t i = 0; i < k; i++) {
+        VEC left = VLOAD(panel + i * PANEL);
+        VEC right = VLOAD(panel + i * PANEL + LANES);
+        for (size_t r = 0; r < n_rows; r++) {
+            VEC a = VSET1(in[r * in_pitch + i]);
+            sum[r][0] = VFMA(a, left, sum[r][0]);
+            sum[r][1] = VFMA(a, right, sum[r][1]);
+        }
+    }
+    for (size_t r = 0; r < n_rows; r++) {
+        VSTORE(out + r * PANEL, sum[r][0]);
+        VSTORE(out + r * PANEL + LANES, sum[r][1]);
+    }
+}
+
+static void tile_rows(const float *in, size_t in_pitch, const float *panel, size_t k,
+                      size_t n_rows, float *out)
+{
+    switch (n_rows) {
+#define CASE(n)                                                                                    \
+    case n:                                                                                        \
+        tile(in, in_pitch, panel, k, n, out);                                                      \
+        break;
+        CASE(1)
+        CASE(2)
+        CASE(3)
+        CASE(4)
+#if MR > 4
+        CASE(5)
+        CASE(6)
+#endif
+#if MR > 6
+        CASE(7)
+        CASE(8)
+        CASE(9)
+        CASE(10)
+        CASE(11)
+        CASE(12)
+#endif
+#undef CASE
+    default:
+        break;
+    }
+}
+
+static void finish_row(const panel_work *w, size_t row, float *sums)
+{
+    float *out = w->out + row * w->out_pitch;
+    if (w->bias != NULL) {
+        for (size_t c = 0; c < w->columns; c++) {
+            sums[c] += w->bias[c];
+        }
+    }
+    activate_row(sums, PANEL, w->activation);
+    if (w->residual != NULL) {
+        const float *residual = w->residual + row * w->residual_pitch;
+        for (size_t c = 0; c < w->columns; c++) {
+            sums[c] += residual[c];
+        }
+    }
+    memcpy(out, sums, w->columns * sizeof(float));
+}
+
+static void fast_panel(const panel_work *w)
+{
+    _Alignas(64) float sums[MR * PANEL];
+    for (size_t row = 0; row < w->rows; row += MR) {
+        size_t n = IM_MIN(w->rows - row, (size_t)MR);
+        for (size_t c = 0; c < PANEL; c += TILE) {
+            tile_rows(w->in + row * w->in_pitch, w->in_pitch, w->panel + c, w->k, n, sums + c);
+        }
+        for (size_t r = 0; r < n; r++) {
+            finish_row(w, row + r, sums + r * PANEL);
+        }
+    }
+}
+
+/* Keys turned once per head, [d, padded], so that the scores of a row are vectors over j. */
+static void turn_keys(const head_work *w, size_t padded, float *turned)
+{
+    for (size_t c = 0; c < w->d; c++) {
+        for (size_t j = 0; j < w->length; j++) {
+            turned[c * padded + j] = w->k[j * w->pitch + c];
+        }
+        for (size_t j = w->length; j < padded; j++) {
+            turned[c * padded + j] = 0;
+        }
+    }
+}
+
+/* softmax over the first n; what is behind becomes 0. Sixteen partial sums in a fixed order. */
+static void softmax_row(float *scores, size_t n, size_t padded)
+{
+    float lanes[16] = {0};
+    float largest = scores[0];
+    float total = 0;
+    for (size_t j = 1; j < n; j++) {
+        largest = scores[j] > largest ? scores[j] : largest;
+    }
+    for (size_t j = 0; j < padded; j++) {
+        scores[j] = exp_fast(scores[j] - largest);
+    }
+    for (size_t j = n; j < padded; j++) {
+        scores[j] = 0;
+    }
+    for (size_t j = 0; j < padded; j += 16) {
+        for (size_t l = 0; l < 16; l++) {
+            lanes[l] += scores[j + l];
+        }
+    }
+    for (size_t l = 0; l < 16; l++) {
+        total += lanes[l];
+    }
+    float inverse = 1.0f / total;
+    for (size_t j = 0; j < padded; j++) {
+        scores[j] *= inverse;
+    }
+}
+
+static void fast_row(const head_work *w, size_t i, const float *turned, size_t padded,
+                     float *scores, float *out)
+{
+    size_t n = w->causal ? i + 1 : w->length;
+    size_t wide = (n + 15) / 16 * 16;
+    float scale = 1.0f / sqrtf((float)w->d);
+    memset(scores, 0, wide * sizeof(float));
+    for (size_t c = 0; c < w->d; c++) {
+        float q = w->q[i * w->pitch + c] * scale;
+        const float *key = turned + c * padded;
+        for (size_t j = 0; j < wide; j++) {
+            scores[j] += q * key[j];
+        }
+    }
+    softmax_row(scores, n, wide);
+    memset(out, 0, w->d * sizeof(float));
+    for (size_t j = 0; j < n; j++) {
+        float p = scores[j];
+        const float *value = w->v + j * w->pitch;
+        for (size_t c = 0; c < w->d; c++) {
+            out[c] += p * value[c];
+        }
+    }
+}
+
+static void fast_head(const head_work *w)
+{
+    size_t padded = (w->length + 15) / 16 * 16;
+    float *turned = w->scratch;
+    float *scores = w->scratch + w->d * padded;
+    turn_keys(w, padded, turned);
+    if (w->only != SIZE_MAX) {
+        fast_row(w, w->only, turned, padded, scores, w->out);
+        return;
+    }
+    for (size_t i = 0; i < w->length; i++) {
+        fast_row(w, i, turned, padded, scores, w->out + i * w->out_pitch);
+    }
+}
+
+static float lane_sum(const float *lanes)
+{
+    float sum = 0;
+    for (size_t l = 0; l < 16; l++) {
+        sum += lanes[l];
+    }
+    return sum;
+}
+
+static void norm_row(const float *x, size_t width, const float *weight, const float *bias,
+                     float eps, float *out)
+{
+    float lanes[16] = {0};
+    float squares[16] = {0};
+    size_t whole = width / 16 * 16;
+    for (size_t i = 0; i < whole; i += 16) {
+        for (size_t l = 0; l < 16; l++) {
+            lanes[l] += x[i + l];
+        }
+    }
+    for (size_t i = whole; i < width; i++) {
+        lanes[i - whole] += x[i];
+    }
+    float mean = lane_sum(lanes) / (float)width;
+    for (size_t i = 0; i < whole; i += 16) {
+        for (size_t l = 0; l < 16; l++) {
+            float d = x[i + l] - mean;
+            squares[l] += d * d;
+        }
+    }
+    for (size_t i = whole; i < width; i++) {
+        squares[i - whole] += (x[i] - mean) * (x[i] - mean);
+    }
+    float scale = 1.0f / sqrtf(lane_sum(squares) / (float)width + eps);
+    for (size_t i = 0; i < width; i++) {
+        out[i] = (x[i] - mean) * scale * weight[i] + bias[i];
+    }
+}
+
+static void fast_norm(const float *in, size_t in_pitch, size_t rows, size_t width,
+                      const float *weight, const float *bias, float eps, float *out,
+                      size_t out_pitch)
+{
+    for (size_t r = 0; r < rows; r++) {
+        norm_row(in + r * in_pitch, width, weight, bias, eps, out + r * out_pitch);
+    }
+}

@@ -1,0 +1,343 @@
+/* encoder/tokenizer_load.c — vocab.json with merges.txt, or tokenizer.json, into hash tables. Each
+ * id is checked against the token table of the weights before it is kept: no id ever reads past it. */
+#include "encoder/tokenizer_internal.h"
+
+static uint64_t hash_text(const char *text, size_t size)
+{
+    uint64_t hash = 1469598103934665603ull; /* FNV-1a */
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ (unsigned char)text[i]) * 1099511628211ull;
+    }
+    return hash ^ hash >> 29;
+}
+
+static uint64_t hash_pair(uint64_t pair)
+{
+    pair *= 0x9e3779b97f4a7c15ull;
+    return pair ^ pair >> 32;
+}
+
+uint32_t tokenizer_word(const tokenizer *t, const char *text, size_t size)
+{
+    for (size_t at = (size_t)hash_text(text, size);; at++) {
+        const word_slot *slot = &t->words[at & (t->n_words - 1)];
+        if (slot->text == NULL) {
+            return NO_TOKEN;
+        }
+        if (slot->size == size && memcmp(slot->text, text, size) == 0) {
+            return slot->id;
+        }
+    }
+}
+
+const merge_slot *tokenizer_merge(const tokenizer *t, uint32_t left, uint32_t right)
+{
+    uint64_t pair = (uint64_t)left << 32 | right;
+    for (size_t at = (size_t)hash_pair(pair);; at++) {
+        const merge_slot *slot = &t->merges[at & (t->n_merges - 1)];
+        if (slot->rank == NO_TOKEN) {
+            return NULL;
+        }
+        if (slot->pair == pair) {
+            return slot;
+        }
+    }
+}
+
+static size_t table_size(size_t n)
+{
+    size_t size = 16;
+    while (size < 2 * n + 2) {
+        size *= 2;
+    }
+    return size;
+}
+
+static im_code wrong(im_error *err, const char *file, const char *what, const char *entry)
+{
+    return im_fail_as(err, IM_REASON_MODEL_TOKENIZER, "tokenizer '%s': %s '%.80s'", file, what,
+                      entry);
+}
+
+/* ---- vocabulary ---- */
+
+static im_code put_word(tokenizer *t, const char *text, uint32_t id, im_error *err)
+{
+    size_t size = strlen(text);
+    size_t at = (size_t)hash_text(text, size);
+    while (t->words[at & (t->n_words - 1)].text != NULL) {
+        at++;
+    }
+    word_slot *slot = &t->words[at & (t->n_words - 1)];
+    slot->text = im_strdup(text);
+    slot->size = (uint32_t)size;
+    slot->id = id;
+    return slot->text != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a vocabulary");
+}
+
+static im_code load_words(tokenizer *t, json_t *vocabulary, size_t n_rows, const char *file,
+                          im_error *err)
+{
+    const char *text = NULL;
+    json_t *value = NULL;
+    if (!json_is_object(vocabulary) || json_object_size(vocabulary) == 0 ||
+        json_object_size(vocabulary) > 10000000) {
+        return wrong(err, file, "has no vocabulary in", "vocab");
+    }
+    bool *used = im_alloc_zero(n_rows, 1);
+    t->n_words = table_size(json_object_size(vocabulary));
+    t->words = im_alloc_zero(t->n_words, sizeof(*t->words));
+    im_code rc = used != NULL && t->words != NULL
+                     ? IM_OK
+                     : im_fail(err, IM_ERR_NOMEM, "no memory for a vocabulary");
+    json_object_foreach(vocabulary, text, value)
+    {
+        json_int_t id = json_integer_value(value);
+        if (rc != IM_OK) {
+            break;
+        }
+        if (!json_is_integer(value) || id < 0 || (uint64_t)id >= n_rows) {
+            rc = wrong(err, file, "the token table has no row for the id of", text);
+        } else if (used[id]) {
+            rc = wrong(err, file, "an id stands twice, the second time for", text);
+        } else {
+            used[id] = true;
+            rc = put_word(t, text, (uint32_t)id, err);
+        }
+    }
+    im_free(used);
+    return rc;
+}
+
+/* GPT-2's bytes_to_unicode: printable bytes are themselves, the others follow from 256. */
+static void byte_codes(uint32_t codes[256])
+{
+    uint32_t next = 256;
+    for (uint32_t b = 0; b < 256; b++) {
+        bool printable = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || (b >= 174);
+        codes[b] = printable ? b : next++;
+    }
+}
+
+static im_code find_specials(tokenizer *t, const char *file, im_error *err)
+{
+    uint32_t codes[256];
+    byte_codes(codes);
+    for (size_t b = 0; b < 256; b++) {
+        char text[16];
+        size_t n = im_utf8_encode(codes[b], text);
+        t->byte_id[b] = tokenizer_word(t, text, n);
+        memcpy(text + n, "</w>", 5);
+        t->byte_end_id[b] = tokenizer_word(t, text, n + 4);
+        if (t->byte_id[b] == NO_TOKEN || t->byte_end_id[b] == NO_TOKEN) {
+            return wrong(err, file, "the vocabulary lacks the byte token", text);
+        }
+    }
+    t->begin = tokenizer_word(t, "<|startoftext|>", 15);
+    t->end = tokenizer_word(t, "<|endoftext|>", 13);
+    if (t->begin == NO_TOKEN || t->end == NO_TOKEN) {
+        return wrong(err, file, "the vocabulary lacks", "<|startoftext|> or <|endoftext|>");
+    }
+    return IM_OK;
+}
+
+/* ---- merges ---- */
+
+static im_code put_merge(tokenizer *t, im_view left, im_view right, uint32_t rank,
+                         const char *file, im_error *err)
+{
+    char joined[512];
+    char shown[64];
+    uint32_t a = tokenizer_word(t, left.data, left.size);
+    uint32_t b = tokenizer_word(t, right.data, right.size);
+    uint32_t both = NO_TOKEN;
+    if (left.size + right.size < sizeof(joined)) {
+        memcpy(joined, left.data, left.size);
+        memcpy(joined + left.size, right.data, right.size);
+        both = tokenizer_word(t, joined, left.size + right.size);
+    }
+    if (a == NO_TOKEN || b == NO_TOKEN || both == NO_TOKEN) {
+        (void)snprintf(shown, sizeof(shown), "%.*s %.*s", (int)IM_MIN(left.size, (size_t)24),
+                       left.data, (int)IM_MIN(right.size, (size_t)24), right.data);
+        return wrong(err, file, "a merge of tokens that the vocabulary lacks:", shown);
+    }
+    uint64_t pair = (uint64_t)a << 32 | b;
+    size_t at = (size_t)hash_pair(pair);
+    while (t->merges[at & (t->n_merges - 1)].rank != NO_TOKEN) {
+        if (t->merges[at & (t->n_merges - 1)].pair == pair) {
+            return IM_OK; /* the first one has the better rank */
+        }
+        at++;
+    }
+    t->merges[at & (t->n_merges - 1)] = (merge_slot){pair, rank, both};
+    return IM_OK;
+}
+
+static im_code new_merges(tokenizer *t, size_t n, im_error *err)
+{
+    t->n_merges = table_size(n);
+    t->merges = im_alloc(t->n_merges, sizeof(*t->merges));
+    if (t->merges == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for merges");
+    }
+    for (size_t i = 0; i < t->n_merges; i++) {
+        t->merges[i].rank = NO_TOKEN;
+    }
+    return IM_OK;
+}
+
+/* One line: "left right". */
+static im_code line_merge(tokenizer *t, const char *line, size_t size, uint32_t rank,
+                          const char *file, im_error *err)
+{
+    const char *blank = memchr(line, ' ', size);
+    if (blank == NULL || memchr(blank + 1, ' ', size - (size_t)(blank + 1 - line)) != NULL) {
+        char shown[64];
+        (void)snprintf(shown, sizeof(shown), "%.*s", (int)IM_MIN(size, (size_t)60), line);
+        return wrong(err, file, "a merge is not two tokens:", shown);
+    }
+    return put_merge(t, im_view_of(line, (size_t)(blank - line)),
+                     im_view_of(blank + 1, size - (size_t)(blank + 1 - line)), rank, file, err);
+}
+
+static im_code load_merge_lines(tokenizer *t, const im_bytes *bytes, const char *file,
+                                im_error *err)
+{
+    const char *text = (const char *)bytes->data;
+    size_t n_lines = 1;
+    uint32_t rank = 0;
+    for (size_t i = 0; i < bytes->size; i++) {
+        n_lines += text[i] == '\n';
+    }
+    im_code rc = new_merges(t, n_lines, err);
+    for (size_t at = 0; at < bytes->size && rc == IM_OK;) {
+        const char *end = memchr(text + at, '\n', bytes->size - at);
+        size_t size = end != NULL ? (size_t)(end - text) - at : bytes->size - at;
+        size_t next = at + size + 1;
+        if (size > 0 && text[at + size - 1] == '\r') {
+            size--;
+        }
+        if (size > 0 && !(at == 0 && text[0] == '#')) {
+            rc = line_merge(t, text + at, size, rank++, file, err);
+        }
+        at = next;
+    }
+    return rc;
+}
+
+static im_code load_merge_array(tokenizer *t, const json_t *array, const char *file, im_error *err)
+{
+    im_code rc = new_merges(t, json_array_size(array), err);
+    for (size_t i = 0; i < json_array_size(array) && rc == IM_OK; i++) {
+        const json_t *entry = json_array_get(array, i);
+        const char *left = json_string_value(json_array_get(entry, 0));
+        const char *right = json_string_value(json_array_get(entry, 1));
+        if (json_is_string(entry)) {
+            rc = line_merge(t, json_string_value(entry), json_string_length(entry), (uint32_t)i,
+                            file, err);
+        } else if (left != NULL && right != NULL) {
+            rc = put_merge(t, im_view_from(left), im_view_from(right), (uint32_t)i, file, err);
+        } else {
+            rc = wrong(err, file, "a merge is not two tokens", "");
+        }
+    }
+    return rc;
+}
+
+/* ---- files ---- */
+
+static im_code read_json(const char *path, json_t **out, im_error *err)
+{
+    im_bytes bytes = {0};
+    im_code rc = im_file_read(path, IM_LIMIT_MODEL_JSON_BYTES, &bytes, err);
+    if (rc == IM_OK) {
+        rc = im_json_parse((const char *)bytes.data, bytes.size, path, out, err);
+    }
+    im_bytes_clear(&bytes);
+    return rc;
+}
+
+static im_code load_pair(tokenizer *t, const char *vocab, const char *merges, size_t n_rows,
+                         im_error *err)
+{
+    json_t *root = NULL;
+    im_bytes bytes = {0};
+    im_code rc = read_json(vocab, &root, err);
+    if (rc == IM_OK) {
+        rc = load_words(t, root, n_rows, vocab, err);
+    }
+    if (rc == IM_OK) {
+        rc = find_specials(t, vocab, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_file_read(merges, IM_LIMIT_MODEL_JSON_BYTES, &bytes, err);
+    }
+    if (rc == IM_OK) {
+        rc = load_merge_lines(t, &bytes, merges, err);
+    }
+    im_bytes_clear(&bytes);
+    json_decref(root);
+    return rc;
+}
+
+static im_code load_whole(tokenizer *t, const char *path, size_t n_rows, im_error *err)
+{
+    json_t *root = NULL;
+    im_code rc = read_json(path, &root, err);
+    json_t *model = json_object_get(root, "model");
+    if (rc == IM_OK) {
+        rc = load_words(t, json_object_get(model, "vocab"), n_rows, path, err);
+    }
+    if (rc == IM_OK) {
+        rc = find_specials(t, path, err);
+    }
+    if (rc == IM_OK) {
+        rc = load_merge_array(t, json_object_get(model, "merges"), path, err);
+    }
+    json_decref(root);
+    return rc;
+}
+
+im_code tokenizer_open(const char *folder, size_t n_rows, tokenizer **out, im_error *err)
+{
+    char *vocab = im_path_join(folder, "vocab.json");
+    char *merges = im_path_join(folder, "merges.txt");
+    char *whole = im_path_join(folder, "tokenizer.json");
+    tokenizer *t = im_alloc_zero(1, sizeof(*t));
+    im_code rc = vocab != NULL && merges != NULL && whole != NULL && t != NULL
+                     ? IM_OK
+                     : im_fail(err, IM_ERR_NOMEM, "no memory for a tokenizer");
+    if (rc == IM_OK && im_file_exists(vocab) && im_file_exists(merges)) {
+        rc = load_pair(t, vocab, merges, n_rows, err);
+    } else if (rc == IM_OK && im_file_exists(whole)) {
+        rc = load_whole(t, whole, n_rows, err);
+    } else if (rc == IM_OK) {
+        rc = im_fail_as(err, IM_REASON_MODEL_FILE_MISSING,
+                        "model '%s': no vocab.json with merges.txt and no tokenizer.json", folder);
+    }
+    if (rc == IM_ERR_FORMAT && err != NULL) {
+        err->reason = im_reason_name(IM_REASON_MODEL_TOKENIZER); /* also when the JSON is broken */
+    }
+    if (rc == IM_OK) {
+        *out = t;
+        t = NULL;
+    }
+    tokenizer_close(t);
+    im_free(vocab);
+    im_free(merges);
+    im_free(whole);
+    return rc;
+}
+
+void tokenizer_close(tokenizer *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    for (size_t i = 0; t->words != NULL && i < t->n_words; i++) {
+        im_free(t->words[i].text);
+    }
+    im_free(t->words);
+    im_free(t->merges);
+    im_free(t);
+}

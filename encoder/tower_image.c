@@ -1,0 +1,132 @@
+/* encoder/tower_image.c — ViT: patches as rows of a product, class token, blocks, the class row
+ * through the last norm and the projection. */
+#include "encoder/encoder_internal.h"
+
+im_code image_tower_load(im_encoder *e, size_t batch, im_error *err)
+{
+    image_tower *t = &e->image;
+    const model_config *c = &e->config;
+    size_t side = c->image_size / c->patch;
+    size_t width = c->image.width;
+    size_t patch_values = 3 * c->patch * c->patch;
+    uint64_t class_shape[1] = {width};
+    uint64_t patch_shape[4] = {width, 3, c->patch, c->patch};
+    uint64_t position_shape[2] = {side * side + 1, width};
+    const tensor *patch = NULL;
+    t->tokens = side * side + 1;
+    t->batch = batch;
+    im_code rc = weights_find(e->weights, "vision_model.embeddings.patch_embedding.weight", 4,
+                              patch_shape, &patch, err);
+    if (rc == IM_OK) {
+        rc = values_load(&t->class_token, e->weights, "vision_model.embeddings.class_embedding", 1,
+                         class_shape, err);
+    }
+    if (rc == IM_OK) {
+        rc = values_load(&t->positions, e->weights,
+                         "vision_model.embeddings.position_embedding.weight", 2, position_shape,
+                         err);
+    }
+    if (rc == IM_OK) { /* the convolution is a product over patches: same values, [W, 3 P P] */
+        tensor flat = *patch;
+        flat.n_dims = 2;
+        flat.shape[1] = patch_values;
+        rc = linear_of_tensor(&t->patch, &flat, err);
+    }
+    if (rc == IM_OK) {
+        rc = norm_load(&t->pre, e->weights, "vision_model.pre_layrnorm", width, err);
+    }
+    if (rc == IM_OK) {
+        rc = norm_load(&t->post, e->weights, "vision_model.post_layernorm", width, err);
+    }
+    if (rc == IM_OK) {
+        rc = linear_load(&t->projection, e->weights, "visual_projection", c->dim, width, false, err);
+    }
+    if (rc == IM_OK) {
+        rc = tower_load(&t->tower, &c->image, "vision_model", e->weights, batch * t->tokens, batch,
+                        t->tokens, im_pool_threads(e->pool), err);
+    }
+    if (rc == IM_OK) {
+        t->columns_pitch = (patch_values + 15) / 16 * 16 + 16;
+        t->columns = im_alloc_aligned(batch * side * side * t->columns_pitch, sizeof(float));
+        rc = t->columns != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for patches");
+    }
+    return rc;
+}
+
+void image_tower_clear(image_tower *t)
+{
+    linear_clear(&t->patch);
+    linear_clear(&t->projection);
+    norm_clear(&t->pre);
+    norm_clear(&t->post);
+    im_free(t->class_token);
+    im_free(t->positions);
+    im_free(t->columns);
+    tower_clear(&t->tower);
+    memset(t, 0, sizeof(*t));
+}
+
+/* One patch as a row: channel, then line, then column, as the convolution's weights lie. */
+static void fill_patch(const im_encoder *e, const uint8_t *rgb, const float *values, size_t py,
+                       size_t px, float *row)
+{
+    const model_config *c = &e->config;
+    size_t size = c->image_size;
+    for (size_t channel = 0; channel < 3; channel++) {
+        float scale = 1.0f / 255.0f;
+        for (size_t y = 0; y < c->patch; y++) {
+            size_t line = (py * c->patch + y) * size + px * c->patch;
+            for (size_t x = 0; x < c->patch; x++) {
+                *row++ = rgb != NULL ? ((float)rgb[(line + x) * 3 + channel] * scale -
+                                        c->mean[channel]) /
+                                           c->std[channel]
+                                     : values[channel * size * size + line + x];
+            }
+        }
+    }
+}
+
+static void fill_columns(const im_encoder *e, const uint8_t *rgb, const float *values, size_t n)
+{
+    size_t side = e->config.image_size / e->config.patch;
+    size_t area = e->config.image_size * e->config.image_size;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t p = 0; p < side * side; p++) {
+            fill_patch(e, rgb != NULL ? rgb + i * area * 3 : NULL,
+                       values != NULL ? values + i * area * 3 : NULL, p / side, p % side,
+                       e->image.columns + (i * side * side + p) * e->image.columns_pitch);
+        }
+    }
+}
+
+void image_tower_run(im_encoder *e, const uint8_t *rgb, const float *values, size_t n, float *out,
+                     bool whole_last)
+{
+    image_tower *t = &e->image;
+    tower *tw = &t->tower;
+    const tower_config *c = &e->config.image;
+    size_t patches = t->tokens - 1;
+    sequence sequences[64];
+    fill_columns(e, rgb, values, n);
+    for (size_t i = 0; i < n; i++) {
+        float *rows = tw->x + i * t->tokens * tw->pitch;
+        sequences[i] = (sequence){i * t->tokens, t->tokens, 0};
+        linear_run(&t->patch, e->kernel, e->pool, t->columns + i * patches * t->columns_pitch,
+                   t->columns_pitch, patches, rows + tw->pitch, tw->pitch, ACTIVATION_NONE, NULL,
+                   0);
+        memcpy(rows, t->class_token, c->width * sizeof(float));
+        for (size_t token = 0; token < t->tokens; token++) {
+            for (size_t j = 0; j < c->width; j++) {
+                rows[token * tw->pitch + j] += t->positions[token * c->width + j];
+            }
+        }
+    }
+    e->kernel->norm(tw->x, tw->pitch, n * t->tokens, c->width, t->pre.weight, t->pre.bias, c->eps,
+                    tw->x, tw->pitch);
+    tower_run(tw, e->kernel, e->pool, sequences, n, false, whole_last);
+    e->kernel->norm(tw->pooled, tw->pitch, n, c->width, t->post.weight, t->post.bias, c->eps,
+                    tw->pooled, tw->pitch);
+    linear_run(&t->projection, e->kernel, e->pool, tw->pooled, tw->pitch, n, out, e->config.dim,
+               ACTIVATION_NONE, NULL, 0);
+    normalise_rows(out, n, e->config.dim);
+}
