@@ -170,7 +170,7 @@ static im_code read_id(im_store *store, im_error *err)
         int high = hex_digit(hex[2 * i]);
         int low = hex_digit(hex[2 * i + 1]);
         good = high >= 0 && low >= 0;
-        store->id[i] = good ? (uint8_t)(high << 4 | low) : 0;
+        store->id[i] = good ? (uint8_t)(((unsigned)high << 4 | (unsigned)low) & 0xff) : (uint8_t)0;
     }
     im_free(hex);
     return good ? IM_OK
@@ -346,6 +346,20 @@ static im_code open_write(im_store *store, const store_schema *schema, int64_t n
     return rc;
 }
 
+/* With not a byte of room SQLite cannot even make its shared memory. The reserve is there for that.
+ */
+static im_code open_write_or_make_room(im_store *store, const store_schema *schema, int64_t newest,
+                                       im_error *err)
+{
+    im_code rc = open_write(store, schema, newest, err);
+    if (rc == IM_ERR_FULL && path_exists(store->real, "/" STORE_RESERVE_NAME)) {
+        disconnect(store);
+        im_store_release_reserve(store);
+        rc = open_write(store, schema, newest, err);
+    }
+    return rc;
+}
+
 /* Prepared now, because it must not need memory when it is wanted. */
 static im_code prepare_rollback(im_store *store, im_error *err)
 {
@@ -403,7 +417,7 @@ im_code store_open_schema(const char *folder, im_store_mode mode, const store_sc
         rc = header_check(store->db_path, folder, newest, &header, err);
     }
     if (rc == IM_OK) {
-        rc = mode == IM_STORE_WRITE ? open_write(store, schema, newest, err)
+        rc = mode == IM_STORE_WRITE ? open_write_or_make_room(store, schema, newest, err)
                                     : open_read(store, newest, &version, err);
     }
     if (rc == IM_OK && version < newest) {

@@ -19,6 +19,18 @@ static void setup_once(void)
     }
 }
 
+/* STRICT tables came with 3.37; Debian 12 has 3.40. */
+static im_code check_sqlite(im_error *err)
+{
+    if (sqlite3_libversion_number() < 3037000 || sqlite3_compileoption_used("ENABLE_FTS5") == 0) {
+        return im_fail(err, IM_ERR_UNSUPPORTED,
+                       "SQLite %s%s cannot hold a library, expected 3.37 or later with FTS5",
+                       sqlite3_libversion(),
+                       sqlite3_compileoption_used("ENABLE_FTS5") != 0 ? "" : " without FTS5");
+    }
+    return IM_OK;
+}
+
 im_code store_setup(im_error *err)
 {
     int failed = pthread_once(&once, setup_once);
@@ -26,7 +38,7 @@ im_code store_setup(im_error *err)
         return im_fail(err, setup_result == SQLITE_NOMEM ? IM_ERR_NOMEM : IM_ERR_INTERNAL,
                        "SQLite could not start: %s", sqlite3_errstr(setup_result));
     }
-    return IM_OK;
+    return check_sqlite(err);
 }
 
 /* ---- imago_crc(value, …): CRC-32C over the values with their types ---- */

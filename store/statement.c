@@ -19,6 +19,10 @@ const char *store_sql_table(store_sql sql)
 
 im_code statement_open(im_store *store, store_sql sql, statement *out, im_error *err)
 {
+    im_code rc_snapshot = store_check_snapshot(store, err);
+    if (rc_snapshot != IM_OK) {
+        return rc_snapshot;
+    }
     statement st = {.store = store, .sql = sql, .temporary = store->busy[sql]};
     st.stmt = st.temporary ? NULL : store->cached[sql];
     if (st.stmt == NULL) {
@@ -183,14 +187,14 @@ char *statement_strdup(const statement *st, int column)
 
 im_code store_run(im_store *store, store_sql sql, uint64_t *out_rows, im_error *err)
 {
-    statement st;
+    statement st = {0};
     im_code rc = statement_open(store, sql, &st, err);
     return rc == IM_OK ? statement_run(&st, out_rows, err) : rc;
 }
 
 im_code store_run_u64(im_store *store, store_sql sql, uint64_t a, uint64_t *out_rows, im_error *err)
 {
-    statement st;
+    statement st = {0};
     im_code rc = statement_open(store, sql, &st, err);
     if (rc != IM_OK) {
         return rc;
@@ -202,7 +206,7 @@ im_code store_run_u64(im_store *store, store_sql sql, uint64_t a, uint64_t *out_
 im_code store_run_u64_i64(im_store *store, store_sql sql, uint64_t a, int64_t b, uint64_t *out_rows,
                           im_error *err)
 {
-    statement st;
+    statement st = {0};
     im_code rc = statement_open(store, sql, &st, err);
     if (rc != IM_OK) {
         return rc;
@@ -226,7 +230,7 @@ static im_code read_number(statement *st, bool *out_found, uint64_t *out, im_err
 
 im_code store_number(im_store *store, store_sql sql, uint64_t *out, im_error *err)
 {
-    statement st;
+    statement st = {0};
     bool found = false;
     im_code rc = statement_open(store, sql, &st, err);
     return rc == IM_OK ? read_number(&st, &found, out, err) : rc;
@@ -235,7 +239,7 @@ im_code store_number(im_store *store, store_sql sql, uint64_t *out, im_error *er
 im_code store_number_of(im_store *store, store_sql sql, uint64_t a, bool *out_found, uint64_t *out,
                         im_error *err)
 {
-    statement st;
+    statement st = {0};
     im_code rc = statement_open(store, sql, &st, err);
     if (rc != IM_OK) {
         return rc;

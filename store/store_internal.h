@@ -15,8 +15,10 @@
 #define STORE_RESERVE_NAME "reserve"
 
 #define STORE_PAGE_BYTES 16384
-#define STORE_CHECKPOINT_PAGES 1000          /* 16 MiB of WAL, then it is written back */
-#define STORE_WAL_KEEP_BYTES (64 << 20)      /* a WAL that grew larger is cut after a checkpoint */
+#define STORE_CHECKPOINT_PAGES 1000     /* 16 MiB of WAL, then it is written back */
+#define STORE_WAL_KEEP_BYTES (64 << 20) /* a WAL that grew larger is cut after a checkpoint */
+#define STORE_WAL_MOST_BYTES (UINT64_C(256) << 20) /* then old snapshots are given up */
+#define STORE_SNAPSHOT_OLD_MS 30000
 #define STORE_BUSY_MS 10000                  /* for programs that lock without our lock file */
 #define STORE_CHANGE_ROWS (INT64_C(1) << 20) /* rows of `change` that are kept */
 
@@ -52,9 +54,11 @@ struct im_store {
     unsigned lock_depth;
     bool in_write;
     bool in_read;
-    bool sync_failed; /* nothing more is written: see fail.c */
-    bool full;        /* a write found the disk full */
-    bool broken;      /* the open transaction can only be rolled back, because of: */
+    bool read_ended;     /* the snapshot was given up: nothing is read before im_store_end_read */
+    uint64_t read_since; /* im_clock_ns of im_store_begin_read */
+    bool sync_failed;    /* nothing more is written: see fail.c */
+    bool full;           /* a write found the disk full */
+    bool broken;         /* the open transaction can only be rolled back, because of: */
     im_error broken_by;
     int wal_pages; /* after the last commit */
 };
@@ -131,6 +135,9 @@ IM_NODISCARD im_code store_write_begin(im_store *store, store_write *out, im_err
 IM_NODISCARD im_code store_write_end(im_store *store, store_write *write, im_code rc,
                                      im_error *err);
 
+/** Inside a snapshot: BUSY, and the snapshot is given up, when it is old and keeps a large WAL from
+ * being written back. */
+IM_NODISCARD im_code store_check_snapshot(im_store *store, im_error *err);
 /** BUSY when files that are read without locks have changed since they were opened. */
 IM_NODISCARD im_code store_check_frozen(im_store *store, im_error *err);
 

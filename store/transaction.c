@@ -1,5 +1,6 @@
 /* store/transaction.c — write transactions under the writer's lock, read snapshots, and the size of
  * the WAL. */
+#include "base/clock.h"
 #include "base/fault.h"
 #include "store/store_internal.h"
 #include <sys/statvfs.h>
@@ -150,6 +151,8 @@ im_code im_store_begin_read(im_store *store, im_error *err)
     }
     rc = store_run(store, STORE_SQL_TAKE_SNAPSHOT, NULL, err);
     store->in_read = true;
+    store->read_ended = false;
+    store->read_since = im_clock_ns();
     if (rc != IM_OK) {
         im_store_end_read(store);
     }
@@ -163,6 +166,27 @@ void im_store_end_read(im_store *store)
     }
     store->in_read = false;
     undo(store);
+}
+
+im_code store_check_snapshot(im_store *store, im_error *err)
+{
+    if (!store->in_read) {
+        return IM_OK;
+    }
+    double ms = im_clock_ms_since(store->read_since);
+    if (!store->read_ended) {
+        if (ms < STORE_SNAPSHOT_OLD_MS ||
+            path_bytes(store->db_path, "-wal") < STORE_WAL_MOST_BYTES) {
+            return IM_OK;
+        }
+        undo(store);
+        store->read_ended = true;
+    }
+    im_code rc = im_fail_as(err, IM_REASON_LIBRARY_BUSY,
+                            "library '%s': an answer was held for %.0f s while much was written",
+                            store->folder, ms / 1000);
+    im_hint(err, "ask again");
+    return rc;
 }
 
 im_code store_write_begin(im_store *store, store_write *out, im_error *err)

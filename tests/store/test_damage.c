@@ -223,11 +223,11 @@ static void each_byte_of_the_header_flipped(void **state)
     unsigned other_code = 0;
     for (size_t at = 0; at < 100; at++) {
         for (unsigned bit = 0; bit < 9; bit++) {
-            uint8_t mask = bit == 8 ? 0xff : (uint8_t)(1u << bit);
-            f->db[at] ^= mask;
+            uint8_t mask = (uint8_t)(bit == 8 ? 0xffu : 1u << bit);
+            f->db[at] = (uint8_t)(f->db[at] ^ mask);
             put_back(f, f->db, f->size);
             verdict v = look(f);
-            f->db[at] ^= mask;
+            f->db[at] = (uint8_t)(f->db[at] ^ mask);
             assert_false(v.silent_wrong);
             check_code(v.code);
             refused += v.refused;
@@ -253,13 +253,13 @@ static void random_bytes_anywhere(void **state)
     for (unsigned i = 0; i < 500; i++) {
         size_t at = (size_t)(help_random(&seed) % f->size);
         uint8_t mask = (uint8_t)(1 + help_random(&seed) % 255);
-        f->db[at] ^= mask;
+        f->db[at] = (uint8_t)(f->db[at] ^ mask);
         put_back(f, f->db, f->size);
         verdict v = look(f);
         if (i % 5 == 0) {
             write_some(f);
         }
-        f->db[at] ^= mask;
+        f->db[at] = (uint8_t)(f->db[at] ^ mask);
         check_code(v.code);
         refused += v.refused;
         silent += v.silent_wrong;
@@ -354,10 +354,10 @@ static void a_wal_with_a_bad_byte_ends_where_it_is_bad(void **state)
         char *first = NULL;
         char *second = NULL;
         im_store *store = NULL;
-        wal[at] ^= 0x41;
+        wal[at] = (uint8_t)(wal[at] ^ 0x41u);
         put_back(f, f->db, f->size);
         help_write(help_path(f->folder, "library.db-wal"), wal, wal_size);
-        wal[at] ^= 0x41;
+        wal[at] = (uint8_t)(wal[at] ^ 0x41u);
         verdict v = look(f);
         assert_false(v.refused || v.silent_wrong); /* what was in library.db is all there */
         help_ok(im_store_open(f->folder, IM_STORE_READ, &store, &err), &err);
@@ -503,7 +503,7 @@ static void check_names_the_table_of_a_broken_page(void **state)
     size_t page = (size_t)sqlite3_column_int64(stmt, 0);
     (void)sqlite3_finalize(stmt);
     im_store_close(store);
-    f->db[(page - 1) * STORE_PAGE_BYTES + 3] ^= 0x10; /* the page's number of cells */
+    f->db[(page - 1) * STORE_PAGE_BYTES + 3] ^= (uint8_t)0x10; /* the page's number of cells */
     put_back(f, f->db, f->size);
     store = help_open(f->folder, IM_STORE_READ);
     help_ok(im_store_check(store, keep_finding, &found, &findings, &err), &err);

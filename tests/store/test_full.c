@@ -81,6 +81,7 @@ static void fill_the_rest(const char *folder)
 {
     static char bytes[4096];
     int fd = open(help_path(folder, "filler"), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    (void)lseek(fd, 0, SEEK_END);
     while (write(fd, bytes, sizeof bytes) > 0) {
     }
     (void)close(fd);
@@ -123,10 +124,12 @@ static int full_disk(const char *folder, const char *options)
 
     /* closed and opened, as by the next command: still to be read, and by a cold reader */
     im_store_close(store);
+    fill_the_rest(folder);
     reader = help_open(folder, IM_STORE_READ);
     check_all(reader, model, 0, n);
     help_check_clean(reader);
     im_store_close(reader);
+    assert_true(reserve_is_whole(folder));
 
     /* removing, with the reserve */
     store = help_open(folder, IM_STORE_WRITE);

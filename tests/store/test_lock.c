@@ -5,6 +5,7 @@
 #include "store/store_internal.h"
 #include "tests/store/help.h"
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -218,6 +219,57 @@ static void what_several_processes_add_is_the_union(void **state)
     im_store_close(store);
 }
 
+typedef struct thread_work {
+    const char *folder;
+    uint64_t first, root, model;
+    im_code rc;
+} thread_work;
+
+#define PER_THREAD 40
+
+/* Asserts nothing: cmocka is not for threads. */
+static void *thread_adds(void *context)
+{
+    thread_work *work = context;
+    im_store *store = NULL;
+    work->rc = im_store_open(work->folder, IM_STORE_WRITE, &store, NULL);
+    for (uint64_t n = work->first; work->rc == IM_OK && n < work->first + PER_THREAD; n++) {
+        im_item item = help_item(n);
+        uint64_t id = 0;
+        float vector[HELP_DIM] = {0};
+        work->rc = im_store_put_item(store, &item, &id, NULL);
+        if (work->rc == IM_OK) {
+            work->rc = im_store_put_embedding(store, id, work->model, n, vector, HELP_DIM, NULL);
+        }
+    }
+    im_store_close(store);
+    return NULL;
+}
+
+static void threads_with_a_store_each_share_a_library(void **state)
+{
+    im_store *store = help_open(*state, IM_STORE_WRITE);
+    thread_work works[3];
+    pthread_t threads[3];
+    im_store_counts counts;
+    uint64_t model = help_model(store, "m");
+    for (uint64_t i = 0; i < 3; i++) {
+        works[i] = (thread_work){.folder = *state, .first = i * PER_THREAD, .model = model};
+        assert_int_equal(pthread_create(&threads[i], NULL, thread_adds, &works[i]), 0);
+    }
+    for (int i = 0; i < 100; i++) {
+        help_ok(im_store_count(store, 0, &counts, &err), &err);
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(works[i].rc, IM_OK);
+    }
+    help_ok(im_store_count(store, 0, &counts, &err), &err);
+    assert_int_equal(counts.embeddings, 3 * PER_THREAD);
+    help_check_clean(store);
+    im_store_close(store);
+}
+
 static void of_two_that_create_one_wins(void **state)
 {
     pid_t children[4];
@@ -254,6 +306,7 @@ int main(void)
         T(the_lock_nests),
         T(a_signal_ends_the_waiting),
         T(what_several_processes_add_is_the_union),
+        T(threads_with_a_store_each_share_a_library),
         T(of_two_that_create_one_wins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -150,6 +150,35 @@ static void every_table_of_the_design_is_there(void **state)
     im_store_close(store);
 }
 
+/* The checksum is part of the format: another implementation computes the same. */
+static void the_checksum_of_rows_is_that_of_the_reference(void **state)
+{
+    FILE *file = fopen(IMAGO_SOURCE_DIR "/tests/golden/store/crc.tsv", "r");
+    im_store *store = help_open(*state, IM_STORE_READ);
+    char line[1024];
+    unsigned n = 0;
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file) != NULL) {
+        char sql[1100];
+        char *values = strchr(line, '\t');
+        sqlite3_stmt *stmt = NULL;
+        if (line[0] == '#') {
+            continue;
+        }
+        assert_non_null(values);
+        values[strcspn(values, "\n")] = '\0';
+        (void)snprintf(sql, sizeof sql, "SELECT imago_crc(%s)", values + 1);
+        assert_int_equal(sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+        assert_int_equal(sqlite3_column_int64(stmt, 0), strtoll(line, NULL, 10));
+        (void)sqlite3_finalize(stmt);
+        n++;
+    }
+    assert_true(n >= 25);
+    (void)fclose(file);
+    im_store_close(store);
+}
+
 static void creating_again_is_a_conflict_and_changes_nothing(void **state)
 {
     size_t before_size = 0;
@@ -596,6 +625,7 @@ int main(void)
         T(two_libraries_have_different_ids),
         T(every_connection_is_set_as_designed),
         T(every_table_of_the_design_is_there),
+        T(the_checksum_of_rows_is_that_of_the_reference),
         T(creating_again_is_a_conflict_and_changes_nothing),
         E(creating_makes_parents),
         E(creating_over_an_interrupted_creation_finishes_it),

@@ -234,7 +234,7 @@ static void extreme_values_of_an_item_come_back(void **state)
     assert_true(got.latitude == 0.0 && got.longitude == 180.0 && got.added_ns == INT64_MAX);
     assert_string_equal(got.camera, wanted.camera);
     assert_string_equal(got.lens, wanted.lens);
-    im_item nowhere = {.has_gps = true, .latitude = NAN, .longitude = 5, .sha256 = {1}};
+    im_item nowhere = {.has_gps = true, .latitude = (double)NAN, .longitude = 5, .sha256 = {1}};
     help_ok(im_store_put_item(f->store, &nowhere, &id, &err), &err);
     help_ok(im_store_get_item(f->store, id, &got, &err), &err);
     assert_false(got.has_gps);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static im_error err = IM_ERROR_INIT;
 
@@ -251,6 +252,31 @@ static void the_wal_is_written_back_as_it_grows(void **state)
     assert_true(counts.wal_bytes < (64u << 20));
 }
 
+/* T49: a WAL above 256 MiB ends the snapshots that keep it; writing never waits for them. */
+static void an_old_snapshot_that_keeps_a_large_wal_is_given_up(void **state)
+{
+    fixture *f = *state;
+    im_store *reader = help_open(f->folder, IM_STORE_READ);
+    (void)help_put(f->store, f->root, f->model, 1, 0);
+    help_ok(im_store_begin_read(reader, &err), &err);
+    (void)help_put(f->store, f->root, f->model, 2, 1);
+    assert_int_equal(truncate(help_path(f->folder, "library.db-wal"), 300 << 20), 0);
+    assert_int_equal(count_items(reader), 1); /* large, but not old */
+    reader->read_since -= UINT64_C(31000000000);
+    im_item item;
+    assert_int_equal(im_store_get_item(reader, 1, &item, &err), IM_ERR_BUSY);
+    assert_non_null(strstr(err.message, "31 s"));
+    assert_int_equal(im_store_get_item(reader, 1, &item, &err), IM_ERR_BUSY); /* stays ended */
+    im_store_end_read(reader);
+    assert_int_equal(count_items(reader), 2);
+    help_ok(im_store_begin_read(reader, &err), &err);
+    assert_int_equal(count_items(reader), 2);
+    reader->read_since -= UINT64_C(31000000000);
+    assert_int_equal(truncate(help_path(f->folder, "library.db-wal"), 1 << 20), 0);
+    assert_int_equal(count_items(reader), 2); /* old, but not large */
+    im_store_close(reader);
+}
+
 /* A store of another process's making holds SQLite's own lock without ours. */
 static void a_foreign_lock_is_busy_in_our_words(void **state)
 {
@@ -311,6 +337,7 @@ int main(void)
         T(after_a_failed_sync_nothing_more_is_written),
         T(a_failed_sync_of_a_checkpoint_stops_the_writer),
         T(the_wal_is_written_back_as_it_grows),
+        T(an_old_snapshot_that_keeps_a_large_wal_is_given_up),
         T(a_foreign_lock_is_busy_in_our_words),
         T(the_change_table_is_bounded),
     };

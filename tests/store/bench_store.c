@@ -1,0 +1,152 @@
+/* tests/store/bench_store.c — speed of the store, as JSON: bench_store FOLDER N_ITEMS. Not a test;
+ * FOLDER is made, filled and left. Rows: item, file, embedding of 512 floats, 256 items a commit.
+ */
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "store/store.h"
+#include <stdio.h>
+#include <string.h>
+
+#define DIM 512
+#define BATCH 256
+
+static im_error err = IM_ERROR_INIT;
+
+static void must(im_code rc)
+{
+    if (rc != IM_OK) {
+        fprintf(stderr, "%s: %s\n", im_code_name(rc), err.message);
+        exit(1);
+    }
+}
+
+static uint64_t model_of(im_store *store)
+{
+    static float background[512 * DIM];
+    uint64_t model = 0;
+    im_model_row row = {.name = (char *)"bench",
+                        .folder = (char *)"/models/bench",
+                        .files = (char *)"[]",
+                        .family = "clip",
+                        .dim = DIM,
+                        .precision = "fp32",
+                        .background = background,
+                        .n_background = 512};
+    memset(row.digest, 'a', sizeof row.digest - 1);
+    must(im_store_put_model(store, &row, &model, &err));
+    must(im_store_activate_model(store, model, &err));
+    return model;
+}
+
+static void put(im_store *store, uint64_t root, uint64_t model, uint64_t n)
+{
+    char name[64];
+    float vector[DIM];
+    uint64_t id = 0;
+    im_item item = {.bytes = 3000000 + n,
+                    .format = "jpeg",
+                    .width = 4000,
+                    .height = 3000,
+                    .phash = n * 77,
+                    .camera = "Canon EOS 5D",
+                    .lens = "EF50mm f/1.8",
+                    .added_ns = (int64_t)n};
+    im_sha256_of(&n, sizeof n, item.sha256);
+    for (size_t i = 0; i < DIM; i++) {
+        vector[i] = (float)(i + n % 97) * 0.001f;
+    }
+    int size = snprintf(name, sizeof name, "2019/%04llu/IMG_%06llu.JPG",
+                        (unsigned long long)(n / 500), (unsigned long long)n);
+    must(im_store_put_item(store, &item, &id, &err));
+    im_file_row file = {.root = root,
+                        .path = im_view_of(name, (size_t)size),
+                        .stamp = {.size = item.bytes, .mtime_ns = 1, .device = 2049, .inode = n},
+                        .item = id};
+    must(im_store_put_file(store, &file, NULL, &err));
+    must(im_store_put_embedding(store, id, model, n, vector, DIM, &err));
+}
+
+static bool touch(void *context, uint64_t item, uint64_t slot, const float *vector, bool sound)
+{
+    (void)item;
+    (void)slot;
+    *(double *)context += sound ? (double)vector[0] : 1e9;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t n_items = 0;
+    uint64_t root = 0;
+    uint64_t alive = 0;
+    im_store *store = NULL;
+    im_store_counts counts;
+    im_model_row row = {0};
+    double sum = 0;
+    if (argc != 3 || !im_parse_u64(argv[2], BATCH, 100000000, &n_items)) {
+        fprintf(stderr, "usage: bench_store FOLDER N_ITEMS\n");
+        return 2;
+    }
+    must(im_store_create(argv[1], &err));
+    must(im_store_open(argv[1], IM_STORE_WRITE, &store, &err));
+    must(im_store_put_root(store, "/photos", true, &root, &err));
+    uint64_t model = model_of(store);
+    uint64_t start = im_clock_ns();
+    double worst = 0;
+    for (uint64_t n = 0; n < n_items;) {
+        uint64_t commit = im_clock_ns();
+        must(im_store_begin(store, &err));
+        for (uint64_t i = 0; i < BATCH && n < n_items; i++) {
+            put(store, root, model, n++);
+        }
+        must(im_store_commit(store, &err));
+        double ms = im_clock_ms_since(commit);
+        worst = ms > worst ? ms : worst;
+    }
+    double put_ms = im_clock_ms_since(start);
+    im_store_close(store);
+
+    start = im_clock_ns();
+    must(im_store_open(argv[1], IM_STORE_READ, &store, &err));
+    double open_ms = im_clock_ms_since(start);
+    start = im_clock_ns();
+    must(im_store_active_model(store, &row, &err));
+    im_model_row_clear(&row);
+    double model_ms = im_clock_ms_since(start);
+    uint64_t *bits = im_alloc_zero((size_t)(n_items + 63) / 64, sizeof(uint64_t));
+    start = im_clock_ns();
+    must(im_store_alive_slots(store, model, n_items, bits, &alive, &err));
+    double alive_ms = im_clock_ms_since(start);
+    im_free(bits);
+    start = im_clock_ns();
+    must(im_store_change_seq(store, &alive, &err));
+    double seq_ms = im_clock_ms_since(start);
+    start = im_clock_ns();
+    must(im_store_count(store, 0, &counts, &err));
+    double count_ms = im_clock_ms_since(start);
+    start = im_clock_ns();
+    must(im_store_each_embedding(store, model, DIM, touch, &sum, &err));
+    double each_ms = im_clock_ms_since(start);
+    start = im_clock_ns();
+    for (uint64_t i = 0; i < 1000; i++) {
+        im_item item;
+        char *path = NULL;
+        bool online = false;
+        uint64_t id = 1 + i * 7919 % n_items;
+        must(im_store_get_item(store, id, &item, &err));
+        must(im_store_item_path(store, id, &path, &online, &err));
+        im_free(path);
+    }
+    double fetch_us = im_clock_ms_since(start);
+    printf("{\"items\": %llu, \"put_per_s\": %.0f, \"worst_commit_ms\": %.1f, \"bytes_per_item\": "
+           "%.0f, \"open_ms\": %.2f, \"active_model_ms\": %.2f, \"alive_slots_ms\": %.1f, "
+           "\"change_seq_ms\": %.3f, \"count_ms\": %.1f, \"each_embedding_ms\": %.0f, "
+           "\"get_item_and_path_us\": %.1f}\n",
+           (unsigned long long)n_items, (double)n_items / put_ms * 1000, worst,
+           (double)counts.db_bytes / (double)n_items, open_ms, model_ms, alive_ms, seq_ms, count_ms,
+           each_ms, fetch_us);
+    im_store_close(store);
+    return 0;
+}
