@@ -24,12 +24,15 @@ typedef enum im_store_mode { IM_STORE_READ, IM_STORE_WRITE } im_store_mode;
 
 /* ---- opening ---- */
 
-/** Makes the folder, library.db (page_size 16384, WAL), reserve, index/, thumbs/, lock.
- * library_exists when there is one. */
+/** Makes the folder (parents too), library.db (page_size 16384, WAL), reserve, originals/, index/,
+ * thumbs/, lock; all of it is durable on return. library_exists when there is one; UNSUPPORTED on a
+ * network file system. A creation that was killed is finished by calling it again. */
 IM_NODISCARD im_code im_store_create(const char *folder, im_error *err);
 /** Opens a library. library_not_found, library_foreign (5), library_newer (7), damaged (15),
  * denied (11). IM_STORE_READ also works on a read-only mount or folder. An older schema is migrated
- * when opened for writing, a copy of the old kept until that has succeeded. */
+ * when opened for writing (by a reader too, when the folder can be written), a copy of the old kept
+ * until that has succeeded. A folder or database without any w in its mode is read-only for root
+ * too. On a disk without a byte of room a writer gives the reserve back by itself. */
 IM_NODISCARD im_code im_store_open(const char *folder, im_store_mode mode, im_store **out_store,
                                    im_error *err);
 void im_store_close(im_store *store);
@@ -39,17 +42,23 @@ void im_store_id(const im_store *store, uint8_t out_id[16]); /* made at creation
 
 /* ---- lock and transactions ---- */
 
-/** Takes the writer's lock, waiting up to wait_ms (library_busy names the holder's pid). */
+/** Takes the writer's lock, waiting up to wait_ms (library_busy names the holder's pid; interrupted
+ * when im_stop_asked meanwhile). Nests: as many unlocks as locks. */
 IM_NODISCARD im_code im_store_lock(im_store *store, uint32_t wait_ms, im_error *err);
 void im_store_unlock(im_store *store);
 
-/** One transaction over several calls. commit is durable on return (synchronous=FULL). A commit
- * that fails rolls back. Disk full is IM_ERR_FULL; `reserve` is given back by
+/** One transaction over several calls; takes the lock itself (60 s) when it is not held. commit is
+ * durable on return (synchronous=FULL). A commit that fails rolls back. A call that fails without
+ * having changed anything (conflict, not found) leaves the rest to be committed; after one that
+ * failed half way commit returns that failure. After a failed sync (IM_ERR_IO) the store writes
+ * nothing more until it is opened again. Disk full is IM_ERR_FULL; `reserve` is given back by
  * im_store_release_reserve so that removals still work. */
 IM_NODISCARD im_code im_store_begin(im_store *store, im_error *err);
 IM_NODISCARD im_code im_store_commit(im_store *store, im_error *err);
 void im_store_rollback(im_store *store);
-/** Read snapshot: between begin_read and end_read all reads see one moment. */
+/** Read snapshot: between begin_read and end_read all reads see one moment. Not to be held while
+ * waiting for a person or a socket: it keeps the WAL from being written back. One that is older
+ * than 30 s while the WAL is above 256 MiB is given up: its next read is library_busy. */
 IM_NODISCARD im_code im_store_begin_read(im_store *store, im_error *err);
 void im_store_end_read(im_store *store);
 /** Deletes / makes again the 4 MiB reserve file. */
@@ -60,6 +69,7 @@ void im_store_refill_reserve(im_store *store);
 /** *out_value is a new string (im_free), NULL when unset. */
 IM_NODISCARD im_code im_store_get_setting(im_store *store, const char *name, char **out_value,
                                           im_error *err);
+/** value NULL unsets. */
 IM_NODISCARD im_code im_store_set_setting(im_store *store, const char *name, const char *value,
                                           im_error *err);
 
@@ -77,7 +87,9 @@ IM_NODISCARD im_code im_store_put_root(im_store *store, const char *path, bool r
                                        uint64_t *out_root, im_error *err);
 IM_NODISCARD im_code im_store_set_root_online(im_store *store, uint64_t root, bool online,
                                               im_error *err);
-typedef bool (*im_store_root_fn)(void *context, const im_root *root); /* false stops */
+/* Callbacks of every im_store_each_…: false stops; what they are given is borrowed for the call.
+ * They may call this store, also to write, but not end its transaction or snapshot. */
+typedef bool (*im_store_root_fn)(void *context, const im_root *root);
 IM_NODISCARD im_code im_store_each_root(im_store *store, im_store_root_fn fn, void *context,
                                         im_error *err);
 IM_NODISCARD im_code im_store_move_root(im_store *store, uint64_t root, const char *new_path,
@@ -129,10 +141,12 @@ IM_NODISCARD im_code im_store_each_file_of_stamp(im_store *store, const im_file_
                                                  im_store_file_fn fn, void *context, im_error *err);
 IM_NODISCARD im_code im_store_each_file_of_item(im_store *store, uint64_t item, im_store_file_fn fn,
                                                 void *context, im_error *err);
-/** Rows below a folder of a root ("" = all), in byte order of their paths. */
+/** Rows below a folder of a root ("" = all; the folder's own name is not below it), in byte order
+ * of their paths. */
 IM_NODISCARD im_code im_store_each_file_of_root(im_store *store, uint64_t root, im_view below,
                                                 im_store_file_fn fn, void *context, im_error *err);
-/** Adds or updates the row of (root, path); clears missing and the path's failure. */
+/** Adds or updates the row of (root, path); clears missing (whatever file->missing says) and the
+ * path's failure. out_id may be NULL. conflict when root or item are not there. */
 IM_NODISCARD im_code im_store_put_file(im_store *store, const im_file_row *file, uint64_t *out_id,
                                        im_error *err);
 IM_NODISCARD im_code im_store_set_file_missing(im_store *store, uint64_t file, bool missing,
@@ -221,7 +235,9 @@ IM_NODISCARD im_code im_store_activate_model(im_store *store, uint64_t model, im
 /* ---- embeddings and index files ---- */
 
 /** Adds the embedding of (item, model) at `slot`: vector as f32 little-endian BLOB with its
- * CRC-32C. Writes a row of `change`. vector [dim] must be finite. */
+ * CRC-32C. Writes a row of `change`. vector [dim] must be finite and as long as the model's
+ * (vector_invalid). conflict when the item has one of that model, or the slot is in use or was used
+ * since the last renumbering. */
 IM_NODISCARD im_code im_store_put_embedding(im_store *store, uint64_t item, uint64_t model,
                                             uint64_t slot, const float *vector, size_t dim,
                                             im_error *err);
@@ -270,12 +286,13 @@ typedef struct im_store_counts {
     uint64_t items, files, missing_files, failures, roots, removed, embeddings, change_seq;
     uint64_t db_bytes, wal_bytes;
 } im_store_counts;
-/** model 0: embeddings of the active model. */
+/** model 0: embeddings of the active model. Counts rows: 8 ms at 100,000 items. */
 IM_NODISCARD im_code im_store_count(im_store *store, uint64_t model, im_store_counts *out,
                                     im_error *err);
 
 /** SQLite's own integrity check, foreign keys, and each embedding's CRC. `report` is called per
- * finding. *out_findings counts them. */
+ * finding (may be NULL). *out_findings counts them; a table that cannot be read to its end is a
+ * finding too, and the check goes on. */
 typedef void (*im_store_report)(void *context, const char *table, uint64_t row, const char *what);
 IM_NODISCARD im_code im_store_check(im_store *store, im_store_report report, void *context,
                                     uint64_t *out_findings, im_error *err);
