@@ -2,6 +2,8 @@
  * models is written once, as JSON, and read from there. */
 #include "cli/cli_internal.h"
 
+#include <time.h>
+
 #define FACTS_DEPTH_MAX 16
 
 static void put_value(cli_output *out, const char *key, const json_t *value, size_t indent);
@@ -27,11 +29,39 @@ static void put_text(cli_output *out, const char *key, const char *text)
     }
 }
 
+/* Moments are nanoseconds since 1970 in JSON; people read a date. */
+static bool key_is_moment(const char *key)
+{
+    return key_ends(key, "_ns");
+}
+
+static size_t key_width(const char *key)
+{
+    return strlen(key) - (key_is_moment(key) ? strlen("_ns") : 0);
+}
+
+static void put_moment(cli_output *out, json_int_t ns)
+{
+    struct tm utc;
+    char text[64];
+    time_t seconds = (time_t)(ns / 1000000000);
+    if (gmtime_r(&seconds, &utc) != NULL &&
+        strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &utc) > 0) {
+        cli_puts(out, text);
+    } else {
+        cli_printf(out, "%lld ns", (long long)ns);
+    }
+}
+
 static void put_integer(cli_output *out, const char *key, json_int_t value)
 {
     char human[16];
+    if (key_is_moment(key)) {
+        put_moment(out, value);
+        return;
+    }
     cli_printf(out, "%lld", (long long)value);
-    if (value >= 1000 && (key_ends(key, "bytes"))) {
+    if (value >= 1000 && key_ends(key, "bytes")) {
         cli_printf(out, " (%s)", im_text_bytes((uint64_t)value, human));
     }
 }
@@ -73,7 +103,7 @@ static size_t widest_key(json_t *object)
     json_object_foreach(object, key, value)
     {
         if (!is_nested(value)) {
-            widest = IM_MAX(widest, strlen(key));
+            widest = IM_MAX(widest, key_width(key));
         }
     }
     return widest;
@@ -83,7 +113,7 @@ static void put_key(cli_output *out, const char *key, size_t indent)
 {
     cli_printf(out, "%*s", (int)indent, "");
     cli_style(out, "2");
-    for (const char *c = key; *c != '\0'; c++) {
+    for (const char *c = key; c < key + key_width(key); c++) {
         cli_put(out, *c == '_' ? " " : c, 1);
     }
     cli_style(out, "0");
@@ -100,7 +130,7 @@ static void put_object(cli_output *out, json_t *object, size_t indent)
         if (is_nested(value)) {
             put_value(out, key, value, indent);
         } else {
-            cli_printf(out, "%*s", (int)(widest - strlen(key) + 2), "");
+            cli_printf(out, "%*s", (int)(widest - key_width(key) + 2), "");
             put_scalar(out, key, value);
             cli_puts(out, "\n");
         }

@@ -77,7 +77,7 @@ static void facts_show_nested_values(void **state)
         "{\"items\":3,\"db_bytes\":1234567,\"online\":true,\"gps\":null,\"score\":0.5,"
         "\"path\":\"/a b\",\"camera\":\"X\\u001b[2J\",\"model\":{\"name\":\"m\",\"dim\":4},"
         "\"roots\":[{\"path\":\"/p\"},{\"path\":\"/q\"}],\"paths\":[\"/x y\",\"/z\"],"
-        "\"mean\":[0.5,1],\"none\":[]}";
+        "\"mean\":[0.5,1],\"none\":[],\"added_ns\":1795651077353799192}";
     (void)state;
     test_stream stream;
     test_stream_open(&stream);
@@ -94,6 +94,7 @@ static void facts_show_nested_values(void **state)
     assert_non_null(strstr(text, "paths\n  '/x y'\n  /z\n"));
     assert_non_null(strstr(text, "mean  0.5 1\n"));
     assert_non_null(strstr(text, "none  -\n"));
+    assert_non_null(strstr(text, "added     2026-11-25 23:57:57 UTC\n"));
     test_stream_close(&stream);
 }
 
