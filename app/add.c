@@ -619,6 +619,7 @@ static void stage_close(encode_stage *stage)
 
 typedef struct vanish_search {
     const add_target *target;
+    int64_t started_ns; /* rows hashed since then were met by this very run */
     uint64_t *rows;
     size_t n, capacity, n_present;
     bool no_memory;
@@ -639,6 +640,9 @@ static bool note_vanished(void *context, const im_file_row *file)
         return true;
     }
     search->n_present++;
+    if (file->hashed_ns >= search->started_ns) {
+        return true;
+    }
     if (seen->n > 0 &&
         bsearch(&file->id, seen->rows, seen->n, sizeof(uint64_t), compare_u64) != NULL) {
         return true;
@@ -682,9 +686,10 @@ static im_code mark_rows(im_library *library, const vanish_search *search, bool 
 
 /* Marks what the walk did not meet, unless the folder looks like an unmounted one. */
 static im_code mark_vanished(im_library *library, const im_add_request *request, add_target *target,
-                             const im_events *events, im_add_report *report, im_error *err)
+                             int64_t started_ns, const im_events *events, im_add_report *report,
+                             im_error *err)
 {
-    vanish_search search = {.target = target};
+    vanish_search search = {.target = target, .started_ns = started_ns};
     char question[256];
     if (target->offline || target->is_file || !target->complete) {
         return IM_OK;
@@ -819,7 +824,7 @@ static im_code verdict(const encode_stage *stage, const im_add_report *report, i
     }
     if (report->offline_root) {
         return im_fail_as(err, IM_REASON_PARTIAL,
-                          "a folder was not there; nothing of it was "
+                          "files are gone, or a folder is not there: "
                           "changed");
     }
     if (stage->first_failure != IM_OK && good == 0) {
@@ -874,6 +879,7 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
                    im_add_report *out_report, im_error *err)
 {
     uint64_t start = im_clock_ns();
+    int64_t started_ns = im_clock_wall_ns();
     add_run run = {.library = library, .request = request};
     encode_stage stage = {.run = &run, .events = events, .report = out_report};
     scan_thread scan = {.run = &run, .error = IM_ERROR_INIT};
@@ -917,7 +923,7 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
     out_report->unchanged += atomic_load(&run.n_unchanged);
     out_report->interrupted = im_stop_asked();
     for (size_t i = 0; i < n_targets && rc == IM_OK && !out_report->interrupted; i++) {
-        rc = mark_vanished(library, request, &targets[i], events, out_report, err);
+        rc = mark_vanished(library, request, &targets[i], started_ns, events, out_report, err);
     }
     out_report->seconds = im_clock_ms_since(start) / 1e3;
     if (rc == IM_OK) {

@@ -39,8 +39,8 @@ static float read_float(reader *r, const json_t *object, const char *key, double
     }
     double number = json_number_value(value);
     if (!json_is_number(value) || !isfinite(number) || number <= 0 || number > 1e6) {
-        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
-                           "config '%s': %s is no number above 0", r->file, key);
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG, "config '%s': %s is no number above 0",
+                           r->file, key);
     }
     return (float)number;
 }

@@ -197,8 +197,8 @@ static im_code check_rows(const im_encoder *e, const float *rows, size_t n, size
                           im_error *err)
 {
     if (weights_lost(e->weights)) {
-        return im_fail_as(err, IM_REASON_MODEL_LOST, "model '%s': its weights were cut while in use",
-                          e->folder);
+        return im_fail_as(err, IM_REASON_MODEL_LOST,
+                          "model '%s': its weights were cut while in use", e->folder);
     }
     for (size_t i = 0; i < n * e->config.dim; i++) {
         if (!isfinite(rows[i])) {
@@ -273,9 +273,9 @@ im_code im_encoder_tokenize(const im_encoder *e, im_view text, uint32_t *ids, si
         rc = im_fail(err, IM_ERR_INTERNAL, "model '%s' was opened without its text tower",
                      e->folder);
     }
-    return rc == IM_OK ? tokenizer_encode(e->tokenizer, text, e->config.context, ids, out_n,
-                                          out_cut, err)
-                       : rc;
+    return rc == IM_OK
+               ? tokenizer_encode(e->tokenizer, text, e->config.context, ids, out_n, out_cut, err)
+               : rc;
 }
 
 /* Where transformers pools: at the first highest id when eos_token_id is 2, else at the first end

@@ -19,15 +19,21 @@
 
 typedef struct im_encoder im_encoder;
 
-typedef enum im_precision { IM_PRECISION_AUTO, IM_PRECISION_FP32, IM_PRECISION_BF16, IM_PRECISION_INT8 } im_precision;
+typedef enum im_precision {
+    IM_PRECISION_AUTO,
+    IM_PRECISION_FP32,
+    IM_PRECISION_BF16,
+    IM_PRECISION_INT8
+} im_precision;
 
 typedef enum im_towers { IM_TOWERS_BOTH, IM_TOWERS_TEXT, IM_TOWERS_IMAGE } im_towers;
 
 typedef struct im_encoder_options {
-    im_precision precision; /* auto is fp32 in this version; bf16 and int8 are refused (unsupported) */
-    im_towers towers;       /* what is not asked for is neither packed nor touched */
-    im_pool *pool;          /* borrowed until close; NULL: the caller's thread alone */
-    size_t batch;           /* most pictures of one forward pass; 0 = 8 */
+    im_precision
+        precision;    /* auto is fp32 in this version; bf16 and int8 are refused (unsupported) */
+    im_towers towers; /* what is not asked for is neither packed nor touched */
+    im_pool *pool;    /* borrowed until close; NULL: the caller's thread alone */
+    size_t batch;     /* most pictures of one forward pass; 0 = 8 */
 } im_encoder_options;
 
 /** Facts of an opened model; text is static or owned by the encoder. */
@@ -70,8 +76,8 @@ typedef struct im_model_file {
 } im_model_file;
 
 /** The files that make up the model of `folder` (config, weights or shards, tokenizer,
- * preprocessor), in byte order of their names, with their stamps; cheap. The caller frees *out_files
- * with im_free. */
+ * preprocessor), in byte order of their names, with their stamps; cheap. The caller frees
+ * *out_files with im_free. */
 IM_NODISCARD im_code im_encoder_files(const char *folder, im_model_file **out_files,
                                       size_t *out_n_files, im_error *err);
 /** SHA-256 over (name, size, content) of those files: reads them whole. */
@@ -86,7 +92,8 @@ IM_NODISCARD im_code im_encoder_prepare(const im_encoder *encoder, const im_imag
  * @param rgb  [N, S, S, 3] uint8 from im_encoder_prepare
  * @param out  [N, D], caller owns
  * @return IM_OK; IM_ERR_FORMAT (model_bad_output) when a row is not finite: *out_bad (may be NULL)
- *         is its place, rows before it are written; IM_ERR_IO (model_lost) when the weights were cut */
+ *         is its place, rows before it are written; IM_ERR_IO (model_lost) when the weights were
+ * cut */
 IM_NODISCARD im_code im_encoder_pictures(im_encoder *encoder, const uint8_t *rgb, size_t n,
                                          float *out, size_t *out_bad, im_error *err);
 

@@ -1,6 +1,6 @@
 /* encoder/forward.c — the transformer that both towers share: pre-norm blocks of attention and MLP
- * over rows that lie one behind the other without padding. Nothing is allocated in a pass: the arena
- * is sized from a plan when the tower is loaded. */
+ * over rows that lie one behind the other without padding. Nothing is allocated in a pass: the
+ * arena is sized from a plan when the tower is loaded. */
 #include "encoder/encoder_internal.h"
 
 #include <math.h>
@@ -212,7 +212,8 @@ static im_code plan_scratch(tower *t, size_t max_length, im_error *err)
     t->hidden = im_arena_take(&t->arena, t->max_rows * t->mlp_pitch, sizeof(float));
     t->pooled = im_arena_take(&t->arena, t->max_sequences * t->pitch, sizeof(float));
     t->head = im_arena_take(&t->arena, t->n_workers * t->head_floats, sizeof(float));
-    return t->head != NULL ? IM_OK : im_fail(err, IM_ERR_INTERNAL, "forward pass planned too small");
+    return t->head != NULL ? IM_OK
+                           : im_fail(err, IM_ERR_INTERNAL, "forward pass planned too small");
 }
 
 im_code tower_load(tower *t, const tower_config *config, const char *prefix, const weights *w,
@@ -346,8 +347,8 @@ static void finish_block(tower *t, const block *b, const kernel *k, im_pool *poo
     const tower_config *c = &t->config;
     linear_run(&b->out, k, pool, t->att, t->pitch, rows, x, t->pitch, ACTIVATION_NONE, x, t->pitch);
     k->norm(x, t->pitch, rows, c->width, b->norm2.weight, b->norm2.bias, c->eps, t->y, t->pitch);
-    linear_run(&b->fc1, k, pool, t->y, t->pitch, rows, t->hidden, t->mlp_pitch, c->activation,
-               NULL, 0);
+    linear_run(&b->fc1, k, pool, t->y, t->pitch, rows, t->hidden, t->mlp_pitch, c->activation, NULL,
+               0);
     linear_run(&b->fc2, k, pool, t->hidden, t->mlp_pitch, rows, x, t->pitch, ACTIVATION_NONE, x,
                t->pitch);
 }

@@ -20,8 +20,9 @@ im_code kernel_choose(const kernel **out, im_error *err)
         bool named = wanted != NULL && wanted[0] != '\0';
         if (named ? strcmp(wanted, all[i]->name) == 0 : kernel_runs(all[i])) {
             if (!kernel_runs(all[i])) {
-                im_code rc = im_fail(err, IM_ERR_UNSUPPORTED,
-                                     "IMAGO_KERNEL is '%s', which this processor cannot run", wanted);
+                im_code rc =
+                    im_fail(err, IM_ERR_UNSUPPORTED,
+                            "IMAGO_KERNEL is '%s', which this processor cannot run", wanted);
                 im_hint(err, "leave IMAGO_KERNEL out: the best set is chosen by itself");
                 return rc;
             }

@@ -76,9 +76,8 @@ static void activate_row(float *x, size_t n, kernel_activation activation)
 }
 
 /* n_rows <= MR is a constant at each call, so that the accumulators stay in registers. */
-static inline __attribute__((always_inline)) void tile(const float *in, size_t in_pitch,
-                                                       const float *panel, size_t k, size_t n_rows,
-                                                       float *out)
+static inline __attribute__((always_inline)) void
+tile(const float *in, size_t in_pitch, const float *panel, size_t k, size_t n_rows, float *out)
 {
     VEC sum[MR][2];
     for (size_t r = 0; r < n_rows; r++) {
@@ -100,13 +99,13 @@ static inline __attribute__((always_inline)) void tile(const float *in, size_t i
     }
 }
 
-static void tile_rows(const float *in, size_t in_pitch, const float *panel, size_t k,
-                      size_t n_rows, float *out)
+static void tile_rows(const float *in, size_t in_pitch, const float *panel, size_t k, size_t n_rows,
+                      float *out)
 {
     switch (n_rows) {
-#define CASE(n)                                                                                    \
-    case n:                                                                                        \
-        tile(in, in_pitch, panel, k, n, out);                                                      \
+#define CASE(n)                               \
+    case n:                                   \
+        tile(in, in_pitch, panel, k, n, out); \
         break;
         CASE(1)
         CASE(2)

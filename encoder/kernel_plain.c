@@ -90,9 +90,9 @@ static void plain_norm(const float *in, size_t in_pitch, size_t rows, size_t wid
             variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)width;
         }
         for (size_t i = 0; i < width; i++) {
-            out[r * out_pitch + i] = (float)(((double)x[i] - mean) / sqrt(variance + (double)eps) *
-                                                 (double)weight[i] +
-                                             (double)bias[i]);
+            out[r * out_pitch + i] =
+                (float)(((double)x[i] - mean) / sqrt(variance + (double)eps) * (double)weight[i] +
+                        (double)bias[i]);
         }
     }
 }

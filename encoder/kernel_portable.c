@@ -17,10 +17,10 @@ static inline portable_vector portable_load(const float *p)
 #define VFMA(a, b, c) ((a) * (b) + (c))
 #define VSET1(x) portable_set1(x)
 #define VLOAD(p) portable_load(p)
-#define VSTORE(p, v)                                                                               \
-    do {                                                                                           \
-        portable_vector stored = (v);                                                              \
-        memcpy((p), &stored, sizeof(stored));                                                      \
+#define VSTORE(p, v)                          \
+    do {                                      \
+        portable_vector stored = (v);         \
+        memcpy((p), &stored, sizeof(stored)); \
     } while (0)
 #include "encoder/kernel_body.h"
 const kernel kernel_portable = {"portable", fast_panel, fast_head, fast_norm};

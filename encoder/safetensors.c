@@ -172,8 +172,9 @@ static im_code read_entries(weights *w, json_t *header, const char *file, const 
     im_code rc = IM_OK;
     size_t n_spans = 0;
     if (n > IM_LIMIT_MODEL_TENSORS) {
-        return im_fail_as(err, IM_REASON_MODEL_WEIGHTS, "weights '%s': %zu tensors, the limit is %u",
-                          file, n, IM_LIMIT_MODEL_TENSORS);
+        return im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
+                          "weights '%s': %zu tensors, the limit is %u", file, n,
+                          IM_LIMIT_MODEL_TENSORS);
     }
     span_row *spans = im_alloc(IM_MAX(n, (size_t)1), sizeof(*spans));
     if (spans == NULL) {

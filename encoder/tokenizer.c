@@ -1,6 +1,6 @@
-/* encoder/tokenizer.c — CLIP's byte-level BPE, as transformers' CLIPTokenizer does it: special tokens
- * are cut out of the raw text; the rest is brought to NFC, runs of white space become one blank,
- * letters become lower case (each by itself, so no final sigma); then the pattern
+/* encoder/tokenizer.c — CLIP's byte-level BPE, as transformers' CLIPTokenizer does it: special
+ * tokens are cut out of the raw text; the rest is brought to NFC, runs of white space become one
+ * blank, letters become lower case (each by itself, so no final sigma); then the pattern
  *   's|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+
  * cuts words, whose bytes are merged by rank. Merging uses a heap and a linked list: a word of n
  * bytes costs n log n. */

@@ -1,5 +1,6 @@
 /* encoder/tokenizer_load.c — vocab.json with merges.txt, or tokenizer.json, into hash tables. Each
- * id is checked against the token table of the weights before it is kept: no id ever reads past it. */
+ * id is checked against the token table of the weights before it is kept: no id ever reads past it.
+ */
 #include "encoder/tokenizer_internal.h"
 
 static uint64_t hash_text(const char *text, size_t size)
@@ -143,8 +144,8 @@ static im_code find_specials(tokenizer *t, const char *file, im_error *err)
 
 /* ---- merges ---- */
 
-static im_code put_merge(tokenizer *t, im_view left, im_view right, uint32_t rank,
-                         const char *file, im_error *err)
+static im_code put_merge(tokenizer *t, im_view left, im_view right, uint32_t rank, const char *file,
+                         im_error *err)
 {
     char joined[512];
     char shown[64];

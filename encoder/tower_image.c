@@ -39,7 +39,8 @@ im_code image_tower_load(im_encoder *e, size_t batch, im_error *err)
         rc = norm_load(&t->post, e->weights, "vision_model.post_layernorm", width, err);
     }
     if (rc == IM_OK) {
-        rc = linear_load(&t->projection, e->weights, "visual_projection", c->dim, width, false, err);
+        rc =
+            linear_load(&t->projection, e->weights, "visual_projection", c->dim, width, false, err);
     }
     if (rc == IM_OK) {
         rc = tower_load(&t->tower, &c->image, "vision_model", e->weights, batch * t->tokens, batch,
@@ -77,10 +78,10 @@ static void fill_patch(const im_encoder *e, const uint8_t *rgb, const float *val
         for (size_t y = 0; y < c->patch; y++) {
             size_t line = (py * c->patch + y) * size + px * c->patch;
             for (size_t x = 0; x < c->patch; x++) {
-                *row++ = rgb != NULL ? ((float)rgb[(line + x) * 3 + channel] * scale -
-                                        c->mean[channel]) /
-                                           c->std[channel]
-                                     : values[channel * size * size + line + x];
+                *row++ = rgb != NULL
+                             ? ((float)rgb[(line + x) * 3 + channel] * scale - c->mean[channel]) /
+                                   c->std[channel]
+                             : values[channel * size * size + line + x];
             }
         }
     }

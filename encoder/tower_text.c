@@ -43,8 +43,7 @@ void text_tower_clear(text_tower *t)
     memset(t, 0, sizeof(*t));
 }
 
-void text_tower_run(im_encoder *e, const sequence *sequences, size_t n, float *out,
-                    bool whole_last)
+void text_tower_run(im_encoder *e, const sequence *sequences, size_t n, float *out, bool whole_last)
 {
     text_tower *t = &e->text;
     tower *tw = &t->tower;
