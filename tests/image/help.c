@@ -118,9 +118,9 @@ uint8_t *scene(uint32_t width, uint32_t height)
         for (uint32_t x = 0; x < width; x++) {
             uint8_t *p = rgb + ((size_t)y * width + x) * 3;
             bool inside = x > width / 4 && x < width / 2 && y > height / 4 && y < height / 3;
-            p[0] = inside ? 230 : (uint8_t)(x * 255 / width);
-            p[1] = inside ? 40 : (uint8_t)(y * 255 / height);
-            p[2] = inside ? 60 : (uint8_t)((x / 5 + y / 7) * 3);
+            p[0] = (uint8_t)(inside ? 230 : x * 255 / width);
+            p[1] = (uint8_t)(inside ? 40 : y * 255 / height);
+            p[2] = (uint8_t)(inside ? 60 : (x / 5 + y / 7) * 3);
         }
     }
     return rgb;
