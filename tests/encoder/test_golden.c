@@ -1,0 +1,222 @@
+/* tests/encoder/test_golden.c — token ids and vectors of three tiny checkpoints against what
+ * transformers made of them (tests/reference/make_encoder_golden.py): each kernel, each dtype, both
+ * conventions of pooling, single file and shards. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/base.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "encoder/encoder_internal.h"
+
+#include <math.h>
+
+static const char *const models[] = {"f32-quick-gelu", "f16-gelu-eos", "bf16-sharded"};
+
+static void golden_path(char *out, size_t size, const char *model, const char *file)
+{
+    (void)snprintf(out, size, "%s/tests/golden/encoder/%s/%s", IMAGO_SOURCE_DIR, model, file);
+}
+
+static im_encoder *open_model(const char *model, im_pool *pool)
+{
+    char folder[1024];
+    im_encoder *encoder = NULL;
+    im_error err = IM_ERROR_INIT;
+    im_encoder_options options = {.pool = pool};
+    golden_path(folder, sizeof(folder), model, "");
+    folder[strlen(folder) - 1] = '\0';
+    im_code rc = im_encoder_open(folder, &options, &encoder, &err);
+    if (rc != IM_OK) {
+        fail_msg("%s: %s", model, err.message);
+    }
+    return encoder;
+}
+
+static json_t *load_texts(const char *model)
+{
+    char path[1024];
+    im_bytes bytes = {0};
+    json_t *root = NULL;
+    golden_path(path, sizeof(path), model, "texts.json");
+    assert_int_equal(im_file_read(path, 16u << 20, &bytes, NULL), IM_OK);
+    assert_int_equal(im_json_parse((const char *)bytes.data, bytes.size, path, &root, NULL), IM_OK);
+    im_bytes_clear(&bytes);
+    return root;
+}
+
+static void load_floats(const char *model, const char *file, im_bytes *out)
+{
+    char path[1024];
+    golden_path(path, sizeof(path), model, file);
+    assert_int_equal(im_file_read(path, 16u << 20, out, NULL), IM_OK);
+}
+
+static void token_ids_are_those_of_the_reference(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < IM_COUNT(models); m++) {
+        im_encoder *encoder = open_model(models[m], NULL);
+        json_t *texts = load_texts(models[m]);
+        for (size_t i = 0; i < json_array_size(texts); i++) {
+            json_t *row = json_array_get(texts, i);
+            json_t *text = json_object_get(row, "text");
+            json_t *expected = json_object_get(row, "ids");
+            uint32_t ids[64];
+            size_t n = 0;
+            im_view view = im_view_of(json_string_value(text), json_string_length(text));
+            assert_int_equal(im_encoder_tokenize(encoder, view, ids, &n, NULL, NULL), IM_OK);
+            bool equal = n == json_array_size(expected);
+            for (size_t j = 0; equal && j < n; j++) {
+                equal = ids[j] == (uint32_t)json_integer_value(json_array_get(expected, j));
+            }
+            if (!equal) {
+                fail_msg("%s: ids of text %zu '%s' differ", models[m], i, json_string_value(text));
+            }
+        }
+        json_decref(texts);
+        im_encoder_close(encoder);
+    }
+}
+
+static void compare(const char *what, const float *got, const double *expected, size_t dim)
+{
+    double dot = 0;
+    double largest = 0;
+    for (size_t d = 0; d < dim; d++) {
+        dot += (double)got[d] * expected[d];
+        largest = fmax(largest, fabs((double)got[d] - expected[d]));
+    }
+    if (dot < 0.99999 || largest > 1e-4) {
+        fail_msg("%s: cosine %.9f, largest difference %.3g", what, dot, largest);
+    }
+}
+
+static void text_vectors_are_those_of_the_reference(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < IM_COUNT(models); m++) {
+        im_encoder *encoder = open_model(models[m], NULL);
+        size_t dim = im_encoder_describe(encoder)->dim;
+        json_t *texts = load_texts(models[m]);
+        for (size_t i = 0; i < json_array_size(texts); i++) {
+            json_t *row = json_array_get(texts, i);
+            json_t *text = json_object_get(row, "text");
+            json_t *vector = json_object_get(row, "vector");
+            im_view view = im_view_of(json_string_value(text), json_string_length(text));
+            float got[64];
+            double expected[64];
+            assert_int_equal(im_encoder_texts(encoder, &view, 1, got, NULL, NULL), IM_OK);
+            for (size_t d = 0; d < dim; d++) {
+                expected[d] = json_number_value(json_array_get(vector, d));
+            }
+            compare(json_string_value(text), got, expected, dim);
+        }
+        json_decref(texts);
+        im_encoder_close(encoder);
+    }
+}
+
+static void picture_vectors_are_those_of_the_reference_in_every_kernel(void **state)
+{
+    static const char *const kernels[] = {"avx512", "avx2", "portable"};
+    (void)state;
+    for (size_t k = 0; k < IM_COUNT(kernels); k++) {
+        im_cpu cpu = im_cpu_features();
+        if ((k == 0 && !cpu.avx512) || (k == 1 && !cpu.avx2_fma)) {
+            continue;
+        }
+        setenv("IMAGO_KERNEL", kernels[k], 1);
+        for (size_t m = 0; m < IM_COUNT(models); m++) {
+            im_bytes pixels = {0};
+            im_bytes vectors = {0};
+            im_encoder *encoder = open_model(models[m], NULL);
+            size_t dim = im_encoder_describe(encoder)->dim;
+            load_floats(models[m], "pixels.f32", &pixels);
+            load_floats(models[m], "pictures.f32", &vectors);
+            size_t n = vectors.size / sizeof(float) / dim;
+            float *got = im_alloc(n * dim, sizeof(float));
+            assert_string_equal(im_encoder_describe(encoder)->kernel, kernels[k]);
+            assert_int_equal(
+                im_encoder_pixel_values(encoder, (const float *)(void *)pixels.data, n, got, NULL),
+                IM_OK);
+            for (size_t i = 0; i < n; i++) {
+                double expected[64];
+                for (size_t d = 0; d < dim; d++) {
+                    expected[d] = (double)((const float *)(void *)vectors.data)[i * dim + d];
+                }
+                compare(models[m], got + i * dim, expected, dim);
+            }
+            im_free(got);
+            im_bytes_clear(&pixels);
+            im_bytes_clear(&vectors);
+            im_encoder_close(encoder);
+        }
+        unsetenv("IMAGO_KERNEL");
+    }
+}
+
+/* Bitwise: a row alone, in a batch, and with threads. */
+static void a_row_does_not_depend_on_its_batch_or_on_threads(void **state)
+{
+    im_pool *pool = NULL;
+    im_bytes pixels = {0};
+    float alone[20 * 64];
+    float together[20 * 64];
+    (void)state;
+    assert_int_equal(im_pool_open(3, &pool, NULL), IM_OK);
+    im_encoder *one = open_model(models[0], NULL);
+    im_encoder *many = open_model(models[0], pool);
+    size_t dim = im_encoder_describe(one)->dim;
+    load_floats(models[0], "pixels.f32", &pixels);
+    const float *values = (const float *)(void *)pixels.data;
+    size_t each = pixels.size / sizeof(float) / 20;
+    for (size_t i = 0; i < 20; i++) {
+        assert_int_equal(im_encoder_pixel_values(one, values + i * each, 1, alone + i * dim, NULL),
+                         IM_OK);
+    }
+    assert_int_equal(im_encoder_pixel_values(many, values, 20, together, NULL), IM_OK);
+    assert_memory_equal(alone, together, 20 * dim * sizeof(float));
+    im_bytes_clear(&pixels);
+    im_encoder_close(one);
+    im_encoder_close(many);
+    im_pool_close(pool);
+}
+
+/* The last block for the pooled row alone gives what the whole block gives. */
+static void doing_less_in_the_last_block_changes_nothing(void **state)
+{
+    im_bytes pixels = {0};
+    float less[8 * 64];
+    float whole[8 * 64];
+    (void)state;
+    for (size_t m = 0; m < IM_COUNT(models); m++) {
+        im_encoder *encoder = open_model(models[m], NULL);
+        size_t n = 8 * im_encoder_describe(encoder)->dim;
+        load_floats(models[m], "pixels.f32", &pixels);
+        const float *values = (const float *)(void *)pixels.data;
+        image_tower_run(encoder, NULL, values, 8, less, false);
+        image_tower_run(encoder, NULL, values, 8, whole, true);
+        for (size_t i = 0; i < n; i++) {
+            assert_true(fabsf(less[i] - whole[i]) < 1e-6f);
+        }
+        im_bytes_clear(&pixels);
+        im_encoder_close(encoder);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(token_ids_are_those_of_the_reference),
+        cmocka_unit_test(text_vectors_are_those_of_the_reference),
+        cmocka_unit_test(picture_vectors_are_those_of_the_reference_in_every_kernel),
+        cmocka_unit_test(a_row_does_not_depend_on_its_batch_or_on_threads),
+        cmocka_unit_test(doing_less_in_the_last_block_changes_nothing),
+    };
+    return cmocka_run_group_tests_name("encoder golden", tests, NULL, NULL);
+}
