@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "store/store_internal.h"
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
@@ -11,13 +12,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static char *folder_below(const char *base)
+{
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/imago-store-XXXXXX", base);
+    assert_non_null(mkdtemp(path));
+    return strdup(path);
+}
+
 char *help_folder(void)
 {
     const char *base = getenv("TMPDIR");
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof path, "%s/imago-store-XXXXXX", base != NULL ? base : "/tmp");
-    assert_non_null(mkdtemp(path));
-    return strdup(path);
+    return folder_below(base != NULL ? base : "/tmp");
+}
+
+char *help_memory_folder(void)
+{
+    return access("/dev/shm", W_OK) == 0 ? folder_below("/dev/shm") : help_folder();
 }
 
 static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place)
@@ -170,6 +181,19 @@ void help_check_clean(im_store *store)
     uint64_t findings = 0;
     help_ok(im_store_check(store, print_finding, NULL, &findings, &err), &err);
     assert_int_equal(findings, 0);
+}
+
+void help_check_idle(im_store *store)
+{
+    for (sqlite3_stmt *st = sqlite3_next_stmt(store->db, NULL); st != NULL;
+         st = sqlite3_next_stmt(store->db, st)) {
+        if (sqlite3_stmt_busy(st)) {
+            fail_msg("left half read: %s", sqlite3_sql(st));
+        }
+    }
+    for (size_t i = 0; i < STORE_SQL_COUNT; i++) {
+        assert_false(store->busy[i]);
+    }
 }
 
 uint64_t help_findings(im_store *store)

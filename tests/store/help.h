@@ -14,6 +14,9 @@
 
 /** A fresh folder below the system's temporary one; freed by help_folder_remove. */
 char *help_folder(void);
+/** The same in memory where the system has /dev/shm: for loops of a thousand libraries, where the
+ * syncs of a disk that others use too would set the pace. */
+char *help_memory_folder(void);
 /** Removes it with all that is in it. */
 void help_folder_remove(char *folder);
 /** "folder/name" in a static buffer (two take turns). */
@@ -37,6 +40,8 @@ uint64_t help_root(im_store *store, const char *path);
 
 /** Asserts that im_store_check finds nothing. */
 void help_check_clean(im_store *store);
+/** Asserts that no statement of the store is left half read: it would keep a snapshot open. */
+void help_check_idle(im_store *store);
 /** Findings of im_store_check. */
 uint64_t help_findings(im_store *store);
 

@@ -28,7 +28,7 @@ typedef struct fixture {
 static int set_up(void **state)
 {
     fixture *f = im_alloc_zero(1, sizeof(*f));
-    f->folder = help_folder();
+    f->folder = help_memory_folder();
     help_create(f->folder);
     im_store *store = help_open(f->folder, IM_STORE_WRITE);
     f->root = help_root(store, "/photos");
@@ -371,6 +371,35 @@ static void a_wal_with_a_bad_byte_ends_where_it_is_bad(void **state)
     im_free(wal);
 }
 
+/* Someone turned WAL off in the header alone: what the WAL holds would be lost without a word. */
+static void a_wal_that_the_header_does_not_know_is_damage(void **state)
+{
+    fixture *f = *state;
+    add_and_die(f);
+    for (unsigned i = 1; i < 4; i++) {
+        uint8_t *db = NULL;
+        size_t size = 0;
+        db = help_read(help_path(f->folder, "library.db"), &size);
+        db[18] = (i & 1) != 0 ? 1 : 2;
+        db[19] = (i & 2) != 0 ? 1 : 2;
+        help_write(help_path(f->folder, "library.db"), db, size);
+        im_free(db);
+        im_store *store = NULL;
+        assert_int_equal(im_store_open(f->folder, IM_STORE_READ, &store, &err), IM_ERR_DAMAGED);
+        assert_int_equal(im_store_open(f->folder, IM_STORE_WRITE, &store, &err), IM_ERR_DAMAGED);
+    }
+    f->db[18] = 1; /* but without a WAL nothing is lost */
+    f->db[19] = 1;
+    put_back(f, f->db, f->size);
+    verdict v = look(f);
+    assert_false(v.refused || v.silent_wrong);
+    im_store_close(help_open(f->folder, IM_STORE_WRITE));
+    size_t size = 0;
+    uint8_t *db = help_read(help_path(f->folder, "library.db"), &size);
+    assert_int_equal(db[18], 2); /* a writer turns it on again */
+    im_free(db);
+}
+
 static void the_wal_of_another_library_changes_nothing(void **state)
 {
     fixture *f = *state;
@@ -487,6 +516,71 @@ static void check_finds_each_wrong_value(void **state)
     im_store_close(store);
 }
 
+static bool count_sound(void *context, uint64_t item, uint64_t slot, const float *vector,
+                        bool sound)
+{
+    uint64_t *unsound = context;
+    (void)item;
+    (void)vector;
+    if (!sound) {
+        unsound[0]++;
+        unsound[1] = slot;
+    }
+    return true;
+}
+
+/* SQLite's own check does not see it; every way to the vector does. */
+static void a_flipped_byte_of_a_vector_is_never_given(void **state)
+{
+    fixture *f = *state;
+    float vector[HELP_DIM];
+    uint64_t unsound[2] = {0};
+    finding found = {0};
+    uint64_t findings = 0;
+    help_vector(42, vector, HELP_DIM);
+    uint8_t *at = memmem(f->db, f->size, vector, sizeof vector);
+    assert_non_null(at);
+    at[9] ^= (uint8_t)1;
+    put_back(f, f->db, f->size);
+    im_store *store = help_open(f->folder, IM_STORE_READ);
+    assert_int_equal(im_store_get_embedding(store, 43, f->model, vector, HELP_DIM, NULL, &err),
+                     IM_ERR_DAMAGED);
+    assert_non_null(strstr(err.message, "'embedding', row 43"));
+    help_ok(im_store_each_embedding(store, f->model, HELP_DIM, count_sound, unsound, &err), &err);
+    assert_int_equal(unsound[0], 1);
+    assert_int_equal(unsound[1], 42);
+    help_ok(im_store_check(store, keep_finding, &found, &findings, &err), &err);
+    assert_int_equal(findings, 1);
+    assert_string_equal(found.table, "embedding");
+    im_store_close(store);
+}
+
+static void a_flipped_byte_of_an_item_is_never_given(void **state)
+{
+    fixture *f = *state;
+    im_item item;
+    uint8_t sha256[32];
+    uint64_t n_seen = 0;
+    static const uint8_t lens[] = "50mm";
+    help_sha256(42, sha256);
+    uint8_t *at = memmem(f->db, f->size, sha256, sizeof sha256);
+    assert_non_null(at);
+    at = memmem(at, 200, lens, 4);
+    assert_non_null(at);
+    at[0] = '9';
+    put_back(f, f->db, f->size);
+    im_store *store = help_open(f->folder, IM_STORE_READ);
+    im_code rc = IM_OK;
+    for (uint64_t id = 1; id <= N_ITEMS; id++) {
+        rc = im_store_get_item(store, id, &item, &err);
+        n_seen += rc == IM_OK;
+        assert_true(rc == IM_OK ? strcmp(item.lens, "50mm") == 0 : rc == IM_ERR_DAMAGED);
+    }
+    assert_int_equal(n_seen, N_ITEMS - 1);
+    assert_int_equal(help_findings(store), 1);
+    im_store_close(store);
+}
+
 static void check_names_the_table_of_a_broken_page(void **state)
 {
     fixture *f = *state;
@@ -531,6 +625,9 @@ int main(void)
         T(a_wal_with_a_bad_byte_ends_where_it_is_bad),
         T(the_wal_of_another_library_changes_nothing),
         T(shared_memory_of_noise_changes_nothing),
+        T(a_wal_that_the_header_does_not_know_is_damage),
+        T(a_flipped_byte_of_a_vector_is_never_given),
+        T(a_flipped_byte_of_an_item_is_never_given),
         T(check_finds_each_wrong_value),
         T(check_names_the_table_of_a_broken_page),
     };

@@ -131,8 +131,18 @@ static int full_disk(const char *folder, const char *options)
     im_store_close(reader);
     assert_true(reserve_is_whole(folder));
 
+    /* without even the shared memory of SQLite, and without room to make it */
+    assert_true(path_bytes(help_path(folder, "library.db"), "-wal") > 0);
+    assert_int_equal(unlink(help_path(folder, "library.db-shm")), 0);
+    fill_the_rest(folder);
+    reader = help_open(folder, IM_STORE_READ);
+    assert_int_equal(reader->access, STORE_ACCESS_ALONE);
+    check_all(reader, model, 0, n);
+    im_store_close(reader);
+
     /* removing, with the reserve */
     store = help_open(folder, IM_STORE_WRITE);
+    assert_false(reserve_is_whole(folder)); /* opening needed it */
     im_code rc = im_store_remove_item(store, 1, &err);
     if (rc != IM_OK) {
         assert_int_equal(rc, IM_ERR_FULL);

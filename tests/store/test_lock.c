@@ -7,10 +7,12 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static im_error err = IM_ERROR_INIT;
@@ -35,6 +37,13 @@ static int wait_for(pid_t child)
     assert_int_equal(waitpid(child, &status, 0), child);
     return status;
 }
+
+typedef struct thread_work {
+    const char *folder;
+    uint64_t first, model;
+    im_code rc;
+    atomic_bool started;
+} thread_work;
 
 /* A child that holds the lock until it is told to end; returns its pid. */
 static pid_t hold_elsewhere(const char *folder, int *out_end)
@@ -130,6 +139,43 @@ static void a_lock_file_that_was_taken_away_does_not_fool_anyone(void **state)
     im_store_close(b);
 }
 
+static void *thread_waits(void *context)
+{
+    thread_work *work = context;
+    im_store *store = NULL;
+    work->rc = im_store_open(work->folder, IM_STORE_WRITE, &store, NULL);
+    if (work->rc == IM_OK) {
+        atomic_store(&work->started, true);
+        work->rc = im_store_lock(store, 400, NULL);
+    }
+    im_store_close(store);
+    return NULL;
+}
+
+/* One waits for the old file, meanwhile it is taken away and another holds the new one. */
+static void a_waiter_is_not_fooled_by_an_exchanged_lock_file(void **state)
+{
+    thread_work work = {.folder = *state};
+    pthread_t thread;
+    struct timespec pause = {.tv_nsec = 30000000};
+    int old = open(help_path(*state, "lock"), O_RDWR | O_CLOEXEC);
+    assert_int_equal(flock(old, LOCK_EX | LOCK_NB), 0);
+    assert_int_equal(pthread_create(&thread, NULL, thread_waits, &work), 0);
+    while (!atomic_load(&work.started)) {
+        (void)nanosleep(&pause, NULL);
+    }
+    (void)nanosleep(&pause, NULL);
+    int fresh = open(help_path(*state, "lock.new"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    assert_int_equal(flock(fresh, LOCK_EX | LOCK_NB), 0);
+    char from[512];
+    (void)snprintf(from, sizeof from, "%s", help_path(*state, "lock.new"));
+    assert_int_equal(rename(from, help_path(*state, "lock")), 0);
+    (void)close(old); /* the old one is free now */
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(work.rc, IM_ERR_BUSY);
+    (void)close(fresh);
+}
+
 static void the_lock_nests(void **state)
 {
     im_store *a = help_open(*state, IM_STORE_WRITE);
@@ -219,12 +265,6 @@ static void what_several_processes_add_is_the_union(void **state)
     im_store_close(store);
 }
 
-typedef struct thread_work {
-    const char *folder;
-    uint64_t first, root, model;
-    im_code rc;
-} thread_work;
-
 #define PER_THREAD 40
 
 /* Asserts nothing: cmocka is not for threads. */
@@ -303,6 +343,7 @@ int main(void)
         T(a_pid_in_the_file_alone_holds_nothing),
         T(a_lock_without_a_readable_pid_is_still_busy),
         T(a_lock_file_that_was_taken_away_does_not_fool_anyone),
+        T(a_waiter_is_not_fooled_by_an_exchanged_lock_file),
         T(the_lock_nests),
         T(a_signal_ends_the_waiting),
         T(what_several_processes_add_is_the_union),

@@ -31,7 +31,7 @@ static int make_schemas(void **state)
 
 static int set_up(void **state)
 {
-    *state = help_folder();
+    *state = help_memory_folder();
     help_create(*state);
     im_store *store = help_open(*state, IM_STORE_WRITE);
     uint64_t root = help_root(store, "/photos");
@@ -197,7 +197,7 @@ static void a_kill_inside_leaves_the_old_or_the_new(void **state)
 
 static void the_kept_copy_is_the_old_library(void **state)
 {
-    char *other = help_folder();
+    char *other = help_memory_folder();
     char path[512];
     die_at(*state, "store_migration_done");
     (void)snprintf(path, sizeof path, "%s/library.db", other);
@@ -220,7 +220,7 @@ static void a_failure_inside_leaves_the_old_or_the_new(void **state)
                  {IM_FAULT_WRITE, 0, IM_ERR_IO}, {IM_FAULT_WRITE, ENOSPC, IM_ERR_FULL},
                  {IM_FAULT_SYNC, 0, IM_ERR_IO},  {IM_FAULT_RENAME, 0, IM_ERR_IO}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char *folder = help_folder();
+        char *folder = help_memory_folder();
         char command[512];
         (void)snprintf(command, sizeof command, "cp -r '%s/.' '%s'", (char *)*state, folder);
         assert_int_equal(system(command), 0);

@@ -387,6 +387,7 @@ static void compare(subject *s)
 
 static void reopen(subject *s)
 {
+    help_check_idle(s->store);
     im_store_close(s->store); /* also with a transaction open: it is rolled back */
     if (s->in_transaction) {
         s->now = s->saved;
@@ -404,7 +405,7 @@ static void random_operations_agree_with_the_model(void **state)
         op_setting,  op_forget_removed, op_renumber,      op_transaction,   op_transaction};
     for (uint64_t round = 0; round < N_ROUNDS; round++) {
         static subject s;
-        s = (subject){.folder = help_folder(), .seed = 1000 + round};
+        s = (subject){.folder = help_memory_folder(), .seed = 1000 + round};
         print_message("seed %llu\n", (unsigned long long)s.seed);
         help_create(s.folder);
         s.store = help_open(s.folder, IM_STORE_WRITE);

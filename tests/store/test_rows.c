@@ -27,7 +27,9 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     fixture *f = *state;
+    help_check_idle(f->store);
     help_check_clean(f->store);
+    help_check_idle(f->store);
     im_store_close(f->store);
     help_folder_remove(f->folder);
     im_free(f);
