@@ -40,6 +40,10 @@ IM_NODISCARD im_code library_encoder(im_library *library, im_towers towers, im_e
 /** Opens the index as of the current read snapshot (im_store_begin_read is the caller's), again
  * when the library has changed since. Damaged files are rebuilt and `events` is told. */
 IM_NODISCARD im_code library_index(im_library *library, const im_events *events, im_error *err);
+/** Damage that showed at first touch: makes the files anew and opens them, inside the caller's
+ * snapshot (which is left and taken again). */
+IM_NODISCARD im_code library_mend_index(im_library *library, const im_error *cause,
+                                        const im_events *events, im_error *err);
 void library_close_index(im_library *library);
 /** "FOLDER/index/<digest>", a new string. */
 char *library_index_folder(const im_library *library, const char *digest);

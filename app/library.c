@@ -326,6 +326,19 @@ im_code library_index(im_library *library, const im_events *events, im_error *er
     return rc;
 }
 
+im_code library_mend_index(im_library *library, const im_error *cause, const im_events *events,
+                           im_error *err)
+{
+    char *folder = library_index_folder(library, library->model.digest);
+    im_code rc = folder != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+    library_close_index(library);
+    if (rc == IM_OK) {
+        rc = mend_index(library, folder, cause, events, err);
+    }
+    im_free(folder);
+    return rc == IM_OK ? library_index(library, events, err) : rc;
+}
+
 /* ---- progress ---- */
 
 #define METER_EVERY_NS 200000000ull   /* five reports a second */

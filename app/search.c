@@ -258,6 +258,18 @@ static im_code find_page(im_library *library, const im_search_request *request, 
     return rc;
 }
 
+static void clear_hits(im_answer *answer)
+{
+    for (size_t i = 0; i < answer->n_hits; i++) {
+        im_free(answer->hits[i].path);
+        im_free(answer->hits[i].cosines);
+        im_free(answer->hits[i].contributions);
+    }
+    im_free(answer->hits);
+    answer->hits = NULL;
+    answer->n_hits = 0;
+}
+
 /* Everything that must see one moment of the library. */
 static im_code search_snapshot(im_library *library, const im_search_request *request,
                                im_answer *answer, im_error *err)
@@ -291,7 +303,15 @@ static im_code search_snapshot(im_library *library, const im_search_request *req
         add_warning(answer, "only negative parts: ranked by absence");
     }
     if (rc == IM_OK) {
-        rc = find_page(library, request, &plan, answer, err);
+        im_error cause = IM_ERROR_INIT;
+        rc = find_page(library, request, &plan, answer, &cause);
+        if (rc == IM_ERR_FORMAT) { /* a row failed its checksum at its first touch */
+            clear_hits(answer);
+            rc = library_mend_index(library, &cause, &events, err);
+            rc = rc == IM_OK ? find_page(library, request, &plan, answer, err) : rc;
+        } else if (rc != IM_OK && err != NULL) {
+            *err = cause;
+        }
     }
     im_plan_clear(&plan);
     im_free(vectors);
@@ -325,11 +345,7 @@ im_code im_app_search(im_library *library, const im_search_request *request, im_
 
 void im_answer_clear(im_answer *answer)
 {
-    for (size_t i = 0; i < answer->n_hits; i++) {
-        im_free(answer->hits[i].path);
-        im_free(answer->hits[i].cosines);
-        im_free(answer->hits[i].contributions);
-    }
+    clear_hits(answer);
     for (size_t i = 0; answer->parts != NULL && i < answer->n_parts; i++) {
         im_free((void *)(uintptr_t)answer->parts[i].text.data);
         im_free((void *)(uintptr_t)answer->parts[i].path);
@@ -337,7 +353,6 @@ void im_answer_clear(im_answer *answer)
     for (size_t i = 0; i < answer->n_warnings; i++) {
         im_free(answer->warnings[i]);
     }
-    im_free(answer->hits);
     im_free(answer->parts);
     im_free(answer->query);
     memset(answer, 0, sizeof(*answer));
