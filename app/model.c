@@ -310,6 +310,21 @@ static im_code describe_model(im_library *library, const char *folder, im_encode
     return rc;
 }
 
+/* Under the lock: another process may have recorded the same model while we prepared it. */
+static im_code put_model_once(im_store *store, im_model_row *row, im_error *err)
+{
+    im_model_row there = {0};
+    im_code rc = im_store_model_of_digest(store, row->digest, &there, err);
+    if (rc == IM_OK && there.id == 0) {
+        return im_store_put_model(store, row, &row->id, err);
+    }
+    if (rc == IM_OK) {
+        im_model_row_clear(row);
+        *row = there;
+    }
+    return rc;
+}
+
 /* Opens a model and makes sure that the library has a row for it. */
 static im_code open_and_record(im_library *library, const char *folder, const im_events *events,
                                im_encoder **out_encoder, im_model_row *out_row, im_error *err)
@@ -337,7 +352,7 @@ static im_code open_and_record(im_library *library, const char *folder, const im
             rc = im_store_lock(library->store, IM_LIMIT_LOCK_WAIT_MS, err);
         }
         if (rc == IM_OK) {
-            rc = im_store_put_model(library->store, &row, &row.id, err);
+            rc = put_model_once(library->store, &row, err);
             im_store_unlock(library->store);
         }
     }
