@@ -101,7 +101,7 @@ static im_code fill_database(const char *path, im_error *err)
 /* The closed file is whole by itself: nothing may wait in a WAL of the temporary name. */
 static im_code check_no_wal(const char *path, im_error *err)
 {
-    if (path_bytes(path, "-wal") > 0) {
+    if (store_path_bytes(path, "-wal") > 0) {
         return im_fail(err, IM_ERR_IO, "could not finish '%s': its WAL could not be written back",
                        path);
     }
@@ -110,14 +110,14 @@ static im_code check_no_wal(const char *path, im_error *err)
 
 static im_code make_database(const char *folder, const char *path, const char *fresh, im_error *err)
 {
-    database_remove(fresh);
+    store_database_remove(fresh);
     im_code rc = fill_database(fresh, err);
     im_fault_point("store_create_filled");
     if (rc == IM_OK) {
         rc = check_no_wal(fresh, err);
     }
     if (rc == IM_OK) {
-        rc = path_sync(fresh, err);
+        rc = store_path_sync(fresh, err);
     }
     if (rc == IM_OK) {
         rc = im_folder_sync(folder, err); /* the folders and the reserve, before the library is */
@@ -127,7 +127,7 @@ static im_code make_database(const char *folder, const char *path, const char *f
         rc = im_file_rename(fresh, path, err);
     }
     if (rc != IM_OK) {
-        database_remove(fresh);
+        store_database_remove(fresh);
         return rc;
     }
     im_fault_point("store_create_renamed");
@@ -143,7 +143,7 @@ static im_code create_locked(const char *folder, const char *path, const char *f
     }
     im_code rc = make_folders(folder, err);
     if (rc == IM_OK) {
-        rc = reserve_make(folder, err);
+        rc = store_reserve_make(folder, err);
     }
     return rc == IM_OK ? make_database(folder, path, fresh, err) : rc;
 }
@@ -166,7 +166,7 @@ static im_code check_place(const char *folder, im_error *err)
     if (realpath(folder, real) == NULL) {
         return im_fail_errno(err, errno, "could not look up folder '%s'", folder);
     }
-    im_code rc = path_check_length(real, err);
+    im_code rc = store_path_check_length(real, err);
     return rc == IM_OK ? store_check_file_system(folder, err) : rc;
 }
 
@@ -194,7 +194,7 @@ im_code im_store_create(const char *folder, im_error *err)
         rc = check_place(folder, err);
     }
     if (rc == IM_OK) {
-        rc = lock_take(lock, folder, IM_LIMIT_LOCK_WAIT_MS, &lock_fd, err);
+        rc = store_lock_take(lock, folder, IM_LIMIT_LOCK_WAIT_MS, &lock_fd, err);
     }
     if (rc == IM_OK) {
         rc = create_locked(folder, path, fresh, err);
@@ -203,7 +203,7 @@ im_code im_store_create(const char *folder, im_error *err)
         rc = sync_parent(folder, err);
     }
 out:
-    lock_release(lock_fd);
+    store_lock_release(lock_fd);
     im_free(path);
     im_free(fresh);
     im_free(lock);

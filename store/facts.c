@@ -33,7 +33,7 @@ im_code im_store_count(im_store *store, uint64_t model, im_store_counts *out, im
     }
     if (rc == IM_OK) {
         counts.db_bytes = page_bytes * pages;
-        counts.wal_bytes = path_bytes(store->db_path, "-wal");
+        counts.wal_bytes = store_path_bytes(store->db_path, "-wal");
         *out = counts;
     }
     return rc;

@@ -60,8 +60,8 @@ static im_code fail_damaged(const char *folder, const char *what, im_error *err)
     return rc;
 }
 
-im_code header_judge(uint32_t application_id, int64_t user_version, int64_t newest,
-                     const char *folder, im_error *err)
+im_code store_header_judge(uint32_t application_id, int64_t user_version, int64_t newest,
+                           const char *folder, im_error *err)
 {
     char what[96];
     if (application_id != IM_STORE_APPLICATION_ID) {
@@ -108,7 +108,7 @@ static im_code judge_bytes(const uint8_t *header, const char *db_path, const cha
     }
     out->application_id = be32(header + 68);
     out->user_version = (int32_t)be32(header + 60);
-    im_code rc = header_judge(out->application_id, out->user_version, newest, folder, err);
+    im_code rc = store_header_judge(out->application_id, out->user_version, newest, folder, err);
     if (rc != IM_OK) {
         return rc;
     }
@@ -117,7 +117,7 @@ static im_code judge_bytes(const uint8_t *header, const char *db_path, const cha
     }
     /* 2,2: WAL. 1,1: someone turned it off, which is only right when there is no WAL. */
     bool wal = header[18] == 2 && header[19] == 2;
-    bool no_wal = header[18] == 1 && header[19] == 1 && path_bytes(db_path, "-wal") == 0;
+    bool no_wal = header[18] == 1 && header[19] == 1 && store_path_bytes(db_path, "-wal") == 0;
     return wal || no_wal ? IM_OK : fail_damaged(folder, "the journal mode is not WAL", err);
 }
 
@@ -185,8 +185,8 @@ out:
     return code;
 }
 
-im_code header_check(const char *db_path, const char *folder, int64_t newest, store_header *out,
-                     im_error *err)
+im_code store_header_check(const char *db_path, const char *folder, int64_t newest,
+                           store_header *out, im_error *err)
 {
     uint8_t header[HEADER_BYTES] = {0};
     im_code rc = check_regular(db_path, folder, err);

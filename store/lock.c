@@ -89,8 +89,8 @@ static im_code try_lock(int fd, const char *path, bool *out_held, bool *out_stal
     return im_fail_errno(err, errno, "could not lock '%s'", path);
 }
 
-im_code lock_take(const char *path, const char *folder, uint32_t wait_ms, int *out_fd,
-                  im_error *err)
+im_code store_lock_take(const char *path, const char *folder, uint32_t wait_ms, int *out_fd,
+                        im_error *err)
 {
     uint64_t start = im_clock_ns();
     long pause = POLL_FIRST_MS;
@@ -117,7 +117,7 @@ im_code lock_take(const char *path, const char *folder, uint32_t wait_ms, int *o
             rc = fail_busy(fd, folder, wait_ms, err);
         }
         if (rc != IM_OK || stale) {
-            lock_release(fd);
+            store_lock_release(fd);
             fd = -1;
         }
         if (rc != IM_OK) {
@@ -128,7 +128,7 @@ im_code lock_take(const char *path, const char *folder, uint32_t wait_ms, int *o
     }
 }
 
-void lock_release(int fd)
+void store_lock_release(int fd)
 {
     if (fd >= 0) {
         (void)close(fd); /* gives the lock back */
@@ -146,7 +146,7 @@ im_code im_store_lock(im_store *store, uint32_t wait_ms, im_error *err)
             return im_fail(err, IM_ERR_NOMEM, "no memory for a path in library '%s'",
                            store->folder);
         }
-        im_code rc = lock_take(path, store->folder, wait_ms, &store->lock_fd, err);
+        im_code rc = store_lock_take(path, store->folder, wait_ms, &store->lock_fd, err);
         im_free(path);
         if (rc != IM_OK) {
             return rc;
@@ -159,7 +159,7 @@ im_code im_store_lock(im_store *store, uint32_t wait_ms, im_error *err)
 void im_store_unlock(im_store *store)
 {
     if (store->lock_depth > 0 && --store->lock_depth == 0) {
-        lock_release(store->lock_fd);
+        store_lock_release(store->lock_fd);
         store->lock_fd = -1;
     }
 }

@@ -90,10 +90,10 @@ static im_code keep_copy(im_store *store, int64_t version, im_error *err)
         rc = im_fail(err, IM_ERR_NOMEM, "no memory for a path in library '%s'", store->folder);
         goto out;
     }
-    database_remove(fresh);
+    store_database_remove(fresh);
     rc = copy_pages(store, fresh, err);
     if (rc == IM_OK) {
-        rc = path_sync(fresh, err);
+        rc = store_path_sync(fresh, err);
     }
     if (rc == IM_OK) {
         rc = im_file_rename(fresh, path, err);
@@ -102,7 +102,7 @@ static im_code keep_copy(im_store *store, int64_t version, im_error *err)
         rc = im_folder_sync(store->real, err);
     }
     if (rc != IM_OK) {
-        database_remove(fresh);
+        store_database_remove(fresh);
     }
 out:
     im_free(path);
@@ -116,8 +116,8 @@ void store_migrate_tidy(im_store *store, int64_t version)
         char *path = copy_path(store, old, "");
         char *fresh = copy_path(store, old, ".new");
         if (path != NULL && fresh != NULL && (im_file_exists(path) || im_file_exists(fresh))) {
-            database_remove(path);
-            database_remove(fresh);
+            store_database_remove(path);
+            store_database_remove(fresh);
         }
         im_free(path);
         im_free(fresh);

@@ -37,7 +37,7 @@ static im_code set_paths(im_store *store, im_error *err)
     if (store->real == NULL || store->db_path == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for a path in library '%s'", folder);
     }
-    return path_check_length(real, err);
+    return store_path_check_length(real, err);
 }
 
 /* Honest also for root, who may write everywhere: a mode without any w is a wish. */
@@ -189,7 +189,7 @@ static im_code read_version(im_store *store, int64_t newest, int64_t *out_versio
     }
     if (rc == IM_OK) {
         *out_version = (int64_t)version;
-        rc = header_judge((uint32_t)application_id, *out_version, newest, store->folder, err);
+        rc = store_header_judge((uint32_t)application_id, *out_version, newest, store->folder, err);
     }
     return rc;
 }
@@ -253,11 +253,11 @@ static size_t list_ways(const im_store *store, store_access ways[4])
     if (may_write(store->real)) {
         ways[n++] = STORE_ACCESS_LIVE;
     }
-    if (path_exists(store->db_path, "-shm")) {
+    if (store_path_exists(store->db_path, "-shm")) {
         ways[n++] = STORE_ACCESS_KEPT_SHM;
     }
     ways[n++] =
-        path_bytes(store->db_path, "-wal") > 0 ? STORE_ACCESS_ALONE : STORE_ACCESS_IMMUTABLE;
+        store_path_bytes(store->db_path, "-wal") > 0 ? STORE_ACCESS_ALONE : STORE_ACCESS_IMMUTABLE;
     return n;
 }
 
@@ -304,10 +304,10 @@ static im_code set_for_writing(im_store *store, im_error *err)
 static void mend_reserve(im_store *store)
 {
     struct statvfs info;
-    if (!reserve_is_whole(store->real) && statvfs(store->real, &info) == 0 &&
+    if (!store_reserve_is_whole(store->real) && statvfs(store->real, &info) == 0 &&
         (uint64_t)info.f_bavail * info.f_frsize > ROOMY_BYTES) {
         im_error ignored = IM_ERROR_INIT;
-        im_code rc = reserve_make(store->real, &ignored);
+        im_code rc = store_reserve_make(store->real, &ignored);
         (void)rc;
     }
 }
@@ -352,7 +352,7 @@ static im_code open_write_or_make_room(im_store *store, const store_schema *sche
                                        im_error *err)
 {
     im_code rc = open_write(store, schema, newest, err);
-    if (rc == IM_ERR_FULL && path_exists(store->real, "/" STORE_RESERVE_NAME)) {
+    if (rc == IM_ERR_FULL && store_path_exists(store->real, "/" STORE_RESERVE_NAME)) {
         disconnect(store);
         im_store_release_reserve(store);
         rc = open_write(store, schema, newest, err);
@@ -414,7 +414,7 @@ im_code store_open_schema(const char *folder, im_store_mode mode, const store_sc
         rc = set_paths(store, err);
     }
     if (rc == IM_OK) {
-        rc = header_check(store->db_path, folder, newest, &header, err);
+        rc = store_header_check(store->db_path, folder, newest, &header, err);
     }
     if (rc == IM_OK) {
         rc = mode == IM_STORE_WRITE ? open_write_or_make_room(store, schema, newest, err)
@@ -456,7 +456,7 @@ void im_store_close(im_store *store)
         }
         disconnect(store);
     }
-    lock_release(store->lock_fd);
+    store_lock_release(store->lock_fd);
     im_free(store->folder);
     im_free(store->real);
     im_free(store->db_path);

@@ -10,7 +10,7 @@
  * the copy that a migration keeps. */
 #define FOLDER_MOST 470
 
-im_code path_check_length(const char *real_folder, im_error *err)
+im_code store_path_check_length(const char *real_folder, im_error *err)
 {
     if (strlen(real_folder) <= FOLDER_MOST) {
         return IM_OK;
@@ -29,7 +29,7 @@ static bool join(char out[PATH_MAX], const char *path, const char *suffix)
     return size > 0 && size < PATH_MAX;
 }
 
-void database_remove(const char *path)
+void store_database_remove(const char *path)
 {
     static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
     char name[PATH_MAX];
@@ -40,7 +40,7 @@ void database_remove(const char *path)
     }
 }
 
-uint64_t path_bytes(const char *path, const char *suffix)
+uint64_t store_path_bytes(const char *path, const char *suffix)
 {
     char name[PATH_MAX];
     struct stat info;
@@ -50,14 +50,14 @@ uint64_t path_bytes(const char *path, const char *suffix)
     return (uint64_t)info.st_size;
 }
 
-bool path_exists(const char *path, const char *suffix)
+bool store_path_exists(const char *path, const char *suffix)
 {
     char name[PATH_MAX];
     struct stat info;
     return join(name, path, suffix) && stat(name, &info) == 0;
 }
 
-im_code path_sync(const char *path, im_error *err)
+im_code store_path_sync(const char *path, im_error *err)
 {
     int fd = -1;
     im_code rc = im_file_open(path, O_RDONLY, 0, &fd, err);

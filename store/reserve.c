@@ -10,7 +10,7 @@
 
 #define ZERO_BYTES 65536u
 
-bool reserve_is_whole(const char *folder)
+bool store_reserve_is_whole(const char *folder)
 {
     struct stat info;
     char *path = im_path_join(folder, STORE_RESERVE_NAME);
@@ -44,7 +44,7 @@ static im_code allocate(int fd, const char *path, im_error *err)
     return IM_OK;
 }
 
-im_code reserve_make(const char *folder, im_error *err)
+im_code store_reserve_make(const char *folder, im_error *err)
 {
     int fd = -1;
     char *path = im_path_join(folder, STORE_RESERVE_NAME);
@@ -86,9 +86,9 @@ void im_store_refill_reserve(im_store *store)
         /* what was removed is first given back by the WAL, which may be all the room there is */
         (void)sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     }
-    if (!reserve_is_whole(store->real)) {
+    if (!store_reserve_is_whole(store->real)) {
         im_error ignored = IM_ERROR_INIT; /* still full: the next refill tries again */
-        im_code rc = reserve_make(store->real, &ignored);
+        im_code rc = store_reserve_make(store->real, &ignored);
         (void)rc;
     }
 }

@@ -144,22 +144,22 @@ IM_NODISCARD im_code store_check_frozen(im_store *store, im_error *err);
 /* ---- lock file (lock.c), reserve (reserve.c) ---- */
 
 /** Locks the file at `path`, making it when needed; IM_REASON_LIBRARY_BUSY after wait_ms. */
-IM_NODISCARD im_code lock_take(const char *path, const char *folder, uint32_t wait_ms, int *out_fd,
-                               im_error *err);
-void lock_release(int fd);
-IM_NODISCARD im_code reserve_make(const char *folder, im_error *err);
-bool reserve_is_whole(const char *folder);
+IM_NODISCARD im_code store_lock_take(const char *path, const char *folder, uint32_t wait_ms,
+                                     int *out_fd, im_error *err);
+void store_lock_release(int fd);
+IM_NODISCARD im_code store_reserve_make(const char *folder, im_error *err);
+bool store_reserve_is_whole(const char *folder);
 
 /* ---- files of a database (paths.c) ---- */
 
 /** Removes a database with its -wal, -shm and -journal. */
-void database_remove(const char *path);
+void store_database_remove(const char *path);
 /** Length of the file path + suffix, 0 when it is not there. */
-uint64_t path_bytes(const char *path, const char *suffix);
-bool path_exists(const char *path, const char *suffix);
+uint64_t store_path_bytes(const char *path, const char *suffix);
+bool store_path_exists(const char *path, const char *suffix);
 /** path_too_long when SQLite cannot open files in that folder. */
-IM_NODISCARD im_code path_check_length(const char *real_folder, im_error *err);
-IM_NODISCARD im_code path_sync(const char *path, im_error *err);
+IM_NODISCARD im_code store_path_check_length(const char *real_folder, im_error *err);
+IM_NODISCARD im_code store_path_sync(const char *path, im_error *err);
 
 /* ---- opening ---- */
 
@@ -178,11 +178,11 @@ int store_vfs_register(void);
 int store_heap_register(void);
 /** Refuses what is no library of ours, or is of a newer program than one that knows
  * `newest`, before SQLite opens it. Nothing is written. */
-IM_NODISCARD im_code header_check(const char *db_path, const char *folder, int64_t newest,
-                                  store_header *out, im_error *err);
+IM_NODISCARD im_code store_header_check(const char *db_path, const char *folder, int64_t newest,
+                                        store_header *out, im_error *err);
 /** The same judgement of numbers that came through SQLite (a WAL may hold a newer header). */
-IM_NODISCARD im_code header_judge(uint32_t application_id, int64_t user_version, int64_t newest,
-                                  const char *folder, im_error *err);
+IM_NODISCARD im_code store_header_judge(uint32_t application_id, int64_t user_version,
+                                        int64_t newest, const char *folder, im_error *err);
 /** Opens a connection and sets what every connection needs. */
 IM_NODISCARD im_code store_connect(const char *path, const char *vfs, int flags, sqlite3 **out_db,
                                    im_error *err);

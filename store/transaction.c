@@ -176,7 +176,7 @@ im_code store_check_snapshot(im_store *store, im_error *err)
     double ms = im_clock_ms_since(store->read_since);
     if (!store->read_ended) {
         if (ms < STORE_SNAPSHOT_OLD_MS ||
-            path_bytes(store->db_path, "-wal") < STORE_WAL_MOST_BYTES) {
+            store_path_bytes(store->db_path, "-wal") < STORE_WAL_MOST_BYTES) {
             return IM_OK;
         }
         undo(store);

@@ -80,6 +80,18 @@ static void the_hooks_are_inside_sqlite(void **state)
     help_folder_remove(folder);
 }
 
+/* Reserve, database, folder; after the rename the folder again, and its parent. */
+static void a_creation_is_durable_step_by_step(void **state)
+{
+    (void)state;
+    char *folder = help_memory_folder();
+    im_fault_clear();
+    help_create(folder);
+    assert_int_equal(im_fault_calls(IM_FAULT_SYNC), 5);
+    assert_int_equal(im_fault_calls(IM_FAULT_RENAME), 1);
+    help_folder_remove(folder);
+}
+
 /* ---- create ---- */
 
 static void create_survives_each_failure(void **state)
@@ -451,6 +463,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_hooks_are_inside_sqlite),
+        cmocka_unit_test(a_creation_is_durable_step_by_step),
         cmocka_unit_test(create_survives_each_failure),
         cmocka_unit_test(open_survives_each_failure),
         cmocka_unit_test(a_batch_is_whole_or_absent_after_each_failure),

@@ -129,10 +129,10 @@ static int full_disk(const char *folder, const char *options)
     check_all(reader, model, 0, n);
     help_check_clean(reader);
     im_store_close(reader);
-    assert_true(reserve_is_whole(folder));
+    assert_true(store_reserve_is_whole(folder));
 
     /* without even the shared memory of SQLite, and without room to make it */
-    assert_true(path_bytes(help_path(folder, "library.db"), "-wal") > 0);
+    assert_true(store_path_bytes(help_path(folder, "library.db"), "-wal") > 0);
     assert_int_equal(unlink(help_path(folder, "library.db-shm")), 0);
     fill_the_rest(folder);
     reader = help_open(folder, IM_STORE_READ);
@@ -142,7 +142,7 @@ static int full_disk(const char *folder, const char *options)
 
     /* removing, with the reserve */
     store = help_open(folder, IM_STORE_WRITE);
-    assert_false(reserve_is_whole(folder)); /* opening needed it */
+    assert_false(store_reserve_is_whole(folder)); /* opening needed it */
     im_code rc = im_store_remove_item(store, 1, &err);
     if (rc != IM_OK) {
         assert_int_equal(rc, IM_ERR_FULL);
@@ -162,7 +162,7 @@ static int full_disk(const char *folder, const char *options)
     im_store_refill_reserve(store);
     assert_int_equal(mount("none", folder, "tmpfs", MS_REMOUNT, "size=96m"), 0);
     im_store_refill_reserve(store);
-    assert_true(reserve_is_whole(folder));
+    assert_true(store_reserve_is_whole(folder));
     help_ok(put_fat(store, root, model, n), &err);
     help_check_clean(store);
     im_store_close(store);

@@ -211,7 +211,7 @@ static void creating_over_an_interrupted_creation_finishes_it(void **state)
     assert_non_null(strstr(err.message, "not finished"));
     help_create(*state);
     assert_int_equal(try_open(*state, IM_STORE_WRITE), IM_OK);
-    assert_true(reserve_is_whole(*state));
+    assert_true(store_reserve_is_whole(*state));
     assert_int_equal(access(help_path(*state, "library.db.new"), F_OK), -1);
     assert_int_equal(access(help_path(*state, "library.db.new-wal"), F_OK), -1);
 }
@@ -426,9 +426,9 @@ static void a_relative_folder_survives_a_change_of_the_working_folder(void **sta
     assert_int_equal(chdir("/"), 0);
     (void)help_root(store, "/x"); /* takes the lock */
     im_store_release_reserve(store);
-    assert_false(reserve_is_whole(*state));
+    assert_false(store_reserve_is_whole(*state));
     im_store_refill_reserve(store);
-    assert_true(reserve_is_whole(*state));
+    assert_true(store_reserve_is_whole(*state));
     im_store_close(store);
     assert_int_equal(access("/lock", F_OK), -1);
     assert_int_equal(chdir(old), 0);
@@ -477,7 +477,7 @@ static void a_reader_cannot_write(void **state)
     assert_int_equal(im_store_lock(store, 0, &err), IM_ERR_DENIED);
     assert_int_equal(im_store_begin(store, &err), IM_ERR_DENIED);
     im_store_release_reserve(store);
-    assert_true(reserve_is_whole(*state));
+    assert_true(store_reserve_is_whole(*state));
     im_store_close(store);
 }
 
@@ -519,7 +519,7 @@ static void fill_and_die(const char *folder)
 static void a_hot_wal_is_read_without_writing(void **state)
 {
     fill_and_die(*state);
-    assert_true(path_bytes(help_path(*state, "library.db"), "-wal") > 0);
+    assert_true(store_path_bytes(help_path(*state, "library.db"), "-wal") > 0);
     assert_int_equal(chmod(*state, 0555), 0);
     check_read_only(*state, STORE_ACCESS_KEPT_SHM, 9);
     assert_int_equal(chmod(*state, 0755), 0);
@@ -576,11 +576,11 @@ static void a_frozen_reader_notices_that_another_wrote(void **state)
 static void a_reader_leaves_the_wal_to_writers(void **state)
 {
     fill_and_die(*state);
-    uint64_t before = path_bytes(help_path(*state, "library.db"), "-wal");
+    uint64_t before = store_path_bytes(help_path(*state, "library.db"), "-wal");
     check_reads(*state, STORE_ACCESS_LIVE, 9);
-    assert_int_equal(path_bytes(help_path(*state, "library.db"), "-wal"), before);
+    assert_int_equal(store_path_bytes(help_path(*state, "library.db"), "-wal"), before);
     im_store_close(help_open(*state, IM_STORE_WRITE));
-    assert_int_equal(path_bytes(help_path(*state, "library.db"), "-wal"), 0);
+    assert_int_equal(store_path_bytes(help_path(*state, "library.db"), "-wal"), 0);
 }
 
 static void closing_nothing_is_fine(void **state)
