@@ -40,7 +40,7 @@ static void plain_row(const head_work *w, size_t i, float *out)
 {
     size_t n = w->causal ? i + 1 : w->length;
     double scale = 1.0 / sqrt((double)w->d);
-    double largest = -INFINITY;
+    double largest = (double)-INFINITY;
     double total = 0;
     float *scores = w->scratch;
     for (size_t j = 0; j < n; j++) {
