@@ -88,7 +88,8 @@ typedef struct cli_options {
     const char *cursor, *output;
     bool paths, print0, no_recursive, follow_links, prune, retry_failed, yes, profile, full;
     bool exact_decode;
-    uint64_t max_side, max_pixels, max_decoder_bytes, max_scans, max_decode_seconds;
+    uint64_t max_picture_bytes, max_side, max_pixels, max_decoder_bytes, max_scans,
+        max_decode_seconds;
     const char *library, *model;
     uint64_t precision, engine, threads;
     bool json, quiet, no_color, help, version;

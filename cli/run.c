@@ -113,6 +113,7 @@ im_code cli_open_library(cli_session *s, bool writable, im_library **out_library
 im_image_limits cli_limits(const cli_options *options)
 {
     im_image_limits limits = {
+        .max_bytes = options->max_picture_bytes,
         .max_side_px = (uint32_t)options->max_side,
         .max_pixels = options->max_pixels,
         .max_decoder_bytes = options->max_decoder_bytes,

@@ -233,7 +233,7 @@ static void add_passes_its_options_on(void **state)
     (void)state;
     run("imago add a b --no-recursive --follow-links --prune --retry-failed --exact-decode "
         "--batch 4 --decoders 3 --max-side 100 --max-pixels 2K --max-decoder-bytes 1M "
-        "--max-scans 5 --max-decode-seconds 7");
+        "--max-scans 5 --max-decode-seconds 7 --max-picture-bytes 3K");
     assert_int_equal(result.code, 0);
     assert_int_equal(fake.add.n_paths, 2);
     assert_true(fake.add.no_recursion && fake.add.follow_links && fake.add.prune);
@@ -241,6 +241,7 @@ static void add_passes_its_options_on(void **state)
     assert_true(fake.add.batch == 4 && fake.add.decoders == 3);
     assert_true(fake.add.limits.max_side_px == 100 && fake.add.limits.max_pixels == 2048);
     assert_true(fake.add.limits.max_decoder_bytes == 1u << 20);
+    assert_true(fake.add.limits.max_bytes == 3072);
     assert_true(fake.add.limits.max_scans == 5 && fake.add.limits.max_decode_ms == 7000);
 }
 
