@@ -69,14 +69,16 @@ static void put_box(im_json_writer *w, const im_box *box)
 static void put_part(im_json_writer *w, const im_query_part *part)
 {
     im_json_begin_object(w);
-    im_json_put_string(w, "type", part->kind == IM_PART_TEXT ? "text" : "image");
+    im_json_put_string(w, "type", part->kind == IM_PART_TEXT ? "text" : "picture");
     if (part->kind == IM_PART_TEXT) {
         im_json_key(w, "text");
         im_json_string(w, part->text.data, part->text.size);
-    } else if (part->item != 0) {
-        im_json_put_uint(w, "id", part->item);
-    } else if (part->path != NULL) {
-        answer_put_path(w, part->path);
+    } else if (part->item != 0) { /* written as the query language writes it: #17 */
+        char source[24];
+        (void)snprintf(source, sizeof(source), "#%llu", (unsigned long long)part->item);
+        im_json_put_string(w, "source", source);
+    } else {
+        im_json_put_string(w, "source", part->path != NULL ? part->path : "-");
     }
     im_json_put_double(w, "weight", part->weight);
     if (part->has_box) {
