@@ -179,15 +179,58 @@ static void read_triple(reader *r, const json_t *root, const char *key, float ou
     }
 }
 
+/* Steps that change the values must be those of the forward pass; another recipe is refused, not
+ * ignored: its vectors would be wrong without a word. */
+static void check_steps(reader *r, const json_t *root, size_t image_size)
+{
+    static const char *const needed[] = {"do_resize", "do_rescale", "do_normalize"};
+    const json_t *factor = json_object_get(root, "rescale_factor");
+    const json_t *size = json_object_get(root, "size");
+    for (size_t i = 0; i < IM_COUNT(needed) && r->rc == IM_OK; i++) {
+        const json_t *step = json_object_get(root, needed[i]);
+        if (step != NULL && !json_is_null(step) && !json_is_true(step)) {
+            r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                               "config '%s': %s is not true, which this version cannot follow",
+                               r->file, needed[i]);
+        }
+    }
+    if (r->rc == IM_OK && factor != NULL && !json_is_null(factor) &&
+        fabs(json_number_value(factor) * 255.0 - 1.0) > 1e-6) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                           "config '%s': rescale_factor is %g, expected 1/255", r->file,
+                           json_number_value(factor));
+    }
+    /* stretched to both sides: only to the crop's own, else a crop of the stretched picture */
+    if (r->rc == IM_OK && json_object_get(size, "shortest_edge") == NULL && json_is_object(size) &&
+        (json_integer_value(json_object_get(size, "width")) != (json_int_t)image_size ||
+         json_integer_value(json_object_get(size, "height")) != (json_int_t)image_size)) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                           "config '%s': size is neither a shortest_edge nor the crop's %zu x %zu",
+                           r->file, image_size, image_size);
+    }
+    if (r->rc == IM_OK && json_is_false(json_object_get(root, "do_center_crop")) &&
+        json_object_get(size, "shortest_edge") != NULL) {
+        r->rc =
+            im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                       "config '%s': do_center_crop is false, so pictures would keep their shape "
+                       "and not fit the model",
+                       r->file);
+    }
+}
+
 static void read_preprocess(reader *r, const json_t *root, model_config *out)
 {
+    if (root != NULL && !json_is_object(root)) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG, "config '%s': no JSON object", r->file);
+        return;
+    }
+    check_steps(r, root, out->image_size);
     uint32_t w = (uint32_t)out->image_size;
     uint32_t h = w;
     uint32_t crop_w = w;
     uint32_t crop_h = w;
     bool shortest = true;
     bool ignored = false;
-    const json_t *resize = json_object_get(root, "do_resize");
     read_side(r, root, "size", &w, &h, &shortest);
     read_side(r, root, "crop_size", &crop_w, &crop_h, &ignored);
     read_triple(r, root, "image_mean", out->mean);
@@ -196,11 +239,18 @@ static void read_preprocess(reader *r, const json_t *root, model_config *out)
     if (r->rc != IM_OK) {
         return;
     }
-    if (json_is_false(resize) || crop_w != out->image_size || crop_h != out->image_size) {
+    if (crop_w != out->image_size || crop_h != out->image_size) {
         r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
-                           "config '%s': crop_size %u x %u, expected the model's image_size %zu "
-                           "with do_resize",
+                           "config '%s': crop_size %u x %u, expected the model's image_size %zu",
                            r->file, crop_w, crop_h, out->image_size);
+        return;
+    }
+    if (resample != IM_RESAMPLE_BICUBIC && resample != IM_RESAMPLE_BILINEAR &&
+        resample != IM_RESAMPLE_LANCZOS) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                           "config '%s': resample is %llu, expected 1 (lanczos), 2 (bilinear) or 3 "
+                           "(bicubic)",
+                           r->file, (unsigned long long)resample);
         return;
     }
     for (size_t i = 0; i < 3; i++) {
@@ -234,6 +284,9 @@ static im_code load_json(const char *folder, const char *name, bool optional, js
     }
     if (rc == IM_OK) {
         rc = im_json_parse((const char *)bytes.data, bytes.size, *out_path, out, err);
+        if (rc == IM_ERR_FORMAT && err != NULL) {
+            err->reason = im_reason_name(IM_REASON_MODEL_CONFIG);
+        }
     }
     im_bytes_clear(&bytes);
     return rc;

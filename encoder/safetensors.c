@@ -351,6 +351,10 @@ im_code weights_open(const char *folder, weights **out_weights, im_error *err)
     if (rc == IM_OK) {
         rc = sort_tensors(w, err);
     }
+    if (rc == IM_ERR_FORMAT && err != NULL &&
+        strcmp(err->reason, im_reason_name(IM_REASON_FORMAT)) == 0) {
+        err->reason = im_reason_name(IM_REASON_MODEL_WEIGHTS); /* broken JSON of a header */
+    }
     if (rc == IM_OK) {
         *out_weights = w;
         w = NULL;
@@ -430,7 +434,9 @@ im_code weights_find(const weights *w, const char *name, size_t n_dims, const ui
                           w->n_maps > 0 ? w->files[0] : "", name);
     }
     if (t->type == TENSOR_OTHER) {
-        return wrong_tensor(err, t->file, name, "is neither F32 nor F16 nor BF16");
+        return im_fail_as(err, IM_REASON_MODEL_TENSOR,
+                          "weights '%s': tensor '%s' is neither F32 nor F16 nor BF16", t->file,
+                          name);
     }
     if (t->n_dims != n_dims || memcmp(t->shape, shape, n_dims * sizeof(*shape)) != 0) {
         write_shape(t->shape, t->n_dims, found, sizeof(found));
