@@ -5,11 +5,31 @@
 
 #include <math.h>
 
+#define MAX_CONFIG_BYTES (1u << 20)
+#define MAX_PATCHES 65536u /* of a picture: 256 x 256; attention costs their square */
+
 typedef struct reader {
     const char *file;
     im_error *err;
     im_code rc; /* the first failure; later reads do nothing */
 } reader;
+
+/* A value as it stands in the file, for sentences. */
+static const char *show(const json_t *value, char out[64])
+{
+    if (json_is_integer(value)) {
+        (void)snprintf(out, 64, "%lld", (long long)json_integer_value(value));
+    } else if (json_is_real(value)) {
+        (void)snprintf(out, 64, "%g", json_real_value(value));
+    } else if (json_is_string(value)) {
+        (void)snprintf(out, 64, "\"%.40s\"", json_string_value(value));
+    } else if (json_is_object(value) || json_is_array(value)) {
+        return json_is_object(value) ? "an object" : "a list";
+    } else {
+        return json_is_true(value) ? "true" : json_is_false(value) ? "false" : "null";
+    }
+    return out;
+}
 
 static uint64_t read_size(reader *r, const json_t *object, const char *key, uint64_t absent,
                           uint64_t least, uint64_t most)
@@ -20,12 +40,11 @@ static uint64_t read_size(reader *r, const json_t *object, const char *key, uint
     }
     if (!json_is_integer(value) || json_integer_value(value) < (json_int_t)least ||
         json_integer_value(value) > (json_int_t)most) {
-        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
-                           "config '%s': %s is %.60s, expected a whole number from %llu to %llu",
-                           r->file, key, text != NULL ? text : "?", (unsigned long long)least,
-                           (unsigned long long)most);
-        im_free(text);
+        char text[64];
+        r->rc =
+            im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                       "config '%s': %s is %s, expected a whole number from %llu to %llu", r->file,
+                       key, show(value, text), (unsigned long long)least, (unsigned long long)most);
         return absent;
     }
     return (uint64_t)json_integer_value(value);
@@ -39,8 +58,10 @@ static float read_float(reader *r, const json_t *object, const char *key, double
     }
     double number = json_number_value(value);
     if (!json_is_number(value) || !isfinite(number) || number <= 0 || number > 1e6) {
-        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG, "config '%s': %s is no number above 0",
-                           r->file, key);
+        char text[64];
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                           "config '%s': %s is %s, expected a number above 0", r->file, key,
+                           show(value, text));
     }
     return (float)number;
 }
@@ -139,6 +160,13 @@ static void read_model(reader *r, const json_t *root, model_config *out)
         r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
                            "config '%s': patch_size %zu is larger than image_size %zu", r->file,
                            out->patch, out->image_size);
+    }
+    size_t side = out->image_size / out->patch;
+    if (r->rc == IM_OK && side * side > MAX_PATCHES) {
+        r->rc = im_fail_as(r->err, IM_REASON_MODEL_CONFIG,
+                           "config '%s': image_size %zu and patch_size %zu make %zu patches, "
+                           "expected at most %u",
+                           r->file, out->image_size, out->patch, side * side, MAX_PATCHES);
     }
 }
 
@@ -265,33 +293,6 @@ static void read_preprocess(reader *r, const json_t *root, model_config *out)
     out->preprocess.resample = (im_resample)resample;
 }
 
-static im_code load_json(const char *folder, const char *name, bool optional, json_t **out,
-                         char **out_path, im_error *err)
-{
-    im_bytes bytes = {0};
-    *out = NULL;
-    *out_path = im_path_join(folder, name);
-    if (*out_path == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
-    }
-    if (optional && !im_file_exists(*out_path)) {
-        return IM_OK;
-    }
-    im_code rc = im_file_read(*out_path, IM_LIMIT_MODEL_JSON_BYTES, &bytes, err);
-    if (rc == IM_ERR_NOT_FOUND) {
-        rc = im_fail_as(err, IM_REASON_MODEL_FILE_MISSING, "model '%s': %s is missing", folder,
-                        name);
-    }
-    if (rc == IM_OK) {
-        rc = im_json_parse((const char *)bytes.data, bytes.size, *out_path, out, err);
-        if (rc == IM_ERR_FORMAT && err != NULL) {
-            err->reason = im_reason_name(IM_REASON_MODEL_CONFIG);
-        }
-    }
-    im_bytes_clear(&bytes);
-    return rc;
-}
-
 im_code config_load(const char *folder, model_config *out, im_error *err)
 {
     /* CLIPImageProcessor's own values, for a folder without preprocessor_config.json */
@@ -300,7 +301,12 @@ im_code config_load(const char *folder, model_config *out, im_error *err)
     json_t *root = NULL;
     char *path = NULL;
     reader r = {.err = err, .rc = IM_OK};
-    im_code rc = load_json(folder, "config.json", false, &root, &path, err);
+    im_code rc = model_json(folder, "config.json", MAX_CONFIG_BYTES, IM_REASON_MODEL_CONFIG, &root,
+                            &path, err);
+    if (rc == IM_OK && root == NULL) {
+        rc = im_fail_as(err, IM_REASON_MODEL_FILE_MISSING, "model '%s': config.json is missing",
+                        folder);
+    }
     if (rc == IM_OK) {
         r.file = path;
         read_model(&r, root, &config);
@@ -311,7 +317,8 @@ im_code config_load(const char *folder, model_config *out, im_error *err)
     root = NULL;
     path = NULL;
     if (rc == IM_OK) {
-        rc = load_json(folder, "preprocessor_config.json", true, &root, &path, err);
+        rc = model_json(folder, "preprocessor_config.json", MAX_CONFIG_BYTES,
+                        IM_REASON_MODEL_CONFIG, &root, &path, err);
     }
     if (rc == IM_OK) {
         r.file = path;

@@ -107,6 +107,9 @@ static im_code load_parts(im_encoder *e, const im_encoder_options *options, im_e
 {
     im_code rc = kernel_choose(&e->kernel, err);
     if (rc == IM_OK) {
+        rc = model_folder_check(e->folder, err);
+    }
+    if (rc == IM_OK) {
         rc = config_load(e->folder, &e->config, err);
     }
     if (rc == IM_OK) {

@@ -15,6 +15,22 @@
 
 #include <pthread.h>
 
+/* ---- model_files.c ---- */
+
+/** model_not_found unless the folder is there. */
+IM_NODISCARD im_code model_folder_check(const char *folder, im_error *err);
+/** "folder/name" (im_free) and whether a file of that name is there. A link must lead into the
+ * folder, or into the blobs beside the snapshots of a Hugging Face cache; one that leads nowhere or
+ * elsewhere is model_file_missing. */
+IM_NODISCARD im_code model_path(const char *folder, const char *name, char **out_path,
+                                bool *out_there, im_error *err);
+/** Parses a JSON file of the folder; *out is NULL when there is none. What is wrong in it has the
+ * reason given. *out_path (im_free) is set, or NULL, whatever is returned. */
+IM_NODISCARD im_code model_json(const char *folder, const char *name, uint64_t max_bytes,
+                                im_reason reason, json_t **out, char **out_path, im_error *err);
+/** True for the name of a weights file of the digest: model.safetensors, model-….safetensors. */
+bool model_weights_name(const char *name);
+
 /* ---- config.c ---- */
 
 typedef struct tower_config {
@@ -36,6 +52,21 @@ typedef struct model_config {
 
 IM_NODISCARD im_code config_load(const char *folder, model_config *out, im_error *err);
 
+/* ---- safetensors_header.c ---- */
+
+/** Walks the JSON object at the start of a weights file one member at a time, so that no tree of
+ * the whole is ever built. */
+typedef struct header_reader {
+    const char *text;
+    size_t size, at;
+    const char *file; /* for sentences */
+} header_reader;
+
+/** The next member, NULL and NULL behind the last one. The caller owns both (json_decref), also
+ * after a failure. */
+IM_NODISCARD im_code header_next(header_reader *r, json_t **out_name, json_t **out_value,
+                                 im_error *err);
+
 /* ---- safetensors.c ---- */
 
 typedef enum tensor_type { TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_OTHER } tensor_type;
@@ -47,7 +78,8 @@ typedef struct tensor {
     uint64_t shape[8];
     const uint8_t *data; /* in the mapping; 2- or 4-byte aligned only by luck */
     uint64_t n_values;
-    const char *file; /* for sentences */
+    uint64_t from, to; /* data_offsets */
+    const char *file;  /* for sentences */
 } tensor;
 
 typedef struct weights weights;

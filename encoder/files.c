@@ -3,21 +3,23 @@
 #include "encoder/encoder_internal.h"
 
 #include <dirent.h>
+#include <errno.h>
 
 static bool is_model_file(const char *name)
 {
-    static const char *const names[] = {
-        "config.json",    "merges.txt",           "preprocessor_config.json",
-        "tokenizer.json", "model.safetensors",    "model.safetensors.index.json",
-        "vocab.json",     "tokenizer_config.json"};
-    size_t n = strlen(name);
+    static const char *const names[] = {"config.json",
+                                        "merges.txt",
+                                        "preprocessor_config.json",
+                                        "tokenizer.json",
+                                        "model.safetensors.index.json",
+                                        "vocab.json",
+                                        "tokenizer_config.json"};
     for (size_t i = 0; i < IM_COUNT(names); i++) {
         if (strcmp(name, names[i]) == 0) {
             return true;
         }
     }
-    return strncmp(name, "model-", 6) == 0 && n > 12 && n < 200 &&
-           strcmp(name + n - 12, ".safetensors") == 0;
+    return model_weights_name(name);
 }
 
 static int compare_files(const void *a, const void *b)
@@ -28,13 +30,13 @@ static int compare_files(const void *a, const void *b)
 static im_code add_file(const char *folder, const char *name, im_model_file **files, size_t *n,
                         im_error *err)
 {
-    char *path = im_path_join(folder, name);
+    char *path = NULL;
+    bool there = false;
     im_model_file *grown = im_realloc(*files, *n + 1, sizeof(**files));
-    im_code rc = IM_OK;
     *files = grown != NULL ? grown : *files;
-    if (grown == NULL || path == NULL) {
-        rc = im_fail(err, IM_ERR_NOMEM, "no memory for a list of files");
-    } else {
+    im_code rc = grown != NULL ? model_path(folder, name, &path, &there, err)
+                               : im_fail(err, IM_ERR_NOMEM, "no memory for a list of files");
+    if (rc == IM_OK && there) {
         im_model_file *file = &grown[*n];
         memset(file, 0, sizeof(*file));
         (void)snprintf(file->name, sizeof(file->name), "%s", name);
@@ -53,9 +55,11 @@ im_code im_encoder_files(const char *folder, im_model_file **out_files, size_t *
     im_code rc = IM_OK;
     DIR *dir = opendir(folder);
     struct dirent *entry = NULL;
+    if (dir == NULL && (errno == ENOENT || errno == ENOTDIR)) {
+        return im_fail_as(err, IM_REASON_MODEL_NOT_FOUND, "model folder '%s' is not there", folder);
+    }
     if (dir == NULL) {
-        return im_fail_as(err, IM_REASON_MODEL_NOT_FOUND, "model folder '%s' cannot be read",
-                          folder);
+        return im_fail_errno(err, errno, "could not read model folder '%s'", folder);
     }
     while (rc == IM_OK && (entry = readdir(dir)) != NULL) {
         if (is_model_file(entry->d_name)) {

@@ -53,28 +53,54 @@ static bool known_type(const char *dtype, tensor_type *out, uint64_t *out_bytes)
 static im_code read_shape(tensor *t, const json_t *shape, const char *file, im_error *err)
 {
     t->n_values = 1;
-    if (!json_is_array(shape) || json_array_size(shape) > IM_COUNT(t->shape)) {
-        return wrong_tensor(err, file, t->name, "has no shape of at most 8 dimensions");
+    if (!json_is_array(shape)) {
+        return wrong_tensor(err, file, t->name, "has no shape");
+    }
+    if (json_array_size(shape) > IM_COUNT(t->shape)) {
+        return im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
+                          "weights '%s': tensor '%.120s' has %zu dimensions, expected at most %zu",
+                          file, t->name, json_array_size(shape), IM_COUNT(t->shape));
     }
     t->n_dims = json_array_size(shape);
     for (size_t i = 0; i < t->n_dims; i++) {
         const json_t *side = json_array_get(shape, i);
         if (!json_is_integer(side) || json_integer_value(side) < 0) {
-            return wrong_tensor(err, file, t->name, "has a side that is no whole number");
+            return wrong_tensor(err, file, t->name, "has a side that is no whole number from 0");
         }
         t->shape[i] = (uint64_t)json_integer_value(side);
         if (!im_u64_mul(t->n_values, t->shape[i], &t->n_values)) {
-            return wrong_tensor(err, file, t->name, "has a shape whose product overflows");
+            return wrong_tensor(err, file, t->name, "has a shape whose product overflows 64 bits");
         }
     }
     return IM_OK;
 }
 
+static im_code read_offsets(tensor *t, const json_t *offsets, uint64_t data_bytes, const char *file,
+                            im_error *err)
+{
+    const json_t *from = json_array_get(offsets, 0);
+    const json_t *to = json_array_get(offsets, 1);
+    if (json_array_size(offsets) != 2 || !json_is_integer(from) || !json_is_integer(to)) {
+        return wrong_tensor(err, file, t->name, "has no data_offsets of two whole numbers");
+    }
+    if (json_integer_value(from) < 0 || json_integer_value(to) < json_integer_value(from) ||
+        (uint64_t)json_integer_value(to) > data_bytes) {
+        return im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
+                          "weights '%s': tensor '%.120s' has data_offsets [%lld, %lld], expected a "
+                          "rising pair within the file's %llu bytes of data",
+                          file, t->name, (long long)json_integer_value(from),
+                          (long long)json_integer_value(to), (unsigned long long)data_bytes);
+    }
+    t->from = (uint64_t)json_integer_value(from);
+    t->to = (uint64_t)json_integer_value(to);
+    return IM_OK;
+}
+
+/* Fills a tensor from its entry; no address is computed before all numbers agree. */
 static im_code read_tensor(tensor *t, const json_t *entry, const char *file, const uint8_t *data,
-                           uint64_t data_bytes, uint64_t span[2], im_error *err)
+                           uint64_t data_bytes, im_error *err)
 {
     const char *dtype = json_string_value(json_object_get(entry, "dtype"));
-    const json_t *offsets = json_object_get(entry, "data_offsets");
     uint64_t each = 0;
     uint64_t bytes = 0;
     if (dtype == NULL || !known_type(dtype, &t->type, &each)) {
@@ -84,26 +110,23 @@ static im_code read_tensor(tensor *t, const json_t *entry, const char *file, con
                           file, t->name, dtype != NULL ? dtype : "none");
     }
     im_code rc = read_shape(t, json_object_get(entry, "shape"), file, err);
+    if (rc == IM_OK) {
+        rc = read_offsets(t, json_object_get(entry, "data_offsets"), data_bytes, file, err);
+    }
     if (rc != IM_OK) {
         return rc;
     }
-    if (!json_is_array(offsets) || json_array_size(offsets) != 2) {
-        return wrong_tensor(err, file, t->name, "has no two data_offsets");
+    if (!im_u64_mul(t->n_values, each, &bytes)) {
+        return wrong_tensor(err, file, t->name, "has a shape whose bytes overflow 64 bits");
     }
-    for (size_t i = 0; i < 2; i++) {
-        const json_t *offset = json_array_get(offsets, i);
-        if (!json_is_integer(offset) || json_integer_value(offset) < 0) {
-            return wrong_tensor(err, file, t->name, "has an offset that is no whole number");
-        }
-        span[i] = (uint64_t)json_integer_value(offset);
+    if (bytes != t->to - t->from) {
+        return im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
+                          "weights '%s': tensor '%.120s' spans %llu bytes, its shape and dtype %s "
+                          "need %llu",
+                          file, t->name, (unsigned long long)(t->to - t->from), dtype,
+                          (unsigned long long)bytes);
     }
-    if (span[0] > span[1] || span[1] > data_bytes) {
-        return wrong_tensor(err, file, t->name, "has offsets outside the file");
-    }
-    if (!im_u64_mul(t->n_values, each, &bytes) || bytes != span[1] - span[0]) {
-        return wrong_tensor(err, file, t->name, "has a span that does not fit its shape and dtype");
-    }
-    t->data = data + span[0];
+    t->data = data + t->from;
     return IM_OK;
 }
 
@@ -122,23 +145,41 @@ static int compare_spans(const void *a, const void *b)
     return (x->to > y->to) - (x->to < y->to);
 }
 
-/* The spans must cover the data exactly: the reference reader refuses anything else too. */
-static im_code check_spans(span_row *spans, size_t n, uint64_t data_bytes, const char *file,
+/* The spans of one file's tensors must cover its data exactly: the reference reader refuses
+ * anything else too. */
+static im_code check_spans(const tensor *tensors, size_t n, uint64_t data_bytes, const char *file,
                            im_error *err)
 {
     uint64_t at = 0;
+    im_code rc = IM_OK;
+    span_row *spans = im_alloc(IM_MAX(n, (size_t)1), sizeof(*spans));
+    if (spans == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a list of tensors");
+    }
+    for (size_t i = 0; i < n; i++) {
+        spans[i] = (span_row){tensors[i].from, tensors[i].to, tensors[i].name};
+    }
     if (n > 1) {
         qsort(spans, n, sizeof(*spans), compare_spans);
     }
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && rc == IM_OK; i++) {
         if (spans[i].from != at) {
-            return wrong_tensor(err, file, spans[i].name,
-                                spans[i].from < at ? "overlaps another one"
-                                                   : "leaves a gap before it");
+            rc = im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
+                            "weights '%s': tensor '%.120s' begins at byte %llu of the data, "
+                            "expected %llu: %s",
+                            file, spans[i].name, (unsigned long long)spans[i].from,
+                            (unsigned long long)at,
+                            spans[i].from < at ? "it overlaps another one" : "there is a gap");
         }
         at = spans[i].to;
     }
-    return at == data_bytes ? IM_OK : wrong_file(err, file, "bytes behind the last tensor");
+    if (rc == IM_OK && at != data_bytes) {
+        rc = im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
+                        "weights '%s': %llu bytes behind the last tensor '%.120s'", file,
+                        (unsigned long long)(data_bytes - at), n > 0 ? spans[n - 1].name : "");
+    }
+    im_free(spans);
+    return rc;
 }
 
 static im_code add_tensor(weights *w, const char *name, tensor **out, im_error *err)
@@ -163,52 +204,64 @@ static im_code add_tensor(weights *w, const char *name, tensor **out, im_error *
     return IM_OK;
 }
 
-static im_code read_entries(weights *w, json_t *header, const char *file, const uint8_t *data,
-                            uint64_t data_bytes, im_error *err)
+static im_code check_metadata(const json_t *value, const char *file, im_error *err)
 {
-    size_t n = json_object_size(header);
-    const char *name = NULL;
-    json_t *entry = NULL;
-    im_code rc = IM_OK;
-    size_t n_spans = 0;
-    if (n > IM_LIMIT_MODEL_TENSORS) {
-        return im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
-                          "weights '%s': %zu tensors, the limit is %u", file, n,
-                          IM_LIMIT_MODEL_TENSORS);
-    }
-    span_row *spans = im_alloc(IM_MAX(n, (size_t)1), sizeof(*spans));
-    if (spans == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for a list of tensors");
-    }
-    json_object_foreach(header, name, entry)
+    const char *key = NULL;
+    json_t *text = NULL;
+    bool sound = json_is_object(value);
+    /* the macro wants it without const; nothing is changed */
+    json_object_foreach((json_t *)(uintptr_t)value, key, text)
     {
-        uint64_t span[2];
-        tensor *t = NULL;
-        if (strcmp(name, "__metadata__") == 0) {
-            continue;
-        }
-        rc = add_tensor(w, name, &t, err);
-        if (rc == IM_OK) {
-            t->file = file;
-            rc = read_tensor(t, entry, file, data, data_bytes, span, err);
-        }
-        if (rc != IM_OK) {
-            break;
-        }
-        spans[n_spans++] = (span_row){span[0], span[1], t->name};
+        sound = sound && json_is_string(text);
     }
-    if (rc == IM_OK) {
-        rc = check_spans(spans, n_spans, data_bytes, file, err);
-    }
-    im_free(spans);
-    return rc;
+    return sound ? IM_OK : wrong_file(err, file, "__metadata__ is no object of texts");
 }
 
-static im_code open_file(weights *w, const char *path, im_error *err)
+static im_code read_member(weights *w, const char *name, const json_t *value, const char *file,
+                           const uint8_t *data, uint64_t data_bytes, im_error *err)
+{
+    tensor *t = NULL;
+    if (strcmp(name, "__metadata__") == 0) {
+        return check_metadata(value, file, err);
+    }
+    if (w->n_tensors == IM_LIMIT_MODEL_TENSORS) {
+        return im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
+                          "weights '%s': more than %u tensors, which is the limit", file,
+                          IM_LIMIT_MODEL_TENSORS);
+    }
+    im_code rc = add_tensor(w, name, &t, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    t->file = file;
+    return read_tensor(t, value, file, data, data_bytes, err);
+}
+
+static im_code read_header(weights *w, header_reader *r, const uint8_t *data, uint64_t data_bytes,
+                           im_error *err)
+{
+    size_t first = w->n_tensors;
+    im_code rc = IM_OK;
+    for (bool more = true; more && rc == IM_OK;) {
+        json_t *name = NULL;
+        json_t *value = NULL;
+        rc = header_next(r, &name, &value, err);
+        more = name != NULL;
+        if (rc == IM_OK && more) {
+            rc = read_member(w, json_string_value(name), value, r->file, data, data_bytes, err);
+        }
+        json_decref(name);
+        json_decref(value);
+    }
+    return rc == IM_OK
+               ? check_spans(w->tensors + first, w->n_tensors - first, data_bytes, r->file, err)
+               : rc;
+}
+
+/* Maps a file and keeps it with its name. */
+static im_code map_file(weights *w, const char *path, im_error *err)
 {
     im_map *map = NULL;
-    json_t *header = NULL;
-    uint64_t length = 0;
     im_code rc = im_map_open(path, &map, err);
     if (rc != IM_OK) {
         return rc;
@@ -225,30 +278,43 @@ static im_code open_file(weights *w, const char *path, im_error *err)
     }
     w->maps[w->n_maps] = map;
     w->files[w->n_maps++] = name;
+    return IM_OK;
+}
+
+static im_code open_file(weights *w, const char *path, im_error *err)
+{
+    uint64_t length = 0;
+    im_code rc = map_file(w, path, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    const char *name = w->files[w->n_maps - 1];
+    const im_map *map = w->maps[w->n_maps - 1];
     const uint8_t *data = im_map_data(map);
     size_t size = im_map_size(map);
     if (size < LENGTH_BYTES) {
-        return im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
-                          "weights '%s': %zu bytes, expected at least %u", name, size,
-                          LENGTH_BYTES);
+        rc = im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
+                        "weights '%s': file of %zu bytes, expected at least %u", name, size,
+                        LENGTH_BYTES);
+        return rc;
     }
     for (size_t i = 0; i < LENGTH_BYTES; i++) {
         length |= (uint64_t)data[i] << (8 * i);
     }
-    if (length == 0 || length > IM_LIMIT_MODEL_HEADER_BYTES || length > size - LENGTH_BYTES) {
-        return im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
-                          "weights '%s': header of %llu bytes in a file of %zu", name,
-                          (unsigned long long)length, size);
+    if (length < 2 || length > IM_LIMIT_MODEL_HEADER_BYTES || length > size - LENGTH_BYTES) {
+        return im_fail_as(
+            err, IM_REASON_MODEL_WEIGHTS,
+            "weights '%s': header of %llu bytes in a file of %zu, expected 2 to %llu", name,
+            (unsigned long long)length, size,
+            IM_MIN((unsigned long long)(size - LENGTH_BYTES), IM_LIMIT_MODEL_HEADER_BYTES));
     }
-    rc = im_json_parse((const char *)data + LENGTH_BYTES, (size_t)length, name, &header, err);
-    if (rc == IM_OK && !json_is_object(header)) {
-        rc = wrong_file(err, name, "header is no JSON object");
+    header_reader reader = {
+        .text = (const char *)data + LENGTH_BYTES, .size = (size_t)length, .file = name};
+    rc = read_header(w, &reader, data + LENGTH_BYTES + length, size - LENGTH_BYTES - length, err);
+    if (rc != IM_OK && im_map_lost(map)) {
+        rc = im_fail_as(err, IM_REASON_MODEL_LOST, "weights '%s' were cut while they were read",
+                        name);
     }
-    if (rc == IM_OK) {
-        rc = read_entries(w, header, name, data + LENGTH_BYTES + length,
-                          size - LENGTH_BYTES - length, err);
-    }
-    json_decref(header);
     return rc;
 }
 
@@ -257,59 +323,69 @@ static int compare_tensors(const void *a, const void *b)
     return strcmp(((const tensor *)a)->name, ((const tensor *)b)->name);
 }
 
-/* Shard names come from a file: only plain names inside the folder are opened. */
-static bool plain_name(const char *name)
+#define MAX_SHARDS 512u
+
+/* Opens the shard of one tensor unless it is open. Shard names come from a file: only names that
+ * the digest covers are opened, and none with a folder in it. */
+static im_code open_shard(weights *w, const char *folder, const char *index, const char *shard,
+                          const char *name, im_error *err)
 {
-    return name != NULL && name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL &&
-           strlen(name) < 200;
+    char *path = NULL;
+    bool there = false;
+    if (shard == NULL || !model_weights_name(shard)) {
+        return im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
+                          "weights '%s': shard '%.100s' of tensor '%.100s', expected a name like "
+                          "model-00001-of-00002.safetensors",
+                          index, shard != NULL ? shard : "", name);
+    }
+    im_code rc = model_path(folder, shard, &path, &there, err);
+    if (rc == IM_OK && !there) {
+        rc =
+            im_fail_as(err, IM_REASON_MODEL_FILE_MISSING,
+                       "model '%s': shard '%s' of tensor '%.100s' is missing", folder, shard, name);
+    }
+    bool opened = false;
+    for (size_t i = w->n_maps; i > 0 && !opened && rc == IM_OK; i--) { /* mostly the last one */
+        opened = strcmp(w->files[i - 1], path) == 0;
+    }
+    if (rc == IM_OK && !opened && w->n_maps == MAX_SHARDS) {
+        rc = im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
+                        "weights '%s': more than %u shards, which is the limit", index, MAX_SHARDS);
+    }
+    if (rc == IM_OK && !opened) {
+        rc = open_file(w, path, err);
+    }
+    im_free(path);
+    return rc;
 }
 
-static im_code open_shards(weights *w, const char *folder, const char *index, im_error *err)
+static im_code open_shards(weights *w, const char *folder, const json_t *root, const char *index,
+                           im_error *err)
 {
-    im_bytes bytes = {0};
-    json_t *root = NULL;
     const char *name = NULL;
     json_t *value = NULL;
-    im_code rc = im_file_read(index, IM_LIMIT_MODEL_JSON_BYTES, &bytes, err);
-    if (rc == IM_OK) {
-        rc = im_json_parse((const char *)bytes.data, bytes.size, index, &root, err);
-    }
+    const char *last = NULL;
+    im_code rc = IM_OK;
     json_t *map = json_object_get(root, "weight_map");
-    if (rc == IM_OK && !json_is_object(map)) {
-        rc = wrong_file(err, index, "has no weight_map");
+    if (!json_is_object(map) || json_object_size(map) == 0) {
+        return wrong_file(err, index, "has no weight_map");
+    }
+    if (json_object_size(map) > IM_LIMIT_MODEL_TENSORS) {
+        return im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
+                          "weights '%s': %zu tensors, the limit is %u", index,
+                          json_object_size(map), IM_LIMIT_MODEL_TENSORS);
     }
     json_object_foreach(map, name, value)
     {
         const char *shard = json_string_value(value);
-        bool opened = false;
         if (rc != IM_OK) {
             break;
         }
-        if (!plain_name(shard)) {
-            rc = im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
-                            "weights '%s': shard '%.100s' of tensor '%.100s' is no plain file name",
-                            index, shard != NULL ? shard : "", name);
-            break;
+        if (shard == NULL || last == NULL || strcmp(shard, last) != 0) {
+            rc = open_shard(w, folder, index, shard, name, err);
+            last = shard;
         }
-        char *path = im_path_join(folder, shard);
-        if (path == NULL) {
-            rc = im_fail(err, IM_ERR_NOMEM, "no memory for a path");
-            break;
-        }
-        for (size_t i = 0; i < w->n_maps; i++) {
-            opened = opened || strcmp(w->files[i], path) == 0;
-        }
-        if (!opened) {
-            rc = open_file(w, path, err);
-            if (rc == IM_ERR_NOT_FOUND) {
-                rc = im_fail_as(err, IM_REASON_MODEL_FILE_MISSING,
-                                "model '%s': shard '%s' is missing", folder, shard);
-            }
-        }
-        im_free(path);
     }
-    json_decref(root);
-    im_bytes_clear(&bytes);
     return rc;
 }
 
@@ -330,24 +406,37 @@ static im_code sort_tensors(weights *w, im_error *err)
     return IM_OK;
 }
 
+static im_code open_single_or_shards(weights *w, const char *folder, im_error *err)
+{
+    char *path = NULL;
+    json_t *index = NULL;
+    bool there = false;
+    im_code rc = model_path(folder, "model.safetensors", &path, &there, err);
+    if (rc == IM_OK && there) {
+        rc = open_file(w, path, err);
+    } else if (rc == IM_OK) {
+        im_free(path);
+        rc = model_json(folder, "model.safetensors.index.json", IM_LIMIT_MODEL_JSON_BYTES,
+                        IM_REASON_MODEL_WEIGHTS, &index, &path, err);
+        if (rc == IM_OK && index != NULL) {
+            rc = open_shards(w, folder, index, path, err);
+        } else if (rc == IM_OK) {
+            rc = im_fail_as(err, IM_REASON_MODEL_FILE_MISSING,
+                            "model '%s': no model.safetensors and no model.safetensors.index.json",
+                            folder);
+            im_hint(err, "pickled weights are never read: take a model with safetensors files");
+        }
+    }
+    json_decref(index);
+    im_free(path);
+    return rc;
+}
+
 im_code weights_open(const char *folder, weights **out_weights, im_error *err)
 {
     weights *w = im_alloc_zero(1, sizeof(*w));
-    char *single = im_path_join(folder, "model.safetensors");
-    char *index = im_path_join(folder, "model.safetensors.index.json");
-    im_code rc = w != NULL && single != NULL && index != NULL
-                     ? IM_OK
-                     : im_fail(err, IM_ERR_NOMEM, "no memory for weights");
-    if (rc == IM_OK && im_file_exists(single)) {
-        rc = open_file(w, single, err);
-    } else if (rc == IM_OK && im_file_exists(index)) {
-        rc = open_shards(w, folder, index, err);
-    } else if (rc == IM_OK) {
-        rc = im_fail_as(err, IM_REASON_MODEL_FILE_MISSING,
-                        "model '%s': no model.safetensors and no model.safetensors.index.json",
-                        folder);
-        im_hint(err, "pickled weights are never read: take a model with safetensors files");
-    }
+    im_code rc = w != NULL ? open_single_or_shards(w, folder, err)
+                           : im_fail(err, IM_ERR_NOMEM, "no memory for weights");
     if (rc == IM_OK) {
         rc = sort_tensors(w, err);
     }
@@ -360,8 +449,6 @@ im_code weights_open(const char *folder, weights **out_weights, im_error *err)
         w = NULL;
     }
     weights_close(w);
-    im_free(single);
-    im_free(index);
     return rc;
 }
 

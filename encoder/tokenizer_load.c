@@ -76,7 +76,7 @@ static im_code put_word(tokenizer *t, const char *text, uint32_t id, im_error *e
     return slot->text != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a vocabulary");
 }
 
-static im_code load_words(tokenizer *t, json_t *vocabulary, size_t n_rows, const char *file,
+static im_code load_words(tokenizer *t, const json_t *vocabulary, size_t n_rows, const char *file,
                           im_error *err)
 {
     const char *text = NULL;
@@ -91,7 +91,8 @@ static im_code load_words(tokenizer *t, json_t *vocabulary, size_t n_rows, const
     im_code rc = used != NULL && t->words != NULL
                      ? IM_OK
                      : im_fail(err, IM_ERR_NOMEM, "no memory for a vocabulary");
-    json_object_foreach(vocabulary, text, value)
+    /* the macro wants it without const; nothing is changed */
+    json_object_foreach((json_t *)(uintptr_t)vocabulary, text, value)
     {
         json_int_t id = json_integer_value(value);
         if (rc != IM_OK) {
@@ -247,26 +248,11 @@ static im_code load_merge_array(tokenizer *t, const json_t *array, const char *f
 
 /* ---- files ---- */
 
-static im_code read_json(const char *path, json_t **out, im_error *err)
+static im_code load_pair(tokenizer *t, const json_t *vocabulary, const char *vocab,
+                         const char *merges, size_t n_rows, im_error *err)
 {
     im_bytes bytes = {0};
-    im_code rc = im_file_read(path, IM_LIMIT_MODEL_JSON_BYTES, &bytes, err);
-    if (rc == IM_OK) {
-        rc = im_json_parse((const char *)bytes.data, bytes.size, path, out, err);
-    }
-    im_bytes_clear(&bytes);
-    return rc;
-}
-
-static im_code load_pair(tokenizer *t, const char *vocab, const char *merges, size_t n_rows,
-                         im_error *err)
-{
-    json_t *root = NULL;
-    im_bytes bytes = {0};
-    im_code rc = read_json(vocab, &root, err);
-    if (rc == IM_OK) {
-        rc = load_words(t, root, n_rows, vocab, err);
-    }
+    im_code rc = load_words(t, vocabulary, n_rows, vocab, err);
     if (rc == IM_OK) {
         rc = find_specials(t, vocab, err);
     }
@@ -277,15 +263,31 @@ static im_code load_pair(tokenizer *t, const char *vocab, const char *merges, si
         rc = load_merge_lines(t, &bytes, merges, err);
     }
     im_bytes_clear(&bytes);
-    json_decref(root);
     return rc;
 }
 
-static im_code load_whole(tokenizer *t, const char *path, size_t n_rows, im_error *err)
+/* A tokenizer.json of another kind would cut words in another way without a word of warning. */
+static im_code check_kind(const json_t *model, const char *file, im_error *err)
 {
-    json_t *root = NULL;
-    im_code rc = read_json(path, &root, err);
-    json_t *model = json_object_get(root, "model");
+    const json_t *type = json_object_get(model, "type");
+    const json_t *suffix = json_object_get(model, "end_of_word_suffix");
+    if (type != NULL && !(json_is_string(type) && strcmp(json_string_value(type), "BPE") == 0)) {
+        return wrong(err, file, "expected a model of type BPE, found",
+                     json_is_string(type) ? json_string_value(type) : "no text");
+    }
+    if (suffix != NULL &&
+        !(json_is_string(suffix) && strcmp(json_string_value(suffix), "</w>") == 0)) {
+        return wrong(err, file, "expected </w> as end_of_word_suffix, found",
+                     json_is_string(suffix) ? json_string_value(suffix) : "no text");
+    }
+    return IM_OK;
+}
+
+static im_code load_whole(tokenizer *t, const json_t *root, const char *path, size_t n_rows,
+                          im_error *err)
+{
+    const json_t *model = json_object_get(root, "model");
+    im_code rc = check_kind(model, path, err);
     if (rc == IM_OK) {
         rc = load_words(t, json_object_get(model, "vocab"), n_rows, path, err);
     }
@@ -295,38 +297,51 @@ static im_code load_whole(tokenizer *t, const char *path, size_t n_rows, im_erro
     if (rc == IM_OK) {
         rc = load_merge_array(t, json_object_get(model, "merges"), path, err);
     }
+    return rc;
+}
+
+/* vocab.json with merges.txt when both are there, else tokenizer.json. */
+static im_code load_files(tokenizer *t, const char *folder, size_t n_rows, im_error *err)
+{
+    json_t *root = NULL;
+    char *path = NULL;
+    char *merges = NULL;
+    bool there = false;
+    im_code rc = model_path(folder, "merges.txt", &merges, &there, err);
+    if (rc == IM_OK && there) {
+        rc = model_json(folder, "vocab.json", IM_LIMIT_MODEL_JSON_BYTES, IM_REASON_MODEL_TOKENIZER,
+                        &root, &path, err);
+    }
+    if (rc == IM_OK && root != NULL) {
+        rc = load_pair(t, root, path, merges, n_rows, err);
+    } else if (rc == IM_OK) {
+        im_free(path);
+        rc = model_json(folder, "tokenizer.json", IM_LIMIT_MODEL_JSON_BYTES,
+                        IM_REASON_MODEL_TOKENIZER, &root, &path, err);
+        if (rc == IM_OK && root != NULL) {
+            rc = load_whole(t, root, path, n_rows, err);
+        } else if (rc == IM_OK) {
+            rc = im_fail_as(err, IM_REASON_MODEL_FILE_MISSING,
+                            "model '%s': no vocab.json with merges.txt and no tokenizer.json",
+                            folder);
+        }
+    }
     json_decref(root);
+    im_free(path);
+    im_free(merges);
     return rc;
 }
 
 im_code tokenizer_open(const char *folder, size_t n_rows, tokenizer **out, im_error *err)
 {
-    char *vocab = im_path_join(folder, "vocab.json");
-    char *merges = im_path_join(folder, "merges.txt");
-    char *whole = im_path_join(folder, "tokenizer.json");
     tokenizer *t = im_alloc_zero(1, sizeof(*t));
-    im_code rc = vocab != NULL && merges != NULL && whole != NULL && t != NULL
-                     ? IM_OK
-                     : im_fail(err, IM_ERR_NOMEM, "no memory for a tokenizer");
-    if (rc == IM_OK && im_file_exists(vocab) && im_file_exists(merges)) {
-        rc = load_pair(t, vocab, merges, n_rows, err);
-    } else if (rc == IM_OK && im_file_exists(whole)) {
-        rc = load_whole(t, whole, n_rows, err);
-    } else if (rc == IM_OK) {
-        rc = im_fail_as(err, IM_REASON_MODEL_FILE_MISSING,
-                        "model '%s': no vocab.json with merges.txt and no tokenizer.json", folder);
-    }
-    if (rc == IM_ERR_FORMAT && err != NULL) {
-        err->reason = im_reason_name(IM_REASON_MODEL_TOKENIZER); /* also when the JSON is broken */
-    }
+    im_code rc = t != NULL ? load_files(t, folder, n_rows, err)
+                           : im_fail(err, IM_ERR_NOMEM, "no memory for a tokenizer");
     if (rc == IM_OK) {
         *out = t;
         t = NULL;
     }
     tokenizer_close(t);
-    im_free(vocab);
-    im_free(merges);
-    im_free(whole);
     return rc;
 }
 
