@@ -39,8 +39,8 @@ static size_t string_end(const header_reader *r, size_t at)
     return SIZE_MAX;
 }
 
-/* Where the value at r->at ends: a comma or a closing bracket at its own depth. Whether it is JSON
- * is the parser's to say. */
+/* Where the value at r->at ends: a comma, a closing bracket or the end at its own depth. Whether it
+ * is JSON is the parser's to say. */
 static im_code value_end(const header_reader *r, size_t *out_end, im_error *err)
 {
     size_t depth = 0;
@@ -51,11 +51,11 @@ static im_code value_end(const header_reader *r, size_t *out_end, im_error *err)
             return IM_OK;
         }
         if (c == '"') {
-            i = string_end(r, i);
-            if (i == SIZE_MAX) {
-                break;
+            size_t end = string_end(r, i);
+            if (end == SIZE_MAX) {
+                return wrong_header(r, "a text that does not end", err);
             }
-            i--;
+            i = end - 1;
         } else if (c == '[' || c == '{') {
             depth++;
             if (depth > IM_LIMIT_JSON_DEPTH) {
@@ -67,6 +67,10 @@ static im_code value_end(const header_reader *r, size_t *out_end, im_error *err)
         } else if (c == ']' || c == '}') {
             depth--;
         }
+    }
+    *out_end = r->size;
+    if (depth == 0) {
+        return IM_OK;
     }
     return wrong_header(r, "a value that does not end", err);
 }

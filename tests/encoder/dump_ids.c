@@ -1,5 +1,5 @@
-/* tests/encoder/dump_ids.c — reads a JSON list of texts and prints the token ids of each as a line of
- * JSON: what tests/reference/check_parity.py holds against the reference tokenizer. */
+/* tests/encoder/dump_ids.c — reads a JSON list of texts and prints the token ids of each as a line
+ * of JSON: what tests/reference/check_parity.py holds against the reference tokenizer. */
 #include "base/base.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -27,9 +27,9 @@ int main(int argc, char **argv)
         const json_t *text = json_array_get(texts, i);
         uint32_t ids[1024];
         size_t n = 0;
-        rc = im_encoder_tokenize(
-            encoder, im_view_of(json_string_value(text), json_string_length(text)), ids, &n, NULL,
-            &err);
+        rc = im_encoder_tokenize(encoder,
+                                 im_view_of(json_string_value(text), json_string_length(text)), ids,
+                                 &n, NULL, &err);
         for (size_t j = 0; rc == IM_OK && j < n; j++) {
             printf("%s%u%s", j == 0 ? "[" : ",", ids[j], j + 1 == n ? "]\n" : "");
         }
