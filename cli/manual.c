@@ -131,10 +131,15 @@ void cli_manual(cli_output *out, const char *version)
         }
     }
     put_exit_codes(out);
-    cli_puts(out, ".SH ENVIRONMENT\n"
-                  ".TP\n.B IMAGO_LIBRARY\nthe library's folder where \\-\\-library is not given\n"
-                  ".TP\n.B IMAGO_DATA\nwhere the bundled models lie, if not beside the program\n"
-                  ".TP\n.B XDG_DATA_HOME\nabove imago/default and imago/models; "
-                  "\\(ti/.local/share otherwise\n"
-                  ".TP\n.B NO_COLOR\nno colours when set\n");
+    cli_puts(
+        out,
+        ".SH ENVIRONMENT\n"
+        ".TP\n.B IMAGO_LIBRARY\nthe library's folder where \\-\\-library is not given\n"
+        ".TP\n.B IMAGO_DATA\nwhere the bundled models and the calibration pictures lie, if not "
+        "beside the program\n"
+        ".TP\n.B IMAGO_MODULES\nwhere imago\\-faiss.so lies, if not beside the program\n"
+        ".TP\n.B IMAGO_KERNEL\navx512, avx2 or portable: forces an instruction set\n"
+        ".TP\n.B XDG_DATA_HOME\nabove imago/default and imago/models; "
+        "\\(ti/.local/share otherwise\n"
+        ".TP\n.B NO_COLOR\nno colours when set\n");
 }
