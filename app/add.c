@@ -244,6 +244,13 @@ static bool same_content(const im_file_row *row, const im_file_stamp *stamp)
            row->hashed_ns - row->stamp.mtime_ns > RACY_NS;
 }
 
+/* A failure that lies in the bytes stays until they change; memory, rights, a full disk or a limit
+ * of that run may be another matter today. */
+static bool is_lasting(const im_error *failure)
+{
+    return failure->code == IM_ERR_FORMAT || failure->code == IM_ERR_UNSUPPORTED;
+}
+
 /* Sends on what needs work: new, changed or racy files, and unchanged ones without a vector. */
 static bool scan_file(scan_thread *scan, const char *path, const im_file_stamp *stamp, bool named)
 {
@@ -259,6 +266,7 @@ static bool scan_file(scan_thread *scan, const char *path, const im_file_stamp *
     if (rc == IM_OK && row.id == 0 && !named && !run->request->retry_failed) {
         rc = im_store_find_failure(run->lookup, scan->current->root, view, stamp, &failed_before,
                                    &failure, &scan->error);
+        failed_before = failed_before && is_lasting(&failure);
     }
     if (rc == IM_OK && row.id != 0 && same_content(&row, stamp)) {
         rc = im_store_get_embedding(run->lookup, row.item, run->library->model.id, scan->vector,
@@ -767,6 +775,11 @@ static void fill_stages(im_add_report *report, const encode_stage *stage, size_t
     memcpy(report->stages, times, sizeof(times));
 }
 
+static bool start_thread(pthread_t *thread, void *(*run)(void *), void *context)
+{
+    return !im_fault_hit(IM_FAULT_THREAD) && pthread_create(thread, NULL, run, context) == 0;
+}
+
 /* Runs the stages over all targets. */
 static im_code run_stages(add_run *run, encode_stage *stage, scan_thread *scan, im_error *err)
 {
@@ -776,15 +789,14 @@ static im_code run_stages(add_run *run, encode_stage *stage, scan_thread *scan, 
     size_t wanted = run->request->decoders != 0 ? run->request->decoders : im_cpu_threads();
     im_code rc = IM_OK;
     wanted = IM_MIN(wanted, IM_COUNT(crew.threads));
-    while (crew.n < wanted && !im_fault_hit(IM_FAULT_THREAD) &&
-           pthread_create(&crew.threads[crew.n], NULL, decode_main, run) == 0) {
+    while (crew.n < wanted && start_thread(&crew.threads[crew.n], decode_main, run)) {
         crew.n++;
     }
-    bool scanning = crew.n > 0 && pthread_create(&scanner, NULL, scan_main, scan) == 0;
+    bool scanning = crew.n > 0 && start_thread(&scanner, scan_main, scan);
     if (!scanning) {
         im_queue_close(run->found);
     }
-    bool closing = pthread_create(&closer, NULL, crew_main, &crew) == 0;
+    bool closing = start_thread(&closer, crew_main, &crew);
     if (scanning && closing) {
         rc = encode_loop(stage, err);
     } else {

@@ -50,8 +50,11 @@ static uint64_t hash_edges(const uint8_t *data, size_t size)
 
 typedef struct move_search {
     const add_run *run;
+    const im_file_stamp *stamp;
     uint64_t edges;
-    uint64_t row, item;
+    uint64_t row;
+    im_code rc;
+    im_error *err;
 } move_search;
 
 typedef struct root_search {
@@ -69,19 +72,30 @@ static bool match_root(void *context, const im_root *root)
     return true;
 }
 
-/* A row with the same stamp counts only when its own path is gone and its edges are equal. */
+static bool same_stamp(const im_file_stamp *a, const im_file_stamp *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+           a->mtime_ns == b->mtime_ns;
+}
+
+/* A row of the same content and stamp counts only when its own path is gone: a hard link is no
+ * move. It may have been marked missing by an earlier scan. */
 static bool match_moved(void *context, const im_file_row *file)
 {
     move_search *search = context;
     root_search root = {.id = file->root};
     im_str path;
     struct stat st;
-    if (file->edges == 0 || file->edges != search->edges) {
+    if (!same_stamp(&file->stamp, search->stamp) || file->edges != search->edges) {
         return true;
     }
-    if (im_store_each_root(search->run->lookup, match_root, &root, NULL) != IM_OK ||
-        root.path == NULL) {
-        return true;
+    search->rc = im_store_each_root(search->run->lookup, match_root, &root, search->err);
+    if (search->rc != IM_OK) {
+        return false;
+    }
+    if (root.path == NULL) {
+        search->rc = im_fail(search->err, IM_ERR_NOMEM, "no memory for a path");
+        return false;
     }
     im_str_init(&path, IM_LIMIT_PATH_BYTES);
     im_str_addf(&path, "%s/", root.path);
@@ -91,7 +105,6 @@ static bool match_moved(void *context, const im_file_row *file)
     im_free(root.path);
     if (gone) {
         search->row = file->id;
-        search->item = file->item;
     }
     return !gone;
 }
@@ -221,7 +234,7 @@ static im_code decode(add_run *run, add_job *job, const im_bytes *bytes, const c
 static im_code take_bytes(add_run *run, add_job *job, const im_bytes *bytes, const char *full,
                           im_error *err)
 {
-    move_search moved = {.run = run};
+    move_search moved = {.run = run, .stamp = &job->stamp, .err = err};
     if (!judge(job, bytes, full)) {
         return IM_OK;
     }
@@ -232,7 +245,8 @@ static im_code take_bytes(add_run *run, add_job *job, const im_bytes *bytes, con
     pthread_mutex_lock(&run->lookup_lock);
     im_code rc = look_up(run, job, err);
     if (rc == IM_OK && job->file_row == 0 && job->outcome == JOB_KNOWN) {
-        rc = im_store_each_file_of_stamp(run->lookup, &job->stamp, match_moved, &moved, err);
+        rc = im_store_each_file_of_item(run->lookup, job->item, match_moved, &moved, err);
+        rc = rc == IM_OK ? moved.rc : rc;
         job->moved_from = moved.row;
     }
     pthread_mutex_unlock(&run->lookup_lock);

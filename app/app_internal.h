@@ -35,6 +35,9 @@ IM_NODISCARD im_code library_pool(im_library *library, im_pool **out_pool, im_er
 /** Loads the active model's row; library_empty when there is none; model_mismatch when --model
  * names another. */
 IM_NODISCARD im_code library_model(im_library *library, im_error *err);
+/** Where the files of the loaded model lie: the folder recorded, or one of the same name in today's
+ * places when that is gone. A new string. */
+IM_NODISCARD im_code library_model_folder(im_library *library, char **out_folder, im_error *err);
 /** Opens the encoder of the library's model with at least these towers. */
 IM_NODISCARD im_code library_encoder(im_library *library, im_towers towers, im_error *err);
 /** Opens the index as of the current read snapshot (im_store_begin_read is the caller's), again

@@ -158,8 +158,7 @@ static im_code check_model_files(im_library *library, const char *folder, im_err
     return rc;
 }
 
-/* The folder recorded, or one of the same name in today's places when that is gone. */
-static im_code find_model_folder(im_library *library, char **out_folder, im_error *err)
+im_code library_model_folder(im_library *library, char **out_folder, im_error *err)
 {
     if (im_file_exists(library->model.folder)) {
         *out_folder = im_strdup(library->model.folder);
@@ -186,7 +185,7 @@ im_code library_encoder(im_library *library, im_towers towers, im_error *err)
         rc = library_pool(library, &pool, err);
     }
     if (rc == IM_OK) {
-        rc = find_model_folder(library, &folder, err);
+        rc = library_model_folder(library, &folder, err);
     }
     if (rc == IM_OK) {
         rc = check_model_files(library, folder, err);

@@ -162,19 +162,26 @@ static im_code check_model(im_library *library, check_context *check, im_error *
 {
     char digest[65];
     im_error cause = IM_ERROR_INIT;
-    im_code rc = im_encoder_digest(library->model.folder, digest, &cause);
+    char *folder = NULL;
+    im_code rc = library_model_folder(library, &folder, &cause);
+    if (rc == IM_OK) {
+        rc = im_encoder_digest(folder, digest, &cause);
+    }
     if (rc == IM_OK && strcmp(digest, library->model.digest) != 0) {
         rc = im_fail_as(&cause, IM_REASON_MODEL_MISMATCH,
                         "model folder '%s' has changed: its digest is %.12s, the library was made "
                         "with %.12s",
-                        library->model.folder, digest, library->model.digest);
+                        folder, digest, library->model.digest);
     }
-    if (rc != IM_OK) {
+    im_free(folder);
+    if (rc == IM_ERR_CONFLICT || rc == IM_ERR_NOT_FOUND || rc == IM_ERR_FORMAT) {
         check->report->index_findings++;
         event_warning(check->events, cause.message);
+        rc = IM_OK;
+    } else if (rc != IM_OK && err != NULL) { /* says nothing of the model */
+        *err = cause;
     }
-    (void)err;
-    return IM_OK;
+    return rc;
 }
 
 im_code im_app_check(im_library *library, const im_check_request *request, const im_events *events,
