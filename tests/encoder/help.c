@@ -102,7 +102,7 @@ void edit_text(const char *folder, const char *name, const char *from, const cha
     im_str_add(&edited, text, (size_t)(at - text));
     im_str_add_c(&edited, to);
     im_str_add_c(&edited, at + strlen(from));
-    write_file(folder, name, edited.data, edited.size);
+    write_file(folder, name, im_str_text(&edited), edited.size);
     im_str_clear(&edited);
     im_bytes_clear(&bytes);
 }
