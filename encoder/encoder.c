@@ -262,8 +262,10 @@ static im_code check_text(const im_view *text, im_error *err)
         return im_fail_as(err, IM_REASON_QUERY_ENCODING, "text: byte %zu is not valid UTF-8",
                           bad + 1);
     }
-    if (text->size > 0 && memchr(text->data, 0, text->size) != NULL) {
-        return im_fail_as(err, IM_REASON_QUERY_ENCODING, "text holds NUL");
+    const char *nul = text->size > 0 ? memchr(text->data, 0, text->size) : NULL;
+    if (nul != NULL) {
+        return im_fail_as(err, IM_REASON_QUERY_ENCODING, "text: byte %zu is NUL",
+                          (size_t)(nul - text->data) + 1);
     }
     return IM_OK;
 }
@@ -314,6 +316,9 @@ static im_code run_some_texts(im_encoder *e, const im_view *texts, size_t n, siz
             return rc;
         }
         size_t pooled = pooled_at(&e->config, ids, length);
+        if (out_cut != NULL && pooled + 1 < length) { /* words behind an end token */
+            out_cut[done] = true;
+        }
         sequences[done++] = (sequence){used, pooled + 1, pooled};
         used += pooled + 1;
     }

@@ -105,7 +105,8 @@ IM_NODISCARD im_code im_encoder_pixel_values(im_encoder *encoder, const float *v
 /** Texts to unit vectors.
  * @param texts     [N] UTF-8 (checked: query_encoding; NUL refused), each <= IM_LIMIT_QUERY_BYTES
  * @param out       [N, D], caller owns
- * @param out_cut   [N], may be NULL: true where the text was longer than the context */
+ * @param out_cut   [N], may be NULL: true where words at the end do not count, because the text is
+ *                  longer than the context or they stand behind an end token */
 IM_NODISCARD im_code im_encoder_texts(im_encoder *encoder, const im_view *texts, size_t n,
                                       float *out, bool *out_cut, im_error *err);
 

@@ -18,6 +18,7 @@ typedef struct merge_slot {
 } merge_slot;
 
 struct tokenizer {
+    uint64_t seed;    /* of the hashes: a file cannot be made so that all its words collide */
     word_slot *words; /* open addressing, n_words a power of two */
     size_t n_words;
     merge_slot *merges;

@@ -1,26 +1,30 @@
 /* encoder/tokenizer_load.c — vocab.json with merges.txt, or tokenizer.json, into hash tables. Each
  * id is checked against the token table of the weights before it is kept: no id ever reads past it.
  */
+#include "base/clock.h"
 #include "encoder/tokenizer_internal.h"
 
-static uint64_t hash_text(const char *text, size_t size)
+#define MAX_MERGES 2000000u /* CLIP has 48,894; a table of this many takes 64 MiB */
+
+static uint64_t hash_text(uint64_t seed, const char *text, size_t size)
 {
-    uint64_t hash = 1469598103934665603ull; /* FNV-1a */
+    uint64_t hash = 1469598103934665603ull ^ seed; /* FNV-1a */
     for (size_t i = 0; i < size; i++) {
         hash = (hash ^ (unsigned char)text[i]) * 1099511628211ull;
     }
     return hash ^ hash >> 29;
 }
 
-static uint64_t hash_pair(uint64_t pair)
+static uint64_t hash_pair(uint64_t seed, uint64_t pair)
 {
-    pair *= 0x9e3779b97f4a7c15ull;
+    pair = (pair ^ seed) * 0x9e3779b97f4a7c15ull;
+    pair = (pair ^ pair >> 29) * (seed | 1);
     return pair ^ pair >> 32;
 }
 
 uint32_t tokenizer_word(const tokenizer *t, const char *text, size_t size)
 {
-    for (size_t at = (size_t)hash_text(text, size);; at++) {
+    for (size_t at = (size_t)hash_text(t->seed, text, size);; at++) {
         const word_slot *slot = &t->words[at & (t->n_words - 1)];
         if (slot->text == NULL) {
             return NO_TOKEN;
@@ -34,7 +38,7 @@ uint32_t tokenizer_word(const tokenizer *t, const char *text, size_t size)
 const merge_slot *tokenizer_merge(const tokenizer *t, uint32_t left, uint32_t right)
 {
     uint64_t pair = (uint64_t)left << 32 | right;
-    for (size_t at = (size_t)hash_pair(pair);; at++) {
+    for (size_t at = (size_t)hash_pair(t->seed, pair);; at++) {
         const merge_slot *slot = &t->merges[at & (t->n_merges - 1)];
         if (slot->rank == NO_TOKEN) {
             return NULL;
@@ -65,7 +69,7 @@ static im_code wrong(im_error *err, const char *file, const char *what, const ch
 static im_code put_word(tokenizer *t, const char *text, uint32_t id, im_error *err)
 {
     size_t size = strlen(text);
-    size_t at = (size_t)hash_text(text, size);
+    size_t at = (size_t)hash_text(t->seed, text, size);
     while (t->words[at & (t->n_words - 1)].text != NULL) {
         at++;
     }
@@ -98,8 +102,12 @@ static im_code load_words(tokenizer *t, const json_t *vocabulary, size_t n_rows,
         if (rc != IM_OK) {
             break;
         }
-        if (!json_is_integer(value) || id < 0 || (uint64_t)id >= n_rows) {
-            rc = wrong(err, file, "the token table has no row for the id of", text);
+        if (!json_is_integer(value)) {
+            rc = wrong(err, file, "expected a whole number as id of", text);
+        } else if (id < 0 || (uint64_t)id >= n_rows) {
+            rc = im_fail_as(err, IM_REASON_MODEL_TOKENIZER,
+                            "tokenizer '%s': '%.80s' has id %lld, the token table has %zu rows",
+                            file, text, (long long)id, n_rows);
         } else if (used[id]) {
             rc = wrong(err, file, "an id stands twice, the second time for", text);
         } else {
@@ -164,7 +172,7 @@ static im_code put_merge(tokenizer *t, im_view left, im_view right, uint32_t ran
         return wrong(err, file, "a merge of tokens that the vocabulary lacks:", shown);
     }
     uint64_t pair = (uint64_t)a << 32 | b;
-    size_t at = (size_t)hash_pair(pair);
+    size_t at = (size_t)hash_pair(t->seed, pair);
     while (t->merges[at & (t->n_merges - 1)].rank != NO_TOKEN) {
         if (t->merges[at & (t->n_merges - 1)].pair == pair) {
             return IM_OK; /* the first one has the better rank */
@@ -175,8 +183,12 @@ static im_code put_merge(tokenizer *t, im_view left, im_view right, uint32_t ran
     return IM_OK;
 }
 
-static im_code new_merges(tokenizer *t, size_t n, im_error *err)
+static im_code new_merges(tokenizer *t, size_t n, const char *file, im_error *err)
 {
+    if (n > MAX_MERGES) {
+        return im_fail_as(err, IM_REASON_MODEL_TOKENIZER,
+                          "tokenizer '%s': %zu merges, the limit is %u", file, n, MAX_MERGES);
+    }
     t->n_merges = table_size(n);
     t->merges = im_alloc(t->n_merges, sizeof(*t->merges));
     if (t->merges == NULL) {
@@ -206,12 +218,12 @@ static im_code load_merge_lines(tokenizer *t, const im_bytes *bytes, const char 
                                 im_error *err)
 {
     const char *text = (const char *)bytes->data;
-    size_t n_lines = 1;
+    size_t n_lines = 0;
     uint32_t rank = 0;
     for (size_t i = 0; i < bytes->size; i++) {
-        n_lines += text[i] == '\n';
+        n_lines += text[i] != '\n' && (i == 0 || text[i - 1] == '\n');
     }
-    im_code rc = new_merges(t, n_lines, err);
+    im_code rc = new_merges(t, n_lines, file, err);
     for (size_t at = 0; at < bytes->size && rc == IM_OK;) {
         const char *end = memchr(text + at, '\n', bytes->size - at);
         size_t size = end != NULL ? (size_t)(end - text) - at : bytes->size - at;
@@ -229,7 +241,10 @@ static im_code load_merge_lines(tokenizer *t, const im_bytes *bytes, const char 
 
 static im_code load_merge_array(tokenizer *t, const json_t *array, const char *file, im_error *err)
 {
-    im_code rc = new_merges(t, json_array_size(array), err);
+    if (!json_is_array(array)) {
+        return wrong(err, file, "has no list of merges in", "model");
+    }
+    im_code rc = new_merges(t, json_array_size(array), file, err);
     for (size_t i = 0; i < json_array_size(array) && rc == IM_OK; i++) {
         const json_t *entry = json_array_get(array, i);
         const char *left = json_string_value(json_array_get(entry, 0));
@@ -335,6 +350,9 @@ static im_code load_files(tokenizer *t, const char *folder, size_t n_rows, im_er
 im_code tokenizer_open(const char *folder, size_t n_rows, tokenizer **out, im_error *err)
 {
     tokenizer *t = im_alloc_zero(1, sizeof(*t));
+    if (t != NULL) {
+        t->seed = im_clock_ns() * 0x9e3779b97f4a7c15ull ^ (uint64_t)(uintptr_t)t;
+    }
     im_code rc = t != NULL ? load_files(t, folder, n_rows, err)
                            : im_fail(err, IM_ERR_NOMEM, "no memory for a tokenizer");
     if (rc == IM_OK) {
