@@ -140,6 +140,7 @@ static im_code find_specials(tokenizer *t, const char *file, im_error *err)
         memcpy(text + n, "</w>", 5);
         t->byte_end_id[b] = tokenizer_word(t, text, n + 4);
         if (t->byte_id[b] == NO_TOKEN || t->byte_end_id[b] == NO_TOKEN) {
+            text[t->byte_id[b] == NO_TOKEN ? n : n + 4] = '\0'; /* the one that is missing */
             return wrong(err, file, "the vocabulary lacks the byte token", text);
         }
     }
