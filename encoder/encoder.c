@@ -133,6 +133,24 @@ static im_code load_parts(im_encoder *e, const im_encoder_options *options, im_e
     return rc;
 }
 
+/* "clip" of "models/clip/" (im_free), NULL when memory is out. */
+static char *last_part(const char *folder)
+{
+    size_t end = strlen(folder);
+    while (end > 1 && folder[end - 1] == '/') {
+        end--;
+    }
+    size_t start = end;
+    while (start > 0 && folder[start - 1] != '/') {
+        start--;
+    }
+    char *name = im_strdup(folder + start);
+    if (name != NULL) {
+        name[end - start] = '\0';
+    }
+    return name;
+}
+
 im_code im_encoder_open(const char *folder, const im_encoder_options *options,
                         im_encoder **out_encoder, im_error *err)
 {
@@ -149,8 +167,7 @@ im_code im_encoder_open(const char *folder, const im_encoder_options *options,
     pthread_mutex_init(&e->lock, NULL);
     e->pool = o->pool;
     e->folder = im_strdup(folder);
-    const char *slash = strrchr(folder, '/');
-    e->name = im_strdup(slash != NULL && slash[1] != '\0' ? slash + 1 : folder);
+    e->name = last_part(folder);
     if (e->folder == NULL || e->name == NULL) {
         rc = im_fail(err, IM_ERR_NOMEM, "no memory for a model");
     }

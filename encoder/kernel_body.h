@@ -9,6 +9,7 @@
 #include "encoder/kernel_internal.h"
 
 #include <math.h>
+#include <stdint.h>
 
 #define TILE (2 * LANES)
 
@@ -18,9 +19,12 @@
 static inline float exp_fast(float x)
 {
     float clamped = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
-    float n = clamped * 1.44269504f;
-    n = n + 12582912.0f; /* 1.5 x 2^23: rounds to a whole number */
-    n = n - 12582912.0f;
+    /* 1.5 x 2^23: the whole number is in the low bits; NaN gives any power, and p stays NaN */
+    union {
+        float f;
+        uint32_t i;
+    } rounded = {clamped * 1.44269504f + 12582912.0f};
+    float n = rounded.f - 12582912.0f;
     float r = clamped - n * 0.693359375f;
     r = r + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
@@ -31,9 +35,9 @@ static inline float exp_fast(float x)
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
     union {
-        int i;
+        uint32_t i;
         float f;
-    } power = {((int)n + 127) << 23};
+    } power = {(rounded.i - 0x4b400000u + 127u) << 23};
     return p * power.f;
 }
 
