@@ -124,7 +124,16 @@ typedef struct block {
     linear qkv, out, fc1, fc2; /* qkv: q, k and v one behind the other, [3W, W] */
 } block;
 
+/** Sees each stage of a pass: "pixels", "patches", "embeddings", "pre-norm", "block" (of `layer`),
+ * "pooled", "projection", "vector". rows [n_rows, pitch], width used. */
+typedef struct stage_tap {
+    void (*see)(void *context, const char *stage, size_t layer, const float *rows, size_t pitch,
+                size_t n_rows, size_t width);
+    void *context;
+} stage_tap;
+
 typedef struct tower {
+    const stage_tap *tap; /* borrowed; tests only, NULL otherwise */
     tower_config config;
     block *blocks; /* [layers] */
     size_t max_rows, max_sequences;
@@ -152,6 +161,15 @@ void tower_clear(tower *t);
  * @param whole_last also computes the last block for every row (tests compare both ways) */
 void tower_run(tower *t, const kernel *k, im_pool *pool, const sequence *sequences, size_t n,
                bool causal, bool whole_last);
+
+/** Shows a stage to the tap when there is one. */
+static inline void tower_show(const tower *t, const char *stage, size_t layer, const float *rows,
+                              size_t pitch, size_t n_rows, size_t width)
+{
+    if (t->tap != NULL) {
+        t->tap->see(t->tap->context, stage, layer, rows, pitch, n_rows, width);
+    }
+}
 
 IM_NODISCARD im_code linear_load(linear *l, const weights *w, const char *name, size_t n_out,
                                  size_t n_in, bool bias, im_error *err);

@@ -368,6 +368,7 @@ void tower_run(tower *t, const kernel *k, im_pool *pool, const sequence *sequenc
         attend(t, k, pool, sequences, n, causal, last);
         if (!last) {
             finish_block(t, b, k, pool, t->x, rows);
+            tower_show(t, "block", i, t->x, t->pitch, rows, c->width);
         }
     }
     for (size_t s = 0; s < n; s++) {

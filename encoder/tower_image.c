@@ -109,12 +109,15 @@ void image_tower_run(im_encoder *e, const uint8_t *rgb, const float *values, siz
     size_t patches = t->tokens - 1;
     sequence sequences[64];
     fill_columns(e, rgb, values, n);
+    tower_show(tw, "pixels", 0, t->columns, t->columns_pitch, n * patches,
+               3 * e->config.patch * e->config.patch);
     for (size_t i = 0; i < n; i++) {
         float *rows = tw->x + i * t->tokens * tw->pitch;
         sequences[i] = (sequence){i * t->tokens, t->tokens, 0};
         linear_run(&t->patch, e->kernel, e->pool, t->columns + i * patches * t->columns_pitch,
                    t->columns_pitch, patches, rows + tw->pitch, tw->pitch, ACTIVATION_NONE, NULL,
                    0);
+        tower_show(tw, "patches", 0, rows + tw->pitch, tw->pitch, patches, c->width);
         memcpy(rows, t->class_token, c->width * sizeof(float));
         for (size_t token = 0; token < t->tokens; token++) {
             for (size_t j = 0; j < c->width; j++) {
@@ -122,12 +125,17 @@ void image_tower_run(im_encoder *e, const uint8_t *rgb, const float *values, siz
             }
         }
     }
+    tower_show(tw, "embeddings", 0, tw->x, tw->pitch, n * t->tokens, c->width);
     e->kernel->norm(tw->x, tw->pitch, n * t->tokens, c->width, t->pre.weight, t->pre.bias, c->eps,
                     tw->x, tw->pitch);
+    tower_show(tw, "pre-norm", 0, tw->x, tw->pitch, n * t->tokens, c->width);
     tower_run(tw, e->kernel, e->pool, sequences, n, false, whole_last);
     e->kernel->norm(tw->pooled, tw->pitch, n, c->width, t->post.weight, t->post.bias, c->eps,
                     tw->pooled, tw->pitch);
+    tower_show(tw, "pooled", 0, tw->pooled, tw->pitch, n, c->width);
     linear_run(&t->projection, e->kernel, e->pool, tw->pooled, tw->pitch, n, out, e->config.dim,
                ACTIVATION_NONE, NULL, 0);
+    tower_show(tw, "projection", 0, out, e->config.dim, n, e->config.dim);
     normalise_rows(out, n, e->config.dim);
+    tower_show(tw, "vector", 0, out, e->config.dim, n, e->config.dim);
 }

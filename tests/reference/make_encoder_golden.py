@@ -7,10 +7,16 @@ Each folder holds a model as published (config, safetensors, vocab, merges, prep
   texts.json   the texts, their token ids and unit vectors
   pixels.f32   N standardised pictures [N, 3, S, S]
   pictures.f32 their unit vectors [N, D]
-VERSIONS records the packages and the seed."""
+stages/ holds what the first of them makes of one picture and one text, stage by stage:
+  picture.u8   the picture [S, S, 3]
+  stages.json  tower, stage, shape of each, the text and its ids
+  stages.f32   their values, one stage behind the other
+With the argument "stages" only that folder is made, from the checkpoint that is there. VERSIONS
+records the packages and the seed."""
 import json
 import pathlib
 import platform
+import sys
 
 import numpy as np
 import torch
@@ -116,7 +122,65 @@ def make(name, dtype, eos, act, text, vision, dim, shards):
     vectors.numpy().astype("<f4").tofile(folder / "pictures.f32")
 
 
+def stages(name="f32-quick-gelu"):
+    """What each stage gives, by forward hooks on the checkpoint as committed."""
+    folder, out = ROOT / name, ROOT / "stages"
+    out.mkdir(exist_ok=True)
+    model = CLIPModel.from_pretrained(folder, attn_implementation="eager").eval()
+    tokenizer = CLIPTokenizer.from_pretrained(folder)
+    preprocess = json.loads((folder / "preprocessor_config.json").read_text())
+    rows, values = [], []
+
+    def keep(tower, stage, tensor):
+        tensor = tensor.detach()[0]
+        rows.append({"tower": tower, "stage": stage, "shape": list(tensor.shape)})
+        values.append(tensor.numpy().astype("<f4").ravel())
+
+    def hook(module, tower, stage, change=lambda t: t):
+        def run(_module, _inputs, output):
+            keep(tower, stage, change(output[0] if isinstance(output, tuple) else output))
+        module.register_forward_hook(run)
+
+    image, text = model.vision_model, model.text_model
+    hook(image.embeddings.patch_embedding, "image", "patches", lambda t: t.flatten(2).transpose(1, 2))
+    hook(image.embeddings, "image", "embeddings")
+    hook(image.pre_layrnorm, "image", "pre-norm")
+    for i, layer in enumerate(image.encoder.layers):
+        hook(layer, "image", f"block {i}")
+    hook(image.post_layernorm, "image", "pooled", lambda t: t[None])
+    hook(model.visual_projection, "image", "projection", lambda t: t[None])
+    hook(text.embeddings, "text", "embeddings")
+    for i, layer in enumerate(text.encoder.layers):
+        hook(layer, "text", f"block {i}")
+    hook(text.final_layer_norm, "text", "pooled", lambda t: t[:, ids.index(max(ids))][None])
+    hook(model.text_projection, "text", "projection", lambda t: t[None])
+
+    size = model.config.vision_config.image_size
+    picture = np.random.default_rng(SEED).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    mean = np.array(preprocess["image_mean"], dtype=np.float32)
+    std = np.array(preprocess["image_std"], dtype=np.float32)
+    pixels = ((picture.astype(np.float32) / np.float32(255) - mean) / std).transpose(2, 0, 1)
+    words = "The red flower, 12 cars & caf\u00e9"
+    ids = tokenizer(words)["input_ids"]
+    patch = model.config.vision_config.patch_size
+    columns = torch.nn.functional.unfold(torch.tensor(pixels[None]), patch, stride=patch)
+    keep("image", "pixels", columns.transpose(1, 2))
+    with torch.no_grad():
+        for tower, run in (("image", lambda: model.get_image_features(torch.tensor(pixels[None]))),
+                           ("text", lambda: model.get_text_features(torch.tensor([ids])))):
+            features = run()
+            features = getattr(features, "pooler_output", features)
+            keep(tower, "vector", (features / features.norm(dim=-1, keepdim=True))[None])
+    picture.tofile(out / "picture.u8")
+    np.concatenate(values).tofile(out / "stages.f32")
+    (out / "stages.json").write_text(json.dumps({"model": name, "text": words, "ids": ids, "stages": rows},
+                                                ensure_ascii=False, indent=1))
+
+
 def main():
+    if sys.argv[1:] == ["stages"]:
+        stages()
+        return
     text = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
     make("f32-quick-gelu", torch.float32, "two", "quick_gelu", text,
          dict(hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=3,
@@ -127,6 +191,7 @@ def main():
     make("bf16-sharded", torch.bfloat16, "id", "gelu", text,
          dict(hidden_size=36, intermediate_size=50, num_hidden_layers=1, num_attention_heads=2,
               image_size=30, patch_size=10), 16, True)
+    stages()
     (ROOT / "VERSIONS").write_text(
         f"transformers {transformers.__version__}\ntorch {torch.__version__}\n"
         f"numpy {np.__version__}\npython {platform.python_version()}\nseed {SEED}\n")
