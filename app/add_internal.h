@@ -47,11 +47,20 @@ void add_job_free(add_job *job);
 /** "ROOT/PATH", a new string. */
 char *add_job_full_path(const add_job *job);
 
+/** The first failure of a run: what it exits with when nothing was good. */
+typedef struct add_failure {
+    im_code code;
+    im_error error;
+} add_failure;
+
+void add_note_failure(add_failure *first, const im_error *error);
+
 /** What all stages share. Fields without a note are set before the threads start. */
 typedef struct add_run {
     im_library *library;
     const im_add_request *request;
-    const im_encoder *encoder;
+    im_encoder *encoder;
+    size_t batch;     /* most pictures of a forward pass */
     im_store *lookup; /* a reading store of its own; guarded by lookup_lock */
     pthread_mutex_t lookup_lock;
     im_queue *found;  /* scan → decode */
@@ -59,7 +68,50 @@ typedef struct add_run {
     atomic_bool stop; /* a stage failed for good: all others end */
     atomic_uint_least64_t n_found, n_unchanged, n_missing;
     atomic_uint_least64_t busy_scan_ns, busy_read_ns, busy_decode_ns; /* for the profile */
+    add_failure first;                                                /* the caller's thread only */
 } add_run;
+
+/* ---- add_targets.c ---- */
+
+/** One path that was asked for, and what its scan found. */
+typedef struct add_target {
+    uint64_t root;
+    char *root_path; /* owned */
+    char *below;     /* folder under the root, "" = all; a file's path when is_file */
+    bool is_file;
+    bool complete; /* the walk read everything */
+    bool offline;
+    id_list seen; /* file rows met; written by the scan thread only */
+    uint64_t n_entries;
+} add_target;
+
+typedef struct add_targets {
+    add_target *targets; /* owned */
+    size_t n;
+} add_targets;
+
+/** Finds the root of each path; new ones are put into the library. What is not there or may not be
+ * read is told, counted and left out. To be cleared also after a failure. */
+IM_NODISCARD im_code add_find_targets(add_run *run, const im_events *events, im_add_report *report,
+                                      add_targets *out, im_error *err);
+void add_targets_clear(add_targets *targets);
+
+/* ---- add_scan.c ---- */
+
+/** The scan thread; fields without a note are set before it starts. */
+typedef struct add_scan {
+    add_run *run;
+    add_targets *targets;
+    float *vector; /* [dim], scratch, owned by the caller */
+    add_target *current;
+    uint64_t waited_ns; /* for room in a queue */
+    im_code rc;         /* once it has ended */
+    im_error error;
+} add_scan;
+
+void *add_scan_main(void *context); /* an add_scan */
+
+/* ---- add_decode.c ---- */
 
 /** Decodes one job: read, sniff, hash, look up, decode, prepare. Never fails as a whole: the job
  * says how it went. */
@@ -71,8 +123,42 @@ typedef struct add_batch {
     size_t n, capacity;
 } add_batch;
 
+/* ---- add_write.c ---- */
+
 /** Writes a batch: lock, vectors appended and synced, one commit, unlock. Counts into report. */
 IM_NODISCARD im_code add_write_batch(im_library *library, add_batch *batch, im_add_report *report,
                                      im_error *err);
+
+/* ---- add_encode.c ---- */
+
+/** The encode stage, on the caller's thread. */
+typedef struct add_encode {
+    add_run *run;
+    im_encoder *encoder;
+    const im_events *events;
+    im_add_report *report;
+    progress_meter meter;
+    add_job **pending; /* JOB_NEW, waiting for a forward pass */
+    size_t n_pending, batch;
+    uint8_t *pixels; /* [batch, S, S, 3] */
+    float *vectors;  /* [batch, dim] */
+    add_batch rows;
+    uint64_t last_write_ns, encode_ns, write_ns;
+} add_encode;
+
+/** Takes memory; run, encoder, events and report are set. To be closed also after a failure. */
+IM_NODISCARD im_code add_encode_open(add_encode *stage, im_error *err);
+/** Takes what the decoders hand over until all is done, or a stop is asked for. */
+IM_NODISCARD im_code add_encode_loop(add_encode *stage, im_error *err);
+void add_encode_close(add_encode *stage);
+
+/* ---- add_vanish.c ---- */
+
+/** Marks what the walk of a target did not meet as missing (request->prune: forgets it after
+ * asking), unless the folder looks like an unmounted one. */
+IM_NODISCARD im_code add_mark_vanished(im_library *library, const im_add_request *request,
+                                       add_target *target, int64_t started_ns,
+                                       const im_events *events, im_add_report *report,
+                                       im_error *err);
 
 #endif

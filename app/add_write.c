@@ -51,7 +51,14 @@ static im_code put_path(im_store *store, const add_job *job, uint64_t item, im_e
                        .hashed_ns = job->hashed_ns,
                        .edges = job->edges,
                        .item = item};
-    im_code rc = im_store_put_file(store, &row, &id, err);
+    im_file_row before = {0};
+    im_code rc = im_store_find_file(store, job->root, row.path, &before, err);
+    if (rc == IM_OK) {
+        rc = im_store_put_file(store, &row, &id, err);
+    }
+    if (rc == IM_OK && before.id != 0 && before.item != item) { /* the path had other content */
+        rc = item_drop_bare(store, before.item, err);
+    }
     if (rc == IM_OK && job->moved_from != 0) {
         rc = im_store_drop_file(store, job->moved_from, err);
     }

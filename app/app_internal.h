@@ -6,7 +6,10 @@
 #include "base/base.h"
 #include "base/pool.h"
 
+#include <limits.h>
+
 #define APP_DEFAULT_MODEL "imago-small-1"
+#define APP_DEFAULT_BATCH 8u /* pictures of a forward pass */
 
 struct im_library {
     im_store *store;
@@ -22,6 +25,7 @@ struct im_library {
     im_model_row model; /* id 0: not loaded */
     im_encoder *encoder;
     im_towers towers; /* what encoder was opened with */
+    size_t batch;     /* most pictures of its forward pass */
 
     im_index *index;
     uint64_t *alive; /* bit per slot; borrowed by index */
@@ -40,6 +44,8 @@ IM_NODISCARD im_code library_model(im_library *library, im_error *err);
 IM_NODISCARD im_code library_model_folder(im_library *library, char **out_folder, im_error *err);
 /** Opens the encoder of the library's model with at least these towers. */
 IM_NODISCARD im_code library_encoder(im_library *library, im_towers towers, im_error *err);
+/** Most pictures of a forward pass, from now on. */
+void library_set_batch(im_library *library, size_t batch);
 /** Opens the index as of the current read snapshot (im_store_begin_read is the caller's), again
  * when the library has changed since. Damaged files are rebuilt and `events` is told. */
 IM_NODISCARD im_code library_index(im_library *library, const im_events *events, im_error *err);
@@ -52,6 +58,45 @@ void library_close_index(im_library *library);
 char *library_index_folder(const im_library *library, const char *digest);
 void library_index_state(const im_library *library, const im_model_row *model,
                          const im_index_record *record, im_index_state *out);
+
+/* ---- lists.c ---- */
+typedef struct id_list {
+    uint64_t *ids; /* owned */
+    size_t n, capacity;
+} id_list;
+
+/** False when memory is out. */
+bool id_list_add(id_list *list, uint64_t id);
+void id_list_sort(id_list *list);
+bool id_list_has(const id_list *sorted, uint64_t id);
+void id_list_clear(id_list *list);
+
+/* ---- roots.c ---- */
+typedef struct root_list {
+    im_root *roots; /* owned */
+    size_t n, capacity;
+} root_list;
+
+IM_NODISCARD im_code roots_load(im_store *store, root_list *out, im_error *err);
+/** Finds or adds a root, in the library and in the list. *out_root is good until the next put. */
+IM_NODISCARD im_code roots_put(im_store *store, root_list *roots, const char *path, bool recursive,
+                               const im_root **out_root, im_error *err);
+void roots_clear(root_list *roots);
+/** These three: NULL when there is none. Paths are absolute. */
+const im_root *roots_by_id(const root_list *roots, uint64_t id);
+const im_root *roots_of_folder(const root_list *roots, const char *folder);
+const im_root *roots_of_file(const root_list *roots, const char *file);
+/** Full path of a row, a new string; NULL when memory is out or its root is not in the list. */
+char *roots_file_path(const root_list *roots, const im_file_row *file);
+/** What of `path` lies below `folder` ("" when they are equal); NULL when it is not below. */
+const char *path_below(const char *path, const char *folder);
+/** The path as the library writes it, also when the file is gone. */
+IM_NODISCARD im_code path_absolute(const char *path, char out[PATH_MAX], im_error *err);
+
+/* ---- items.c ---- */
+/** Drops an item that has no file left, so that it is no hit without a path; its content comes back
+ * as any new picture would. Inside a transaction. */
+IM_NODISCARD im_code item_drop_bare(im_store *store, uint64_t item, im_error *err);
 
 /* ---- model.c ---- */
 /** Makes sure that the library has an active model: the wanted one or the bundled one, with digest
@@ -69,6 +114,12 @@ IM_NODISCARD im_code picture_pixels(const im_encoder *encoder, im_view bytes, co
 size_t picture_pixels_bytes(const im_encoder *encoder);
 IM_NODISCARD im_code picture_read(const char *path, const im_image_limits *limits, im_bytes *out,
                                   im_error *err);
+/** Reads an item's bytes from whichever of its files still holds them: a file whose content has
+ * changed since is another picture.
+ * @param out_path where they came from, or for the sentence of a failure; new, may be NULL */
+IM_NODISCARD im_code picture_read_item(im_store *store, uint64_t item,
+                                       const im_image_limits *limits, im_bytes *out,
+                                       char **out_path, im_error *err);
 
 /* ---- answer.c ---- */
 /** "path" (and "path_b64" when it is not UTF-8); null for NULL. */

@@ -3,9 +3,6 @@
 #include "base/file.h"
 #include "base/hash.h"
 
-#include <limits.h>
-#include <unistd.h>
-
 bool im_item_id_parse(const char *text, uint64_t *out_id)
 {
     if (strncmp(text, "id:", 3) == 0) {
@@ -18,50 +15,15 @@ bool im_item_id_parse(const char *text, uint64_t *out_id)
 
 /* ---- show ---- */
 
-typedef struct root_paths {
-    uint64_t wanted;
-    char *path;
-    bool online;
-} root_paths;
-
-static bool find_root(void *context, const im_root *root)
-{
-    root_paths *search = context;
-    if (root->id != search->wanted) {
-        return true;
-    }
-    search->path = im_strdup(root->path);
-    search->online = root->online;
-    return false;
-}
-
-/* One row's full path, a new string; NULL when memory is out or the root is gone. */
-static char *full_path(im_store *store, const im_file_row *file)
-{
-    root_paths root = {.wanted = file->root};
-    im_str path;
-    if (im_store_each_root(store, find_root, &root, NULL) != IM_OK || root.path == NULL) {
-        im_free(root.path);
-        return NULL;
-    }
-    im_str_init(&path, IM_LIMIT_PATH_BYTES);
-    im_str_addf(&path, "%s/", root.path);
-    im_str_add(&path, file->path.data, file->path.size);
-    char *copy = path.failed ? NULL : im_strdup(im_str_text(&path));
-    im_str_clear(&path);
-    im_free(root.path);
-    return copy;
-}
-
 typedef struct show_context {
     im_json_writer *w;
-    im_store *store;
+    root_list roots;
 } show_context;
 
 static bool show_file(void *context, const im_file_row *file)
 {
     show_context *show = context;
-    char *path = full_path(show->store, file);
+    char *path = roots_file_path(&show->roots, file);
     im_json_begin_object(show->w);
     answer_put_path(show->w, path);
     im_json_put_bool(show->w, "missing", file->missing);
@@ -91,12 +53,16 @@ im_code im_app_show_json(im_library *library, uint64_t id, im_json_writer *w, im
     char phash[17];
     char *path = NULL;
     bool online = false;
-    show_context show = {w, library->store};
+    show_context show = {.w = w};
     im_code rc = im_store_get_item(library->store, id, &item, err);
+    if (rc == IM_OK) {
+        rc = roots_load(library->store, &show.roots, err);
+    }
     if (rc == IM_OK) {
         rc = im_store_item_path(library->store, id, &path, &online, err);
     }
     if (rc != IM_OK) {
+        roots_clear(&show.roots);
         return rc;
     }
     im_sha256_hex(item.sha256, sha256);
@@ -120,123 +86,143 @@ im_code im_app_show_json(im_library *library, uint64_t id, im_json_writer *w, im
     rc = im_store_each_file_of_item(library->store, id, show_file, &show, err);
     im_json_end_array(w);
     im_json_end_object(w);
+    roots_clear(&show.roots);
     im_free(path);
+    return rc;
+}
+
+/* ---- items without files ---- */
+
+static bool note_there_is_one(void *context, const im_file_row *file)
+{
+    bool *found = context;
+    (void)file;
+    *found = true;
+    return false;
+}
+
+im_code item_drop_bare(im_store *store, uint64_t item, im_error *err)
+{
+    bool found = false;
+    im_item row;
+    im_code rc = im_store_each_file_of_item(store, item, note_there_is_one, &found, err);
+    if (rc != IM_OK || found) {
+        return rc;
+    }
+    rc = im_store_get_item(store, item, &row, err);
+    if (rc == IM_OK) {
+        rc = im_store_remove_item(store, item, err);
+    }
+    if (rc == IM_OK) { /* it was not the user who took it out */
+        rc = im_store_forget_removed(store, row.sha256, err);
+    }
     return rc;
 }
 
 /* ---- remove ---- */
 
-typedef struct remove_list {
-    uint64_t *ids;
-    size_t n, capacity;
+typedef struct remove_search {
+    root_list roots;
+    id_list items;
     bool no_memory;
-} remove_list;
-
-static bool note(remove_list *list, uint64_t id)
-{
-    if (list->n == list->capacity) {
-        size_t wanted = list->capacity == 0 ? 64 : list->capacity * 2;
-        uint64_t *grown = im_realloc(list->ids, wanted, sizeof(*grown));
-        if (grown == NULL) {
-            list->no_memory = true;
-            return false;
-        }
-        list->ids = grown;
-        list->capacity = wanted;
-    }
-    list->ids[list->n++] = id;
-    return true;
-}
+    uint64_t n_unknown; /* ids and paths that name nothing */
+    im_error first;     /* the first of them */
+} remove_search;
 
 static bool note_file(void *context, const im_file_row *file)
 {
-    return note(context, file->item);
+    remove_search *search = context;
+    search->no_memory = search->no_memory || !id_list_add(&search->items, file->item);
+    return !search->no_memory;
 }
 
-typedef struct root_of_path {
-    const char *path;
-    uint64_t id;
-    size_t length;
-} root_of_path;
-
-static bool match_root(void *context, const im_root *root)
+static void note_unknown(remove_search *search, const im_events *events, const char *what,
+                         const im_error *error)
 {
-    root_of_path *match = context;
-    size_t n = strlen(root->path);
-    if (strncmp(match->path, root->path, n) == 0 &&
-        (match->path[n] == '/' || match->path[n] == '\0') && n >= match->length) {
-        match->id = root->id;
-        match->length = n;
+    if (search->n_unknown++ == 0) {
+        search->first = *error;
     }
-    return true;
+    event_failed(events, what, error);
 }
 
-/* The path as the library writes it, also when the file is gone. */
-static im_code library_path(const char *path, char out[PATH_MAX], im_error *err)
+static im_code list_id(im_library *library, remove_search *search, uint64_t id,
+                       const im_events *events, im_error *err)
 {
-    char here[PATH_MAX];
-    if (realpath(path, out) != NULL) {
+    im_item item;
+    char name[32];
+    im_error error = IM_ERROR_INIT;
+    im_code rc = im_store_get_item(library->store, id, &item, &error);
+    if (rc == IM_ERR_NOT_FOUND) {
+        (void)snprintf(name, sizeof(name), "id:%llu", (unsigned long long)id);
+        note_unknown(search, events, name, &error);
         return IM_OK;
     }
-    int n = path[0] == '/' || getcwd(here, sizeof(here)) == NULL
-                ? snprintf(out, PATH_MAX, "%s", path)
-                : snprintf(out, PATH_MAX, "%s/%s", here, path);
-    return n > 0 && n < PATH_MAX ? IM_OK
-                                 : im_fail_as(err, IM_REASON_PATH_TOO_LONG,
-                                              "path of %zu bytes, the system opens at "
-                                              "most %d",
-                                              strlen(path), PATH_MAX - 1);
+    if (rc != IM_OK && err != NULL) {
+        *err = error;
+    }
+    search->no_memory = search->no_memory || (rc == IM_OK && !id_list_add(&search->items, id));
+    return rc;
 }
 
-static im_code list_path(im_library *library, const char *path, remove_list *list, im_error *err)
+/* What one root knows of a path: its row, all below it, or all of a root that lies below it. */
+static im_code list_in_root(im_library *library, remove_search *search, const im_root *root,
+                            const char *absolute, im_error *err)
+{
+    im_file_row row = {0};
+    const char *below = path_below(absolute, root->path);
+    if (below == NULL && path_below(root->path, absolute) == NULL) {
+        return IM_OK;
+    }
+    im_view view = im_view_from(below != NULL ? below : "");
+    im_code rc =
+        view.size > 0 ? im_store_find_file(library->store, root->id, view, &row, err) : IM_OK;
+    if (rc == IM_OK && row.id != 0) {
+        (void)note_file(search, &row);
+        return IM_OK;
+    }
+    return rc == IM_OK
+               ? im_store_each_file_of_root(library->store, root->id, view, note_file, search, err)
+               : rc;
+}
+
+static im_code list_path(im_library *library, remove_search *search, const char *path,
+                         const im_events *events, im_error *err)
 {
     char absolute[PATH_MAX];
-    im_file_row row = {0};
-    root_of_path match = {.path = absolute};
-    im_code rc = library_path(path, absolute, err);
-    if (rc == IM_OK) {
-        rc = im_store_each_root(library->store, match_root, &match, err);
+    im_error error = IM_ERROR_INIT;
+    size_t before = search->items.n;
+    im_code rc = path_absolute(path, absolute, &error);
+    if (rc != IM_OK) {
+        note_unknown(search, events, path, &error);
+        return IM_OK;
     }
-    if (rc == IM_OK && match.id != 0) {
-        const char *relative = absolute + match.length + (absolute[match.length] == '/');
-        im_view view = im_view_from(relative);
-        rc = im_store_find_file(library->store, match.id, view, &row, err);
-        if (rc == IM_OK && row.id != 0) {
-            return note(list, row.item) ? IM_OK
-                                        : im_fail(err, IM_ERR_NOMEM, "no memory for a list");
-        }
-        if (rc == IM_OK) {
-            rc = im_store_each_file_of_root(library->store, match.id, view, note_file, list, err);
-        }
+    for (size_t i = 0; i < search->roots.n && rc == IM_OK; i++) {
+        rc = list_in_root(library, search, &search->roots.roots[i], absolute, err);
     }
-    if (rc == IM_OK && list->n == 0) {
-        rc = im_fail_as(err, IM_REASON_ITEM_NOT_FOUND,
-                        "'%s' is in no folder of the library, or "
-                        "nothing below it was added",
-                        path);
+    if (rc == IM_OK && search->items.n == before && !search->no_memory) {
+        im_code unknown = im_fail_as(&error, IM_REASON_ITEM_NOT_FOUND,
+                                     "'%s' is in no folder of the library, or "
+                                     "nothing below it was added",
+                                     path);
+        (void)unknown;
+        note_unknown(search, events, path, &error);
     }
     return rc;
 }
 
-static int compare_ids(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* One transaction; on a full disk the reserve is given back and it is tried once more. */
-static im_code remove_ids(im_library *library, const remove_list *list, uint64_t *out_removed,
+/* One transaction. An item that another process took out meanwhile is out all the same. */
+static im_code remove_ids(im_library *library, const id_list *items, uint64_t *out_removed,
                           im_error *err)
 {
     uint64_t removed = 0;
     im_code rc = im_store_begin(library->store, err);
-    for (size_t i = 0; i < list->n && rc == IM_OK; i++) {
-        if (i > 0 && list->ids[i] == list->ids[i - 1]) {
+    for (size_t i = 0; i < items->n && rc == IM_OK; i++) {
+        if (i > 0 && items->ids[i] == items->ids[i - 1]) {
             continue;
         }
-        rc = im_store_remove_item(library->store, list->ids[i], err);
+        rc = im_store_remove_item(library->store, items->ids[i], err);
         removed += rc == IM_OK;
+        rc = rc == IM_ERR_NOT_FOUND ? IM_OK : rc;
     }
     if (rc == IM_OK) {
         rc = im_store_commit(library->store, err);
@@ -247,56 +233,79 @@ static im_code remove_ids(im_library *library, const remove_list *list, uint64_t
     return rc;
 }
 
-static im_code remove_locked(im_library *library, const remove_list *list, uint64_t *out_removed,
+/* On a full disk the reserve is given back and it is tried once more. */
+static im_code remove_locked(im_library *library, const id_list *items, uint64_t *out_removed,
                              im_error *err)
 {
     im_code rc = im_store_lock(library->store, IM_LIMIT_LOCK_WAIT_MS, err);
     if (rc != IM_OK) {
         return rc;
     }
-    rc = remove_ids(library, list, out_removed, err);
+    rc = remove_ids(library, items, out_removed, err);
     if (rc == IM_ERR_FULL) {
         im_store_release_reserve(library->store);
-        rc = remove_ids(library, list, out_removed, err);
+        rc = remove_ids(library, items, out_removed, err);
         im_store_refill_reserve(library->store);
     }
     im_store_unlock(library->store);
     return rc;
 }
 
+static im_code find_items(im_library *library, const im_remove_request *request,
+                          remove_search *search, const im_events *events, im_error *err)
+{
+    im_code rc = roots_load(library->store, &search->roots, err);
+    for (size_t i = 0; i < request->n_items && rc == IM_OK; i++) {
+        rc = list_id(library, search, request->items[i], events, err);
+    }
+    for (size_t i = 0; i < request->n_paths && rc == IM_OK; i++) {
+        rc = list_path(library, search, request->paths[i], events, err);
+    }
+    if (rc == IM_OK && search->no_memory) {
+        rc = im_fail(err, IM_ERR_NOMEM, "no memory for a list of items");
+    }
+    id_list_sort(&search->items);
+    return rc;
+}
+
+/* More than was named (folders) is taken out only after asking. */
+static im_code ask(const remove_search *search, const im_remove_request *request,
+                   const im_events *events, im_error *err)
+{
+    char question[96];
+    size_t n = search->items.n;
+    (void)snprintf(question, sizeof(question), "Take %zu pictures out of the library?", n);
+    if (n <= request->n_items + request->n_paths || event_confirm(events, question)) {
+        return IM_OK;
+    }
+    im_code rc = im_fail_as(err, IM_REASON_CONFIRM, "%zu pictures would be taken out", n);
+    im_hint(err, "answer for it: --yes (the files themselves are never touched)");
+    return rc;
+}
+
 im_code im_app_remove(im_library *library, const im_remove_request *request,
                       const im_events *events, uint64_t *out_removed, im_error *err)
 {
-    remove_list list = {0};
-    char question[96];
-    im_code rc = IM_OK;
+    remove_search search = {.first = IM_ERROR_INIT};
     *out_removed = 0;
-    for (size_t i = 0; i < request->n_items && rc == IM_OK; i++) {
-        im_item item;
-        rc = im_store_get_item(library->store, request->items[i], &item, err);
-        if (rc == IM_OK && !note(&list, item.id)) {
-            list.no_memory = true;
+    im_code rc = find_items(library, request, &search, events, err);
+    if (rc == IM_OK && search.items.n > 0) {
+        rc = ask(&search, request, events, err);
+        if (rc == IM_OK) {
+            rc = remove_locked(library, &search.items, out_removed, err);
+            library_close_index(library);
         }
     }
-    size_t named = list.n;
-    for (size_t i = 0; i < request->n_paths && rc == IM_OK; i++) {
-        rc = list_path(library, request->paths[i], &list, err);
-    }
-    if (rc == IM_OK && list.no_memory) {
-        rc = im_fail(err, IM_ERR_NOMEM, "no memory for a list of items");
-    }
-    if (rc == IM_OK && list.n > 1) {
-        (void)snprintf(question, sizeof(question), "Take %zu pictures out of the library?", list.n);
-        if (list.n > named + request->n_paths && !event_confirm(events, question)) {
-            rc = im_fail_as(err, IM_REASON_CONFIRM, "%zu pictures would be taken out", list.n);
-            im_hint(err, "answer for it: --yes (the files themselves are never touched)");
+    if (rc == IM_OK && search.n_unknown > 0 && search.items.n == 0) {
+        rc = search.first.code;
+        if (err != NULL) {
+            *err = search.first;
         }
-        qsort(list.ids, list.n, sizeof(*list.ids), compare_ids);
+    } else if (rc == IM_OK && search.n_unknown > 0) {
+        rc = im_fail_as(err, IM_REASON_PARTIAL, "%llu of what was named is not in the library",
+                        (unsigned long long)search.n_unknown);
     }
-    if (rc == IM_OK && list.n > 0) {
-        rc = remove_locked(library, &list, out_removed, err);
-        library_close_index(library);
-    }
-    im_free(list.ids);
+    roots_clear(&search.roots);
+    id_list_clear(&search.items);
     return rc;
 }

@@ -15,6 +15,7 @@ static im_code copy_options(im_library *library, const im_library_options *optio
     library->precision = options->precision;
     library->engine = options->engine;
     library->threads = options->threads;
+    library->batch = APP_DEFAULT_BATCH;
     library->folder = im_strdup(options->places->library);
     library->places.library = im_strdup(options->places->library);
     library->places.models = im_strdup(options->places->models);
@@ -167,6 +168,15 @@ im_code library_model_folder(im_library *library, char **out_folder, im_error *e
     return im_app_model_folder(&library->places, library->model.name, out_folder, err);
 }
 
+void library_set_batch(im_library *library, size_t batch)
+{
+    if (library->batch != batch) {
+        im_encoder_close(library->encoder); /* opened anew when it is needed */
+        library->encoder = NULL;
+    }
+    library->batch = batch;
+}
+
 im_code library_encoder(im_library *library, im_towers towers, im_error *err)
 {
     im_pool *pool = NULL;
@@ -191,8 +201,10 @@ im_code library_encoder(im_library *library, im_towers towers, im_error *err)
         rc = check_model_files(library, folder, err);
     }
     if (rc == IM_OK) {
-        im_encoder_options options = {
-            .precision = library->precision, .towers = towers, .pool = pool};
+        im_encoder_options options = {.precision = library->precision,
+                                      .towers = towers,
+                                      .pool = pool,
+                                      .batch = library->batch};
         rc = im_encoder_open(folder, &options, &library->encoder, err);
     }
     if (rc == IM_OK) {

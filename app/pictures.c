@@ -1,6 +1,7 @@
 /* app/pictures.c — a picture's way to the encoder: bytes, decode, box, the model's frame. */
 #include "app/app_internal.h"
 #include "base/file.h"
+#include "base/hash.h"
 
 size_t picture_pixels_bytes(const im_encoder *encoder)
 {
@@ -13,6 +14,75 @@ im_code picture_read(const char *path, const im_image_limits *limits, im_bytes *
     uint64_t most =
         limits != NULL && limits->max_bytes != 0 ? limits->max_bytes : IM_LIMIT_PICTURE_BYTES;
     return im_file_read(path, most, out, err);
+}
+
+typedef struct item_search {
+    const root_list *roots;
+    const im_image_limits *limits;
+    const im_item *item;
+    im_bytes bytes;
+    char *path; /* of the bytes, or of the last try */
+    bool found;
+    im_code rc; /* of the last try */
+    im_error error;
+} item_search;
+
+static bool try_file(void *context, const im_file_row *file)
+{
+    item_search *search = context;
+    uint8_t sha256[IM_SHA256_BYTES];
+    im_free(search->path);
+    search->path = roots_file_path(search->roots, file);
+    if (search->path == NULL) {
+        search->rc = im_fail(&search->error, IM_ERR_NOMEM, "no memory for a path");
+        return false;
+    }
+    search->rc = picture_read(search->path, search->limits, &search->bytes, &search->error);
+    if (search->rc != IM_OK) {
+        return true;
+    }
+    im_sha256_of(search->bytes.data, search->bytes.size, sha256);
+    search->found = memcmp(sha256, search->item->sha256, sizeof(sha256)) == 0;
+    if (!search->found) {
+        im_bytes_clear(&search->bytes);
+        search->rc = im_fail(&search->error, IM_ERR_NOT_FOUND,
+                             "'%s' no longer holds picture %llu: its content has changed",
+                             search->path, (unsigned long long)search->item->id);
+        im_hint(&search->error, "take the change in: imago add FOLDER");
+    }
+    return !search->found;
+}
+
+im_code picture_read_item(im_store *store, uint64_t item, const im_image_limits *limits,
+                          im_bytes *out, char **out_path, im_error *err)
+{
+    root_list roots;
+    im_item row;
+    item_search search = {.roots = &roots, .limits = limits, .item = &row};
+    *out_path = NULL;
+    im_code rc = im_store_get_item(store, item, &row, err);
+    if (rc == IM_OK) {
+        rc = roots_load(store, &roots, err);
+    }
+    if (rc != IM_OK) {
+        return rc;
+    }
+    rc = im_store_each_file_of_item(store, item, try_file, &search, err);
+    roots_clear(&roots);
+    if (rc == IM_OK && search.found) {
+        *out = search.bytes; /* the caller owns it from here */
+    } else if (rc == IM_OK && search.rc != IM_OK) {
+        rc = search.rc;
+        if (err != NULL) {
+            *err = search.error;
+        }
+    } else if (rc == IM_OK) {
+        rc = im_fail(err, IM_ERR_NOT_FOUND, "picture %llu has no file", (unsigned long long)item);
+    } else {
+        im_bytes_clear(&search.bytes);
+    }
+    *out_path = search.path;
+    return rc;
 }
 
 im_code picture_pixels(const im_encoder *encoder, im_view bytes, const char *name,

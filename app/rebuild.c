@@ -180,43 +180,24 @@ im_code rebuild_index(im_store *store, const char *index_folder, const im_model_
 
 /* ---- vectors that are missing ---- */
 
-typedef struct id_list {
-    uint64_t *ids;
-    size_t n, capacity;
+typedef struct item_list {
+    id_list ids;
     bool no_memory;
-} id_list;
+} item_list;
 
 static bool note_id(void *context, uint64_t id)
 {
-    id_list *list = context;
-    if (list->n == list->capacity) {
-        size_t wanted = list->capacity == 0 ? 256 : list->capacity * 2;
-        uint64_t *grown = im_realloc(list->ids, wanted, sizeof(*grown));
-        if (grown == NULL) {
-            list->no_memory = true;
-            return false;
-        }
-        list->ids = grown;
-        list->capacity = wanted;
-    }
-    list->ids[list->n++] = id;
-    return true;
+    item_list *list = context;
+    list->no_memory = !id_list_add(&list->ids, id);
+    return !list->no_memory;
 }
 
 static im_code embed_item(im_library *library, im_encoder *encoder, uint64_t item, uint8_t *pixels,
                           float *vector, char **out_path, im_error *err)
 {
-    bool online = false;
     im_bytes bytes = {0};
     im_image_options options = {0};
-    im_code rc = im_store_item_path(library->store, item, out_path, &online, err);
-    if (rc == IM_OK && (*out_path == NULL || !online)) {
-        rc = im_fail(err, IM_ERR_NOT_FOUND, "item %llu has no file at hand to embed",
-                     (unsigned long long)item);
-    }
-    if (rc == IM_OK) {
-        rc = picture_read(*out_path, NULL, &bytes, err);
-    }
+    im_code rc = picture_read_item(library->store, item, NULL, &bytes, out_path, err);
     if (rc == IM_OK) {
         rc = picture_pixels(encoder, im_view_of((const char *)bytes.data, bytes.size), *out_path,
                             &options, NULL, pixels, err);
@@ -291,7 +272,7 @@ im_code rebuild_missing(im_library *library, const im_model_row *model, im_encod
                         const im_events *events, uint64_t *out_embedded, uint64_t *out_failed,
                         im_error *err)
 {
-    id_list list = {0};
+    item_list list = {0};
     uint64_t items[EMBED_ROWS];
     size_t n = 0;
     progress_meter meter;
@@ -305,20 +286,20 @@ im_code rebuild_missing(im_library *library, const im_model_row *model, im_encod
     }
     *out_embedded = 0;
     *out_failed = 0;
-    meter_start(&meter, "embedding", list.n);
-    for (size_t i = 0; i < list.n && rc == IM_OK && !im_stop_asked(); i++) {
+    meter_start(&meter, "embedding", list.ids.n);
+    for (size_t i = 0; i < list.ids.n && rc == IM_OK && !im_stop_asked(); i++) {
         char *path = NULL;
         im_error error = IM_ERROR_INIT;
-        im_code embedded = embed_item(library, encoder, list.ids[i], pixels,
+        im_code embedded = embed_item(library, encoder, list.ids.ids[i], pixels,
                                       vectors + n * model->dim, &path, &error);
         if (embedded == IM_OK) {
-            items[n++] = list.ids[i];
+            items[n++] = list.ids.ids[i];
         } else {
             (*out_failed)++;
             event_failed(events, path != NULL ? path : "", &error);
         }
         im_free(path);
-        if (n == EMBED_ROWS || i + 1 == list.n) {
+        if (n == EMBED_ROWS || i + 1 == list.ids.n) {
             rc = store_vectors(library, model, items, vectors, n, err);
             *out_embedded += rc == IM_OK ? n : 0;
             n = 0;
@@ -336,10 +317,10 @@ im_code rebuild_missing(im_library *library, const im_model_row *model, im_encod
         rc = im_fail_as(err, IM_REASON_PARTIAL, "%llu items could not be embedded",
                         (unsigned long long)*out_failed);
     }
-    if (list.n > 0) {
+    if (list.ids.n > 0) {
         meter_end(&meter, events);
     }
-    im_free(list.ids);
+    id_list_clear(&list.ids);
     im_free(vectors);
     im_free(pixels);
     return rc;

@@ -57,26 +57,17 @@ static im_code item_vector(im_library *library, const im_search_request *request
 {
     uint64_t slot = 0;
     char *path = NULL;
-    bool online = false;
     im_bytes bytes = {0};
-    im_item item;
-    im_code rc = im_store_get_item(library->store, part->item, &item, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
     if (!part->has_box) {
-        rc = im_store_get_embedding(library->store, part->item, library->model.id, vector,
-                                    library->model.dim, &slot, err);
-        return rc;
+        im_item item; /* asked first: "no such picture" says more than "no vector" */
+        im_code known = im_store_get_item(library->store, part->item, &item, err);
+        return known != IM_OK
+                   ? known
+                   : im_store_get_embedding(library->store, part->item, library->model.id, vector,
+                                            library->model.dim, &slot, err);
     }
-    rc = im_store_item_path(library->store, part->item, &path, &online, err);
-    if (rc == IM_OK && (path == NULL || !online)) {
-        rc = im_fail(err, IM_ERR_NOT_FOUND, "item %llu has no file at hand to cut a box from",
-                     (unsigned long long)part->item);
-    }
-    if (rc == IM_OK) {
-        rc = picture_read(path, &request->limits, &bytes, err);
-    }
+    im_code rc =
+        picture_read_item(library->store, part->item, &request->limits, &bytes, &path, err);
     if (rc == IM_OK) {
         rc = bytes_vector(library, request, im_view_of((const char *)bytes.data, bytes.size), path,
                           &part->box, vector, err);

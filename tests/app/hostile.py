@@ -94,10 +94,43 @@ def moves_copies_and_changes_are_told_apart():
     done, _ = imago.add()
     assert (done["linked"], done["moved"], done["updated"], done["missing"]) == (1, 1, 1, 1), done
     status = imago.status()
-    assert status["items"] == 6 and status["missing_files"] == 1, status
+    # 2.png's old content is in no file any more: no hit without a path
+    assert status["items"] == 5 and status["missing_files"] == 1, status
     imago.run("check")
     done, _ = imago.add()
     assert done["added"] == 0 and done["missing"] == 0, done
+
+
+def forgotten_files_take_their_pictures_along():
+    imago = Imago()
+    for i in range(4):
+        imago.picture(f"{i}.png", i)
+    imago.picture("copy-of-3.png", 3)
+    imago.add()
+    assert imago.status()["items"] == 4
+    for name in ["0.png", "3.png"]:
+        os.remove(os.path.join(imago.pictures, name))
+    done = json.loads(imago.run("add", "--json", "--prune", "--yes", "--model", support.MODEL,
+                                imago.pictures).stdout.splitlines()[-1])
+    assert done["pruned"] == 2, done
+    status = imago.status()
+    assert status["items"] == 3 and status["missing_files"] == 0, status  # 3 lives on in its copy
+    imago.picture("0.png", 0)  # nobody removed it: it comes back as any new picture
+    done, _ = imago.add()
+    assert done["added"] == 1 and imago.status()["items"] == 4, done
+    imago.run("check")
+
+
+def more_pictures_at_once_give_the_same_vectors():
+    answers = []
+    for batch in ["1", "8", "40"]:
+        imago = Imago()
+        for i in range(41):
+            imago.picture(f"{i}.png", i)
+        imago.run("add", "--batch", batch, "--model", support.MODEL, imago.pictures)
+        hits = json.loads(imago.run("search", "--json", "-k", "50", "red").stdout)["hits"]
+        answers.append(sorted((os.path.basename(hit["path"]), hit["score"]) for hit in hits))
+    assert len(answers[0]) == 41 and answers[0] == answers[1] == answers[2]
 
 
 def an_unmounted_root_changes_nothing():
@@ -198,6 +231,7 @@ def another_model_is_a_conflict():
 support.main([one_bad_among_a_hundred_good_stops_nobody, content_decides_not_the_name,
               named_files_that_cannot_be_are_told, links_end_and_each_picture_is_there_once,
               odd_names_come_back_to_the_byte, moves_copies_and_changes_are_told_apart,
+              forgotten_files_take_their_pictures_along, more_pictures_at_once_give_the_same_vectors,
               an_unmounted_root_changes_nothing, removed_pictures_stay_away_until_named,
               index_files_are_made_anew_when_damaged_or_gone,
               foreign_and_newer_libraries_are_left_alone, another_model_is_a_conflict])

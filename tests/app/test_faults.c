@@ -43,12 +43,24 @@ static const fault_case cases[] = {
 
 static help_home home;
 static float old_vectors[N_OLD][HELP_DIM];
+static uint64_t old_c; /* whose only file is c.png */
 static uint64_t seed;
 static char place[96]; /* where the loop is: told when a test ends */
 
 static const char *start_folder(const char *name)
 {
     return help_path(home.base, name);
+}
+
+/* The picture that c.png holds. */
+static uint64_t item_of_c(im_library *library)
+{
+    im_error err = IM_ERROR_INIT;
+    im_file_row row = {0};
+    help_ok(im_store_find_file(im_library_store(library), 1, im_view_from("c.png"), &row, &err),
+            &err);
+    assert_int_not_equal(row.id, 0);
+    return row.item;
 }
 
 static void remember_vectors(im_library *library)
@@ -62,6 +74,7 @@ static void remember_vectors(im_library *library)
                                        HELP_DIM, NULL, &err),
                 &err);
     }
+    old_c = item_of_c(library);
     im_model_row_clear(&model);
 }
 
@@ -312,9 +325,13 @@ static void sees_old_items(im_library *library)
     for (uint64_t id = 1; id <= N_OLD; id++) {
         float vector[HELP_DIM];
         im_item item;
-        help_ok(im_store_get_item(im_library_store(library), id, &item, &err), &err);
-        im_code rc = im_store_get_embedding(im_library_store(library), id, model.id, vector,
-                                            HELP_DIM, NULL, &err);
+        im_code rc = im_store_get_item(im_library_store(library), id, &item, &err);
+        if (rc == IM_ERR_NOT_FOUND && id == old_c && item_of_c(library) != old_c) {
+            continue; /* its only file has other content now */
+        }
+        help_ok(rc, &err);
+        rc = im_store_get_embedding(im_library_store(library), id, model.id, vector, HELP_DIM, NULL,
+                                    &err);
         if (rc != IM_ERR_NOT_FOUND || id != 1) { /* 1 has none in "gap" */
             help_ok(rc, &err);
             assert_memory_equal(vector, old_vectors[id - 1], sizeof(vector));
@@ -337,8 +354,8 @@ static void sees_all_or_none_removed(im_library *library)
 static void added(im_library *library)
 {
     im_store_counts counts = help_counts(library);
-    assert_int_equal(counts.items, N_OLD + 3);
-    assert_int_equal(counts.embeddings, N_OLD + 3);
+    assert_int_equal(counts.items, N_OLD + 2); /* the old content of c.png is no picture any more */
+    assert_int_equal(counts.embeddings, N_OLD + 2);
     assert_int_equal(counts.files, 6);
     assert_int_equal(counts.missing_files, 1);
     assert_int_equal(counts.failures, 0);
