@@ -71,6 +71,21 @@ void id_list_sort(id_list *list);
 bool id_list_has(const id_list *sorted, uint64_t id);
 void id_list_clear(id_list *list);
 
+typedef struct name_list {
+    char **names; /* owned, as they are */
+    size_t n, capacity;
+} name_list;
+
+/** False when memory is out. */
+bool name_list_add(name_list *list, const char *name);
+void name_list_sort(name_list *list); /* by bytes */
+void name_list_clear(name_list *list);
+/** The entries of a folder that `keep` wants, in byte order; none when the folder is not there. Dot
+ * names are never asked for. */
+IM_NODISCARD im_code names_in_folder(const char *folder,
+                                     bool (*keep)(const char *folder, const char *name),
+                                     name_list *out, im_error *err);
+
 /* ---- roots.c ---- */
 typedef struct root_list {
     im_root *roots; /* owned */

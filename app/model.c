@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 
-#include <dirent.h>
 #include <limits.h>
 
 /* ---- finding ---- */
@@ -16,55 +15,18 @@ static bool is_model_folder(const char *folder)
     return found;
 }
 
-static int compare_names(const void *a, const void *b)
+static bool is_model(const char *folder, const char *name)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    char *path = im_path_join(folder, name);
+    bool is = path != NULL && is_model_folder(path);
+    im_free(path);
+    return is;
 }
 
-static void free_names(char **names, size_t n)
+static bool is_picture(const char *folder, const char *name)
 {
-    for (size_t i = 0; i < n; i++) {
-        im_free(names[i]);
-    }
-    im_free(names);
-}
-
-/* Model names in a folder of models, sorted; none when the folder is not there. */
-static im_code list_names(const char *folder, char ***out_names, size_t *out_n, im_error *err)
-{
-    char **names = NULL;
-    size_t n = 0;
-    im_code rc = IM_OK;
-    DIR *dir = opendir(folder);
-    struct dirent *entry = NULL;
-    while (dir != NULL && rc == IM_OK && (entry = readdir(dir)) != NULL) {
-        char *path = im_path_join(folder, entry->d_name);
-        if (entry->d_name[0] != '.' && path != NULL && is_model_folder(path)) {
-            char **grown = im_realloc(names, n + 1, sizeof(*names));
-            if (grown != NULL) {
-                names = grown;
-                names[n] = im_strdup(entry->d_name);
-                n += names[n] != NULL;
-            }
-            if (grown == NULL || (n > 0 && names[n - 1] == NULL)) {
-                rc = im_fail(err, IM_ERR_NOMEM, "no memory for a list of models");
-            }
-        }
-        im_free(path);
-    }
-    if (dir != NULL) {
-        closedir(dir);
-    }
-    if (rc != IM_OK) {
-        free_names(names, n);
-        return rc;
-    }
-    if (n > 1) {
-        qsort(names, n, sizeof(*names), compare_names);
-    }
-    *out_names = names;
-    *out_n = n;
-    return IM_OK;
+    (void)folder;
+    return im_image_name_is_picture(name);
 }
 
 static char *shared_models(const im_places *places)
@@ -86,15 +48,14 @@ static im_code not_found(const im_places *places, const char *model, im_error *e
     const char *folders[] = {places->models, shared};
     im_str_init(&known, 100);
     for (size_t f = 0; f < 2; f++) {
-        char **names = NULL;
-        size_t n = 0;
-        if (folders[f] == NULL || list_names(folders[f], &names, &n, NULL) != IM_OK) {
+        name_list names = {0};
+        if (folders[f] == NULL || names_in_folder(folders[f], is_model, &names, NULL) != IM_OK) {
             continue;
         }
-        for (size_t i = 0; i < n; i++) {
-            im_str_addf(&known, "%s%s", known.size > 0 ? ", " : "", names[i]);
+        for (size_t i = 0; i < names.n; i++) {
+            im_str_addf(&known, "%s%s", known.size > 0 ? ", " : "", names.names[i]);
         }
-        free_names(names, n);
+        name_list_clear(&names);
     }
     im_code rc = im_fail_as(err, IM_REASON_MODEL_NOT_FOUND,
                             "model '%s': no such name, and no folder with a config.json", model);
@@ -167,44 +128,6 @@ im_code model_files_json(const char *folder, im_str *out, im_error *err)
     return rc;
 }
 
-/* Pictures of the calibration folder, sorted by name. */
-static im_code list_pictures(const char *folder, char ***out_names, size_t *out_n, im_error *err)
-{
-    char **names = NULL;
-    size_t n = 0;
-    im_code rc = IM_OK;
-    DIR *dir = opendir(folder);
-    struct dirent *entry = NULL;
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] == '.' || !im_image_name_is_picture(entry->d_name)) {
-            continue;
-        }
-        char **grown = im_realloc(names, n + 1, sizeof(*names));
-        char *name = im_strdup(entry->d_name);
-        if (grown == NULL || name == NULL) {
-            names = grown != NULL ? grown : names;
-            im_free(name);
-            rc = im_fail(err, IM_ERR_NOMEM, "no memory for a list of pictures");
-            break;
-        }
-        names = grown;
-        names[n++] = name;
-    }
-    if (dir != NULL) {
-        closedir(dir);
-    }
-    if (rc != IM_OK) {
-        free_names(names, n);
-        return rc;
-    }
-    if (n > 1) {
-        qsort(names, n, sizeof(*names), compare_names);
-    }
-    *out_names = names;
-    *out_n = n;
-    return IM_OK;
-}
-
 static im_code background_picture(const im_encoder *encoder, const char *folder, const char *name,
                                   uint8_t *pixels, im_error *err)
 {
@@ -233,13 +156,13 @@ static im_code make_background(const im_places *places, im_encoder *encoder,
 {
     const im_encoder_info *info = im_encoder_describe(encoder);
     char *folder = im_path_join(places->share, "calibration");
-    char **names = NULL;
-    size_t n = 0;
+    name_list names = {0};
     float *vectors = NULL;
     uint8_t *pixels = NULL;
     progress_meter meter;
-    im_code rc = folder != NULL ? list_pictures(folder, &names, &n, err)
+    im_code rc = folder != NULL ? names_in_folder(folder, is_picture, &names, err)
                                 : im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+    size_t n = names.n;
     if (rc != IM_OK || n == 0) {
         goto out;
     }
@@ -254,7 +177,7 @@ static im_code make_background(const im_places *places, im_encoder *encoder,
     for (size_t i = 0; i < n && rc == IM_OK; i += BACKGROUND_BATCH) {
         size_t batch = IM_MIN(n - i, BACKGROUND_BATCH);
         for (size_t b = 0; b < batch && rc == IM_OK; b++) {
-            rc = background_picture(encoder, folder, names[i + b], pixels + b * one, err);
+            rc = background_picture(encoder, folder, names.names[i + b], pixels + b * one, err);
         }
         if (rc == IM_OK && im_stop_asked()) {
             rc = im_fail_as(err, IM_REASON_INTERRUPTED, "stopped while preparing the model");
@@ -268,12 +191,12 @@ static im_code make_background(const im_places *places, im_encoder *encoder,
 out:
     if (rc == IM_OK) {
         *out_vectors = vectors;
-        *out_n = n;
+        *out_n = names.n;
         vectors = NULL;
     }
     im_free(vectors);
     im_free(pixels);
-    free_names(names, n);
+    name_list_clear(&names);
     im_free(folder);
     return rc;
 }
@@ -433,17 +356,16 @@ im_code im_app_model_use(im_library *library, const char *model, const im_events
 static void list_folder(im_json_writer *w, const char *folder, const char *source,
                         const char *active_folder)
 {
-    char **names = NULL;
-    size_t n = 0;
-    if (folder == NULL || list_names(folder, &names, &n, NULL) != IM_OK) {
+    name_list names = {0};
+    if (folder == NULL || names_in_folder(folder, is_model, &names, NULL) != IM_OK) {
         return;
     }
-    for (size_t i = 0; i < n; i++) {
-        char *path = im_path_join(folder, names[i]);
+    for (size_t i = 0; i < names.n; i++) {
+        char *path = im_path_join(folder, names.names[i]);
         char real[PATH_MAX];
         const char *shown = path != NULL && realpath(path, real) != NULL ? real : path;
         im_json_begin_object(w);
-        im_json_put_string(w, "name", names[i]);
+        im_json_put_string(w, "name", names.names[i]);
         im_json_put_string(w, "folder", shown);
         im_json_put_string(w, "source", source);
         im_json_put_bool(w, "active",
@@ -452,7 +374,7 @@ static void list_folder(im_json_writer *w, const char *folder, const char *sourc
         im_json_end_object(w);
         im_free(path);
     }
-    free_names(names, n);
+    name_list_clear(&names);
 }
 
 typedef struct list_context {

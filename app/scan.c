@@ -175,24 +175,6 @@ static void take_entry(walk *w, int dir, const char *folder, const char *name)
     im_free(relative);
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-typedef struct name_list {
-    char **names;
-    size_t n, capacity;
-} name_list;
-
-static void clear_names(name_list *list)
-{
-    for (size_t i = 0; i < list->n; i++) {
-        im_free(list->names[i]);
-    }
-    im_free(list->names);
-}
-
 /* All names of an open folder, sorted; returns errno, 0 when all were read. */
 static int read_names(walk *w, DIR *dir, name_list *list)
 {
@@ -205,19 +187,13 @@ static int read_names(walk *w, DIR *dir, name_list *list)
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
             continue;
         }
-        char *name = im_strdup(entry->d_name);
-        if (name == NULL ||
-            !grow((void **)&list->names, list->n, &list->capacity, sizeof(*list->names))) {
-            im_free(name);
+        if (!name_list_add(list, entry->d_name)) {
             w->no_memory = true;
             return ENOMEM;
         }
-        list->names[list->n++] = name;
     }
     int failed = errno;
-    if (list->n > 1) {
-        qsort(list->names, list->n, sizeof(*list->names), compare_names);
-    }
+    name_list_sort(list);
     return failed;
 }
 
@@ -275,7 +251,7 @@ out:
     if (dir != NULL) {
         closedir(dir);
     }
-    clear_names(&list);
+    name_list_clear(&list);
     return rc;
 }
 
