@@ -77,7 +77,8 @@ IM_NODISCARD im_code statement_open(im_store *store, store_sql sql, statement *o
 void statement_put_i64(statement *st, int64_t value);
 void statement_put_u64(statement *st, uint64_t value); /* keeps its bits */
 void statement_put_f64(statement *st, double value);
-void statement_put_text(statement *st, const char *text);              /* borrowed until close */
+void statement_put_text(statement *st, const char *text);  /* borrowed until close; NULL: null */
+void statement_put_text_view(statement *st, im_view text); /* borrowed until close */
 void statement_put_blob(statement *st, const void *data, size_t size); /* borrowed until close */
 void statement_put_null(statement *st);
 /** Next row: *out_row false at the end. */
@@ -140,6 +141,48 @@ IM_NODISCARD im_code store_write_end(im_store *store, store_write *write, im_cod
 IM_NODISCARD im_code store_check_snapshot(im_store *store, im_error *err);
 /** BUSY when files that are read without locks have changed since they were opened. */
 IM_NODISCARD im_code store_check_frozen(im_store *store, im_error *err);
+
+/* ---- changes (change.c, column.c) ---- */
+
+IM_NODISCARD im_code store_tell_put(im_store *store, uint64_t item, uint64_t model, uint64_t slot,
+                                    im_error *err);
+/** Tells of every slot of the item that what is known of it has changed. */
+IM_NODISCARD im_code store_tell_meta(im_store *store, uint64_t item, im_error *err);
+/** The same of all items with a value in the own field `name` (as registered). */
+IM_NODISCARD im_code store_tell_own_field(im_store *store, const char *name, im_error *err);
+/** Tells that roots have moved: no slot has changed, but what was looked up by place. */
+IM_NODISCARD im_code store_tell_places(im_store *store, im_error *err);
+/** Hands the rows of a bound statement with the columns of COLUMN_ROWS to fn; closes it. */
+IM_NODISCARD im_code store_walk_column_rows(statement *st, im_store_column_row_fn fn, void *context,
+                                            im_error *err);
+
+/* ---- what is told of items (item.c, value.c, tag.c, caption.c, slots.c, glob.c) ---- */
+
+#define STORE_DATE_LEAST INT64_C(-62135596800) /* 0001-01-01 */
+#define STORE_DATE_MOST INT64_C(253402300799)  /* 9999-12-31T23:59:59 */
+
+/** item_not_found unless it is there. */
+IM_NODISCARD im_code store_need_item(im_store *store, uint64_t item, im_error *err);
+/** Removes an item, inside a transaction; item_not_found. */
+IM_NODISCARD im_code store_remove_item(im_store *store, uint64_t id, bool remember, im_error *err);
+/** Makes the item's full text anew and tells of its slots. */
+IM_NODISCARD im_code store_text_changed(im_store *store, uint64_t item, im_error *err);
+
+bool store_value_type_of(im_view name, im_value_type *out);
+IM_NODISCARD im_code store_check_field_name(const char *name, im_error *err);
+IM_NODISCARD im_code store_check_value(const char *field, const im_value *value, im_error *err);
+/** Refuses, as `reason`, a text that is empty, longer than `most`, not UTF-8, or holds NUL (with
+ * one_line any control character). `what` names it. */
+IM_NODISCARD im_code store_check_text(im_reason reason, const char *what, im_view text, size_t most,
+                                      bool one_line, im_error *err);
+void store_put_value(statement *st, const im_value *value);
+/** False when the columns hold no value of ours. A text is borrowed from the statement. */
+bool store_read_value(const statement *st, int type_column, int value_column, im_value *out);
+const char *store_text_source_name(im_text_source source);
+im_text_source store_text_source_of(im_view name);
+const char *store_caption_kind_name(im_caption_kind kind);
+bool store_glob_match(im_view glob, im_view path);
+int store_register_text_functions(sqlite3 *db);
 
 /* ---- lock file (lock.c), reserve (reserve.c) ---- */
 
