@@ -123,6 +123,9 @@ im_code statement_step(statement *st, bool *out_row, im_error *err)
     if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
         return store_fail(st->store, rc, st->sql, err);
     }
+    if (rc == SQLITE_DONE && sqlite3_stmt_readonly(st->stmt) == 0) {
+        st->store->changes += (uint64_t)sqlite3_changes64(st->store->db);
+    }
     *out_row = rc == SQLITE_ROW;
     return IM_OK;
 }

@@ -60,7 +60,9 @@ struct im_store {
     bool full;           /* a write found the disk full */
     bool broken;         /* the open transaction can only be rolled back, because of: */
     im_error broken_by;
-    int wal_pages; /* after the last commit */
+    int wal_pages;    /* after the last commit */
+    uint64_t changes; /* rows changed so far by our statements; SQLite's own total also counts what
+                       * the full text writes at savepoints */
 };
 
 /** One statement in use. Values are bound in order, read by column. Ends with statement_close. */
@@ -128,7 +130,7 @@ IM_NODISCARD im_code store_damaged_row(im_store *store, const char *table, uint6
 /** Around every operation that writes: joins the open transaction, or makes one of its own. */
 typedef struct store_write {
     bool own;
-    int changes; /* sqlite3_total_changes before */
+    uint64_t changes; /* the store's before */
 } store_write;
 IM_NODISCARD im_code store_write_begin(im_store *store, store_write *out, im_error *err);
 /** Commits or rolls back its own; inside a caller's transaction marks it as broken when the

@@ -52,7 +52,22 @@ CREATE INDEX file_item ON file (item, missing_since_ns);
 -- U+E000 between two values: a phrase does not reach from one into the other
 DELETE FROM item_text;
 INSERT INTO item_text (rowid, name, tag, caption, visible)
-    SELECT item, group_concat(imago_text(path), ' ' || char(57344) || ' '), '', '', ''
-    FROM (SELECT item, path FROM file ORDER BY item, id) GROUP BY item;
+    SELECT id, n, t, c, s FROM (
+        SELECT id,
+            coalesce((SELECT group_concat(v, ' ' || char(57344) || ' ') FROM (
+                SELECT imago_text(path) AS v FROM file
+                WHERE file.item = item.id ORDER BY file.id)), '') AS n,
+            coalesce((SELECT group_concat(v, ' ' || char(57344) || ' ') FROM (
+                SELECT tag.name AS v FROM item_tag JOIN tag ON tag.id = item_tag.tag
+                WHERE item_tag.item = item.id ORDER BY tag.id)), '') AS t,
+            coalesce((SELECT group_concat(v, ' ' || char(57344) || ' ') FROM (
+                SELECT text AS v FROM caption
+                WHERE caption.item = item.id AND kind = 'caption' ORDER BY caption.id)), '') AS c,
+            coalesce((SELECT group_concat(v, ' ' || char(57344) || ' ') FROM (
+                SELECT text AS v FROM caption
+                WHERE caption.item = item.id AND kind = 'visible_text' ORDER BY caption.id)), '')
+                AS s
+        FROM item)
+    WHERE n || t || c || s <> '';
 
 PRAGMA user_version = 2;
