@@ -103,10 +103,25 @@ static im_code put_item(im_store *store, const im_item *item, uint64_t *out_item
     return rc;
 }
 
+static im_code check_source(const char *source, im_error *err)
+{
+    static const char *const known[] = {"", "file", "upload", "import"};
+    for (size_t i = 0; i < IM_COUNT(known); i++) {
+        if (strcmp(source, known[i]) == 0) {
+            return IM_OK;
+        }
+    }
+    return im_fail(err, IM_ERR_INVALID, "a picture's source is '%s', expected file, upload, import",
+                   source);
+}
+
 im_code im_store_put_item(im_store *store, const im_item *item, uint64_t *out_item, im_error *err)
 {
     store_write write;
-    im_code rc = store_write_begin(store, &write, err);
+    im_code rc = check_source(item->source, err);
+    if (rc == IM_OK) {
+        rc = store_write_begin(store, &write, err);
+    }
     if (rc != IM_OK) {
         return rc;
     }
