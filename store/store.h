@@ -225,7 +225,7 @@ IM_NODISCARD im_code im_store_drop_field(im_store *store, uint64_t item, const c
                                          im_error *err);
 /* name as registered */
 typedef bool (*im_store_field_fn)(void *context, const char *name, const im_value *value);
-/** The fields of an item, in the order of their names; its key is not among them. */
+/** The fields of an item, in byte order of their names; its key is not among them. */
 IM_NODISCARD im_code im_store_each_field_of_item(im_store *store, uint64_t item,
                                                  im_store_field_fn fn, void *context,
                                                  im_error *err);
@@ -426,7 +426,7 @@ typedef struct im_column_row {
     bool partial;
     bool missing; /* it has files, and none of them is there */
     bool tagged, captioned;
-    const im_slot_field *fields; /* [n_fields], in the order of their names, without the key */
+    const im_slot_field *fields; /* [n_fields], in byte order of their names, without the key */
     size_t n_fields;
 } im_column_row;
 typedef bool (*im_store_column_row_fn)(void *context, const im_column_row *row);

@@ -243,7 +243,7 @@ static void fields_of_each_type_come_back(void **state)
     }
     put_text(f, f->items[1], "street", text);
     check_fields(f, f->items[1],
-                 "big=1e+300;Since=1969-12-31T23:59:59;sold=true;street=Stra\xc3\x9f"
+                 "Since=1969-12-31T23:59:59;big=1e+300;sold=true;street=Stra\xc3\x9f"
                  "e \"x\"\n;zero=0;");
     check_own_fields(f, "big:number;Since:date;sold:bool;street:text;zero:number;");
     check_fields(f, f->items[0], "");
