@@ -481,6 +481,36 @@ typedef struct im_store_counts {
 IM_NODISCARD im_code im_store_count(im_store *store, uint64_t model, im_store_counts *out,
                                     im_error *err);
 
+/* ---- backup and restore (docs/formats/backup.md) ---- */
+
+/** Bytes read or written so far, of `total` (which may grow); false stops: interrupted. */
+typedef bool (*im_store_progress_fn)(void *context, uint64_t done, uint64_t total);
+
+typedef struct im_backup_facts {
+    uint64_t bytes;     /* of the file */
+    uint64_t originals; /* files of originals/ */
+    uint64_t items;
+    uint64_t findings; /* of im_store_check over the copied library: 0 for a sound one */
+} im_backup_facts;
+
+/** Writes library.db, as of one moment, and originals/ into one file, with the SHA-256 of each.
+ * Others may read and write the library meanwhile. The file is whole and durable, or as it was: an
+ * older backup at `file` is replaced, anything else there is a conflict. Needs room for library.db
+ * twice beside `file`. The store must be in no transaction or snapshot. out may be NULL. */
+IM_NODISCARD im_code im_store_backup(im_store *store, const char *file,
+                                     im_store_progress_fn progress, void *context,
+                                     im_backup_facts *out, im_error *err);
+/** Makes the library in `folder` that of a backup. Before anything of the old library is touched
+ * all of the backup is written beside it and checked: digests, schema (an older one is brought up
+ * to date), im_store_check; backup_damaged (with accept_findings, rows with wrong checksums are
+ * let through, which a backup of such a library has). Then library.db is replaced in one step:
+ * after a kill or failure at any moment the old or the new is there, whole. index/ and thumbs/ are
+ * made anew. An old library is locked meanwhile; library_busy when another program reads it. A
+ * folder that is not there or empty is made a library; one with other files in it is a conflict. */
+IM_NODISCARD im_code im_store_restore(const char *file, const char *folder, bool accept_findings,
+                                      im_store_progress_fn progress, void *context,
+                                      im_backup_facts *out, im_error *err);
+
 /** SQLite's own integrity check, foreign keys, and each embedding's CRC. `report` is called per
  * finding (may be NULL). *out_findings counts them; a table that cannot be read to its end is a
  * finding too, and the check goes on. */

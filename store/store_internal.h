@@ -47,6 +47,7 @@ struct im_store {
     im_store_mode mode;
     store_access access;
     im_file_stamp frozen[2]; /* of library.db and its WAL when they are read without locks */
+    uint64_t device, inode;  /* of library.db when it was opened for writing */
     uint8_t id[16];
     sqlite3_stmt *cached[STORE_SQL_COUNT];
     bool busy[STORE_SQL_COUNT]; /* cached[i] is being stepped */
@@ -141,6 +142,9 @@ IM_NODISCARD im_code store_write_end(im_store *store, store_write *write, im_cod
 /** Inside a snapshot: BUSY, and the snapshot is given up, when it is old and keeps a large WAL from
  * being written back. */
 IM_NODISCARD im_code store_check_snapshot(im_store *store, im_error *err);
+/** BUSY when the name library.db stands for another file than the one that is open: a backup was
+ * restored meanwhile. */
+IM_NODISCARD im_code store_check_same_file(const im_store *store, im_error *err);
 /** BUSY when files that are read without locks have changed since they were opened. */
 IM_NODISCARD im_code store_check_frozen(im_store *store, im_error *err);
 
@@ -205,6 +209,18 @@ bool store_path_exists(const char *path, const char *suffix);
 /** path_too_long when SQLite cannot open files in that folder. */
 IM_NODISCARD im_code store_path_check_length(const char *real_folder, im_error *err);
 IM_NODISCARD im_code store_path_sync(const char *path, im_error *err);
+
+/* ---- copies, backups (migrate.c, create.c, backup.c) ---- */
+
+/** Copies the database, as of one moment, to a new file of its own. progress may be NULL. */
+IM_NODISCARD im_code store_copy_database(im_store *store, const char *path,
+                                         im_store_progress_fn progress, void *context,
+                                         im_error *err);
+/** Makes originals/, index/, thumbs/ where they are not. */
+IM_NODISCARD im_code store_make_folders(const char *folder, im_error *err);
+#define STORE_BACKUP_FIRST "imago-backup" /* the first member of a backup: its magic */
+#define STORE_BACKUP_FORMAT 1
+#define STORE_COPY_BYTES (256u << 10)
 
 /* ---- opening ---- */
 
