@@ -3,8 +3,7 @@
  * is set aside, and library.db changes in one rename. A kill leaves the old or the new. */
 #include "base/fault.h"
 #include "base/file.h"
-#include "store/store_internal.h"
-#include "store/tar.h"
+#include "store/restore_internal.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,40 +15,6 @@
 #define NEW_NAME "restore.new"   /* the backup's library, until it is in place */
 #define ASIDE_NAME "restore.old" /* what belongs to the old one alone, until then */
 #define WAL_NAME STORE_DB_NAME "-wal"
-
-typedef struct restore {
-    const char *file;
-    const char *folder; /* as the caller wrote it */
-    char *real, *stage, *aside;
-    bool accept_findings;
-    im_store_progress_fn progress;
-    void *context;
-    store_tar_reader tar;
-    char id[33]; /* the library's, as the backup's first member says */
-    im_backup_facts facts;
-    sqlite3 *old; /* keeps others out of the old library.db */
-    bool had_old;
-    int lock_fd;
-} restore;
-
-static im_code fail_memory(const restore *r, im_error *err)
-{
-    return im_fail(err, IM_ERR_NOMEM, "no memory to restore '%s'", r->file);
-}
-
-static im_code fail_backup(const restore *r, const char *what, im_error *err)
-{
-    im_code rc = im_fail_as(err, IM_REASON_BACKUP_DAMAGED, "backup '%s': %s", r->file, what);
-    im_hint(err, "nothing was changed; name another backup");
-    return rc;
-}
-
-/* folder/name in a buffer of PATH_MAX; false when that is too long. */
-static bool join(char out[PATH_MAX], const char *folder, const char *name)
-{
-    int size = snprintf(out, PATH_MAX, "%s/%s", folder, name);
-    return size > 0 && size < PATH_MAX;
-}
 
 static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place)
 {
@@ -67,137 +32,6 @@ static void remove_tree(const char *path)
     }
 }
 
-/* ---- out of the archive ---- */
-
-static im_code check_first(restore *r, im_error *err)
-{
-    char text[1024];
-    size_t size = 0;
-    unsigned long format = 0;
-    im_code rc = store_tar_read(&r->tar, text, sizeof text - 1, &size, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    text[size] = '\0';
-    const char *library = strstr(text, "\nlibrary ");
-    if (strncmp(text, "format ", 7) == 0) {
-        format = strtoul(text + 7, NULL, 10);
-    }
-    if (format > STORE_BACKUP_FORMAT) {
-        return im_fail_as(err, IM_REASON_LIBRARY_NEWER,
-                          "backup '%s' has format %lu, this imago knows up to %d", r->file, format,
-                          STORE_BACKUP_FORMAT);
-    }
-    if (format == 0 || library == NULL || strlen(library) < 9 + 32 || r->tar.left > 0) {
-        return fail_backup(r, "its first member does not say what it is", err);
-    }
-    memcpy(r->id, library + 9, 32);
-    return IM_OK;
-}
-
-/* "originals/…" of plain parts: what could lead out of the folder is no name of ours. */
-static bool is_original(const char *name)
-{
-    static const char start[] = "originals/";
-    if (strncmp(name, start, sizeof start - 1) != 0) {
-        return false;
-    }
-    char before = '/';
-    for (const char *p = name + sizeof start - 1; *p != '\0'; before = *p++) {
-        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-                     (*p >= '0' && *p <= '9') || *p == '_' || *p == '-' ||
-                     (*p == '.' && before != '/') || (*p == '/' && before != '/');
-        if (!plain) {
-            return false;
-        }
-    }
-    return before != '/';
-}
-
-static im_code make_parents(const char *path, im_error *err)
-{
-    char folder[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    size_t size = (size_t)(slash - path);
-    memcpy(folder, path, size);
-    folder[size] = '\0';
-    return im_folder_make(folder, err);
-}
-
-static im_code copy_member(restore *r, int fd, const char *path, im_error *err)
-{
-    uint8_t *buffer = im_alloc(STORE_COPY_BYTES, 1);
-    if (buffer == NULL) {
-        return fail_memory(r, err);
-    }
-    uint64_t at = 0;
-    size_t n = 1;
-    im_code rc = IM_OK;
-    while (rc == IM_OK && n > 0) {
-        rc = store_tar_read(&r->tar, buffer, STORE_COPY_BYTES, &n, err);
-        if (rc == IM_OK && n > 0) {
-            rc = im_file_pwrite(fd, buffer, n, at, path, err);
-            at += n;
-        }
-        if (rc == IM_OK && r->progress != NULL &&
-            !r->progress(r->context, r->tar.at, r->tar.file_bytes)) {
-            rc = im_fail_as(err, IM_REASON_INTERRUPTED, "stopped while reading backup '%s'",
-                            r->file);
-        }
-    }
-    im_free(buffer);
-    return rc;
-}
-
-static im_code extract(restore *r, im_error *err)
-{
-    char path[PATH_MAX];
-    int fd = -1;
-    if (!join(path, r->stage, r->tar.name)) {
-        return im_fail_as(err, IM_REASON_PATH_TOO_LONG, "'%s/%s' is too long", r->stage,
-                          r->tar.name);
-    }
-    im_code rc = make_parents(path, err);
-    if (rc == IM_OK) {
-        rc = im_file_open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0666, &fd, err);
-    }
-    if (rc == IM_OK) {
-        rc = copy_member(r, fd, path, err);
-    }
-    if (rc == IM_OK) {
-        rc = im_file_sync(fd, path, err);
-    }
-    if (fd >= 0 && close(fd) != 0 && rc == IM_OK) {
-        rc = im_fail_errno(err, errno, "could not write '%s'", path);
-    }
-    return rc;
-}
-
-static im_code extract_all(restore *r, im_error *err)
-{
-    bool more = true;
-    im_code rc = im_folder_make(r->stage, err);
-    for (size_t n = 0; rc == IM_OK; n++) {
-        rc = store_tar_next(&r->tar, &more, err);
-        if (rc != IM_OK || !more) {
-            return rc != IM_OK || n >= 2 ? rc : fail_backup(r, "it holds no library", err);
-        }
-        if (n == 0) {
-            rc = strcmp(r->tar.name, STORE_BACKUP_FIRST) == 0
-                     ? check_first(r, err)
-                     : fail_backup(r, "it is an archive of something else", err);
-        } else if (n == 1 ? strcmp(r->tar.name, STORE_DB_NAME) == 0 : is_original(r->tar.name)) {
-            rc = extract(r, err);
-            r->facts.originals += n > 1;
-        } else {
-            rc =
-                im_fail_as(err, IM_REASON_BACKUP_DAMAGED,
-                           "backup '%s': a member '%s', which no backup has", r->file, r->tar.name);
-        }
-    }
-    return rc;
-}
-
 /* ---- checking what came out ---- */
 
 static void keep_first(void *context, const char *table, uint64_t row, const char *what)
@@ -209,7 +43,7 @@ static void keep_first(void *context, const char *table, uint64_t row, const cha
     }
 }
 
-static im_code judge(restore *r, im_store *store, im_error *err)
+static im_code judge(store_restore *r, im_store *store, im_error *err)
 {
     char first[200] = "";
     char id[33];
@@ -218,7 +52,7 @@ static im_code judge(restore *r, im_store *store, im_error *err)
         (void)snprintf(id + 2 * i, 3, "%02x", (unsigned)store->id[i]);
     }
     if (strcmp(id, r->id) != 0) {
-        return fail_backup(r, "its library is not the one that it names", err);
+        return restore_fail_backup(r, "its library is not the one that it names", err);
     }
     im_code rc = im_store_check(store, keep_first, first, &r->facts.findings, err);
     if (rc == IM_OK && r->facts.findings > 0 && !r->accept_findings) {
@@ -238,7 +72,7 @@ static im_code judge(restore *r, im_store *store, im_error *err)
 }
 
 /* Opened for writing: an older schema is brought up to date here, and no WAL is left. */
-static im_code check_stage(restore *r, im_error *err)
+static im_code check_stage(store_restore *r, im_error *err)
 {
     char path[PATH_MAX];
     im_store *store = NULL;
@@ -247,7 +81,8 @@ static im_code check_stage(restore *r, im_error *err)
         rc = judge(r, store, err);
     }
     im_store_close(store);
-    if (rc == IM_OK && (!join(path, r->stage, STORE_DB_NAME) || store_path_bytes(path, "-wal"))) {
+    if (rc == IM_OK &&
+        (!restore_join(path, r->stage, STORE_DB_NAME) || store_path_bytes(path, "-wal"))) {
         rc = im_fail(err, IM_ERR_IO, "could not finish '%s': its WAL could not be written back",
                      path);
     }
@@ -273,12 +108,12 @@ static bool is_ours(const char *name)
 }
 
 /* A folder without a library has nothing in it that is not of imago. */
-static im_code check_folder(restore *r, im_error *err)
+static im_code check_folder(store_restore *r, im_error *err)
 {
     char other[NAME_MAX + 1] = "";
     char path[PATH_MAX];
     struct stat info;
-    r->had_old = join(path, r->real, STORE_DB_NAME) && lstat(path, &info) == 0;
+    r->had_old = restore_join(path, r->real, STORE_DB_NAME) && lstat(path, &info) == 0;
     if (r->had_old) {
         return S_ISREG(info.st_mode)
                    ? IM_OK
@@ -303,7 +138,7 @@ static im_code check_folder(restore *r, im_error *err)
     return rc;
 }
 
-static im_code prepare(restore *r, im_error *err)
+static im_code prepare(store_restore *r, im_error *err)
 {
     char real[PATH_MAX];
     im_code rc = im_folder_make(r->folder, err);
@@ -318,7 +153,7 @@ static im_code prepare(restore *r, im_error *err)
     r->aside = im_path_join(real, ASIDE_NAME);
     char *lock = im_path_join(real, STORE_LOCK_NAME);
     if (r->real == NULL || r->stage == NULL || r->aside == NULL || lock == NULL) {
-        rc = fail_memory(r, err);
+        rc = restore_fail_memory(r, err);
     }
     if (rc == IM_OK) {
         rc = store_path_check_length(r->stage, err);
@@ -342,7 +177,7 @@ static im_code prepare(restore *r, im_error *err)
 
 /* ---- the old library stands still ---- */
 
-static im_code fail_in_use(const restore *r, im_error *err)
+static im_code fail_in_use(const store_restore *r, im_error *err)
 {
     im_code rc = im_fail_as(err, IM_REASON_LIBRARY_BUSY,
                             "library '%s' is open in another program, which would go on in the old "
@@ -354,12 +189,12 @@ static im_code fail_in_use(const restore *r, im_error *err)
 
 /* Leaving WAL needs the file to itself, writes the WAL back and removes it. A library that is too
  * damaged for that is set aside with its WAL as it is. */
-static im_code still_old(restore *r, im_error *err)
+static im_code still_old(store_restore *r, im_error *err)
 {
     char path[PATH_MAX];
     store_header header;
     im_error cause = IM_ERROR_INIT;
-    if (!r->had_old || !join(path, r->real, STORE_DB_NAME)) {
+    if (!r->had_old || !restore_join(path, r->real, STORE_DB_NAME)) {
         return IM_OK;
     }
     im_code rc = store_header_check(path, r->folder, IM_STORE_SCHEMA, &header, &cause);
@@ -399,7 +234,8 @@ static im_code move(const char *from, const char *to, const char *name, im_error
     char source[PATH_MAX];
     char target[PATH_MAX];
     struct stat info;
-    if (!join(source, from, name) || !join(target, to, name) || lstat(source, &info) != 0) {
+    if (!restore_join(source, from, name) || !restore_join(target, to, name) ||
+        lstat(source, &info) != 0) {
         return IM_OK;
     }
     return im_file_rename(source, target, err);
@@ -407,7 +243,7 @@ static im_code move(const char *from, const char *to, const char *name, im_error
 
 static const char *const derived[] = {"index", "thumbs", WAL_NAME, STORE_DB_NAME "-shm"};
 
-static im_code set_aside(restore *r, im_error *err)
+static im_code set_aside(store_restore *r, im_error *err)
 {
     im_code rc = im_folder_make(r->aside, err);
     for (size_t i = 0; rc == IM_OK && i < IM_COUNT(derived); i++) {
@@ -416,13 +252,13 @@ static im_code set_aside(restore *r, im_error *err)
     return rc;
 }
 
-static void put_back(restore *r)
+static void put_back(store_restore *r)
 {
     char path[PATH_MAX];
     for (size_t i = 0; i < IM_COUNT(derived); i++) {
         struct stat info;
         im_error ignored = IM_ERROR_INIT;
-        if (join(path, r->aside, derived[i]) && lstat(path, &info) == 0) {
+        if (restore_join(path, r->aside, derived[i]) && lstat(path, &info) == 0) {
             im_code rc = move(r->aside, r->real, derived[i], &ignored);
             (void)rc; /* what cannot be put back is made anew */
         }
@@ -430,7 +266,7 @@ static void put_back(restore *r)
 }
 
 /* Originals are named by their content: those of the backup may be there beside the old ones. */
-static im_code move_originals(restore *r, im_error *err)
+static im_code move_originals(store_restore *r, im_error *err)
 {
     im_code rc = IM_OK;
     const char *line = im_str_text(&r->tar.sums);
@@ -440,10 +276,10 @@ static im_code move_originals(restore *r, im_error *err)
         size_t length = strcspn(line, "\n");
         (void)snprintf(name, sizeof name, "%.*s", (int)(length - 66), line + 66);
         line += length + (line[length] == '\n');
-        if (!is_original(name) || !join(target, r->real, name)) {
+        if (!restore_is_original(name) || !restore_join(target, r->real, name)) {
             continue;
         }
-        rc = make_parents(target, err);
+        rc = restore_make_parents(target, err);
         if (rc == IM_OK) {
             rc = move(r->stage, r->real, name, err);
         }
@@ -457,17 +293,18 @@ static im_code move_originals(restore *r, im_error *err)
 
 /* A second name for the old file, so that it can be put back; not every file system has that, and
  * the rename below is whole also without. */
-static void keep_old(restore *r)
+static void keep_old(store_restore *r)
 {
     char path[PATH_MAX];
     char aside[PATH_MAX];
-    if (r->had_old && join(path, r->real, STORE_DB_NAME) && join(aside, r->aside, STORE_DB_NAME)) {
+    if (r->had_old && restore_join(path, r->real, STORE_DB_NAME) &&
+        restore_join(aside, r->aside, STORE_DB_NAME)) {
         int ignored = link(path, aside);
         (void)ignored;
     }
 }
 
-static im_code swap(restore *r, im_error *err)
+static im_code swap(store_restore *r, im_error *err)
 {
     im_code rc = set_aside(r, err);
     if (rc == IM_OK) {
@@ -498,7 +335,7 @@ static im_code swap(restore *r, im_error *err)
 
 /* Folders and the reserve are made again by whoever wants them: no failure here is one of the
  * restore, which is done. */
-static void finish(restore *r)
+static void finish(store_restore *r)
 {
     im_error ignored = IM_ERROR_INIT;
     im_code rc = store_make_folders(r->real, &ignored);
@@ -508,13 +345,13 @@ static void finish(restore *r)
     (void)rc;
 }
 
-static im_code restore_opened(restore *r, im_error *err)
+static im_code restore_opened(store_restore *r, im_error *err)
 {
     im_code rc = prepare(r, err);
     if (rc != IM_OK) {
         return rc;
     }
-    rc = extract_all(r, err);
+    rc = restore_extract(r, err);
     if (rc == IM_OK) {
         rc = check_stage(r, err);
     }
@@ -541,12 +378,12 @@ im_code im_store_restore(const char *file, const char *folder, bool accept_findi
 {
     int fd = -1;
     im_file_stamp stamp;
-    restore r = {.file = file,
-                 .folder = folder,
-                 .accept_findings = accept_findings,
-                 .progress = progress,
-                 .context = context,
-                 .lock_fd = -1};
+    store_restore r = {.file = file,
+                       .folder = folder,
+                       .accept_findings = accept_findings,
+                       .progress = progress,
+                       .context = context,
+                       .lock_fd = -1};
     im_code rc = store_setup(err);
     if (rc == IM_OK) {
         rc = im_file_stat(file, &stamp, err);
