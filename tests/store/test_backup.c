@@ -334,12 +334,12 @@ static void what_is_no_library_of_ours_stays(void **state)
     help_write(path,
                "of another program, which is as long as a header of 100 bytes has to be, "
                "so that it is read and judged",
-               104);
+               102);
     assert_int_equal(restore_to(f->backup, f->other), IM_ERR_FORMAT);
     assert_string_equal(err.reason, "library_foreign");
     size_t size = 0;
     uint8_t *data = help_read(path, &size);
-    assert_int_equal(size, 104);
+    assert_int_equal(size, 102);
     im_free(data);
     assert_int_equal(restore_to(help_path(f->folder, "none.tar"), f->library), IM_ERR_NOT_FOUND);
     assert_int_equal(first_of(f->library), 0);
