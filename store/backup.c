@@ -77,7 +77,8 @@ static char *with_suffix(const char *path, const char *suffix)
     char *out = im_alloc(size + more + 1, 1);
     if (out != NULL) {
         memcpy(out, path, size);
-        memcpy(out + size, suffix, more + 1);
+        memcpy(out + size, suffix, more);
+        out[size + more] = '\0';
     }
     return out;
 }

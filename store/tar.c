@@ -221,7 +221,7 @@ static bool is_zero(const char block[STORE_TAR_BLOCK])
 /* A header: type, name and size of what follows. */
 static im_code read_header(store_tar_reader *tar, char *out_type, im_error *err)
 {
-    char block[STORE_TAR_BLOCK];
+    char block[STORE_TAR_BLOCK] = {0};
     uint64_t sum = 0;
     im_code rc = read_block(tar, block, err);
     if (rc != IM_OK) {
@@ -243,7 +243,7 @@ static im_code read_header(store_tar_reader *tar, char *out_type, im_error *err)
 /* The size in an extended header, of which we write no other line. */
 static im_code read_pax_size(store_tar_reader *tar, uint64_t *out_size, im_error *err)
 {
-    char block[STORE_TAR_BLOCK];
+    char block[STORE_TAR_BLOCK] = {0};
     char number[24];
     uint64_t length = tar->size;
     im_code rc = length < STORE_TAR_BLOCK ? read_block(tar, block, err)
@@ -298,7 +298,7 @@ static im_code skip_padding(store_tar_reader *tar, uint64_t size, im_error *err)
 
 static im_code check_sums(store_tar_reader *tar, im_error *err)
 {
-    char block[STORE_TAR_BLOCK];
+    char block[STORE_TAR_BLOCK] = {0};
     if (tar->size > STORE_TAR_LIMIT_SUMS || tar->size > tar->file_bytes - tar->at) {
         return fail_damaged(tar, "its digests are cut short", err);
     }
@@ -309,7 +309,8 @@ static im_code check_sums(store_tar_reader *tar, im_error *err)
     }
     im_code rc = im_file_pread(tar->fd, theirs, size, tar->at, tar->path, err);
     theirs[size] = '\0';
-    if (rc == IM_OK && (size != tar->sums.size || memcmp(theirs, im_str_text(&tar->sums), size))) {
+    if (rc == IM_OK &&
+        (size != tar->sums.size || memcmp(theirs, im_str_text(&tar->sums), size) != 0)) {
         rc = fail_sums(tar, im_str_text(&tar->sums), theirs, err);
     }
     im_free(theirs);
