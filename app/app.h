@@ -245,6 +245,16 @@ IM_NODISCARD im_code im_app_check(im_library *library, const im_check_request *r
 IM_NODISCARD im_code im_app_rebuild(im_library *library, const im_events *events,
                                     uint64_t *out_rows, im_error *err);
 
+/* ---- backup ---- */
+
+/** The library in one file (im_store_backup); damage that it found is told to events->warning. */
+IM_NODISCARD im_code im_app_backup(im_library *library, const char *file, const im_events *events,
+                                   im_backup_facts *out, im_error *err);
+/** places->library becomes that of a backup (im_store_restore). A library that is there is replaced
+ * after asking (confirmation_needed). */
+IM_NODISCARD im_code im_app_restore(const im_places *places, const char *file, bool accept_damage,
+                                    const im_events *events, im_backup_facts *out, im_error *err);
+
 /* ---- models ---- */
 
 /** {"models":[{"name","folder","source","active"}]} of the user's, the bundled and the library's.

@@ -32,6 +32,12 @@
 
 /* store */
 #define IM_LIMIT_LOCK_WAIT_MS 60000u
+#define IM_LIMIT_FIELD_NAME_BYTES 64u    /* of a user's own field */
+#define IM_LIMIT_FIELD_BYTES (64u << 10) /* its text */
+#define IM_LIMIT_KEY_BYTES 1024u
+#define IM_LIMIT_TAG_BYTES 200u
+#define IM_LIMIT_NAME_BYTES 4096u
+#define IM_LIMIT_CAPTION_BYTES (256u << 10)
 #define IM_RESERVE_BYTES (4u << 20)
 
 #endif

@@ -133,6 +133,36 @@ static void check_model(checker *check, const statement *st)
     }
 }
 
+static void check_field(checker *check, const statement *st)
+{
+    if (statement_i64(st, 1) != 1) {
+        find(check, "item_field", statement_u64(st, 0), "a value does not fit its checksum");
+    } else if (statement_i64(st, 2) != 1) {
+        find(check, "item_field", statement_u64(st, 0), "a value is not of its field's type");
+    }
+}
+
+static void check_tag(checker *check, const statement *st)
+{
+    if (statement_i64(st, 1) != 1) {
+        find(check, "tag", statement_u64(st, 0), "its name does not fit its checksum");
+    }
+}
+
+static void check_caption(checker *check, const statement *st)
+{
+    if (statement_i64(st, 1) != 1) {
+        find(check, "caption", statement_u64(st, 0), "its values do not fit its checksum");
+    }
+}
+
+static void check_text(checker *check, const statement *st)
+{
+    if (statement_i64(st, 1) != 1) {
+        find(check, "item_text", statement_u64(st, 0), "its words are not those of the picture");
+    }
+}
+
 static void check_dead_slot(checker *check, const statement *st)
 {
     find(check, "dead_slot", statement_u64(st, 0), "a slot is both in use and given up");
@@ -156,6 +186,11 @@ im_code im_store_check(im_store *store, im_store_report report, void *context,
         {STORE_SQL_CHECK_FILES, check_file},
         {STORE_SQL_CHECK_EMBEDDINGS, check_embedding},
         {STORE_SQL_CHECK_MODELS, check_model},
+        {STORE_SQL_CHECK_FIELDS, check_field},
+        {STORE_SQL_CHECK_TAGS, check_tag},
+        {STORE_SQL_CHECK_CAPTIONS, check_caption},
+        {STORE_SQL_CHECK_TEXTS, check_text},
+        {STORE_SQL_CHECK_LOOSE_TEXTS, check_text},
         {STORE_SQL_CHECK_DEAD_SLOTS, check_dead_slot},
         {STORE_SQL_CHECK_INDEX, check_index},
     };

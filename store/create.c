@@ -19,7 +19,7 @@ static im_code fail_exists(const char *folder, im_error *err)
     return rc;
 }
 
-static im_code make_folders(const char *folder, im_error *err)
+im_code store_make_folders(const char *folder, im_error *err)
 {
     im_code rc = IM_OK;
     for (size_t i = 0; rc == IM_OK && i < IM_COUNT(folders); i++) {
@@ -141,7 +141,7 @@ static im_code create_locked(const char *folder, const char *path, const char *f
     if (lstat(path, &info) == 0) {
         return fail_exists(folder, err);
     }
-    im_code rc = make_folders(folder, err);
+    im_code rc = store_make_folders(folder, err);
     if (rc == IM_OK) {
         rc = store_reserve_make(folder, err);
     }

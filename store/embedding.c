@@ -1,39 +1,9 @@
-/* store/embedding.c — vectors by item and by slot, the record of the vector file, and the change
- * counter by which caches notice that they are behind. */
+/* store/embedding.c — vectors by item and by slot, and the record of the vector file. */
 #include "base/hash.h"
 #include "store/store_internal.h"
 #include <math.h>
 
 #define RENUMBER_BATCH 4096
-
-/* ---- changes ---- */
-
-/* Keeps the newest STORE_CHANGE_ROWS rows or a few more: a cache that is further behind than the
- * oldest row is made anew. */
-static im_code forget_old_changes(im_store *store, im_error *err)
-{
-    int64_t seq = sqlite3_last_insert_rowid(store->db);
-    if (seq % (STORE_CHANGE_ROWS / 16) != 0 || seq <= STORE_CHANGE_ROWS) {
-        return IM_OK;
-    }
-    return store_run_u64(store, STORE_SQL_FORGET_CHANGES, (uint64_t)(seq - STORE_CHANGE_ROWS), NULL,
-                         err);
-}
-
-static im_code tell_put(im_store *store, uint64_t item, uint64_t model, uint64_t slot,
-                        im_error *err)
-{
-    statement st;
-    im_code rc = statement_open(store, STORE_SQL_TELL_PUT, &st, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    statement_put_u64(&st, model);
-    statement_put_u64(&st, slot);
-    statement_put_u64(&st, item);
-    rc = statement_run(&st, NULL, err);
-    return rc == IM_OK ? forget_old_changes(store, err) : rc;
-}
 
 /* ---- putting ---- */
 
@@ -111,7 +81,7 @@ static im_code put_embedding(im_store *store, uint64_t item, uint64_t model, uin
     if (rc == IM_ERR_CONFLICT) {
         return fail_conflict(store, item, model, slot, err);
     }
-    return rc == IM_OK ? tell_put(store, item, model, slot, err) : rc;
+    return rc == IM_OK ? store_tell_put(store, item, model, slot, err) : rc;
 }
 
 im_code im_store_put_embedding(im_store *store, uint64_t item, uint64_t model, uint64_t slot,
@@ -430,9 +400,4 @@ im_code im_store_set_index(im_store *store, uint64_t model, const im_index_recor
         return rc;
     }
     return store_write_end(store, &write, set_index(store, model, record, err), err);
-}
-
-im_code im_store_change_seq(im_store *store, uint64_t *out_seq, im_error *err)
-{
-    return store_number(store, STORE_SQL_CHANGE_SEQ, out_seq, err);
 }

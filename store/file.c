@@ -128,7 +128,66 @@ static im_code clear_failure(im_store *store, uint64_t root, im_view path, im_er
     return statement_run(&st, NULL, err);
 }
 
-static im_code put_file(im_store *store, const im_file_row *file, uint64_t *out_id, im_error *err)
+/* ---- what a change of a file changes about its item ---- */
+
+typedef struct file_state {
+    uint64_t item; /* 0: there is no such row */
+    bool missing;
+} file_state;
+
+/* Takes a bound statement of FILE_STATE or PATH_STATE, closes it. */
+static im_code read_state(statement *st, file_state *out, im_error *err)
+{
+    bool row = false;
+    im_code rc = statement_step(st, &row, err);
+    if (rc == IM_OK) {
+        *out = (file_state){0};
+        if (row) {
+            *out = (file_state){statement_u64(st, 0), statement_i64(st, 1) != 0};
+        }
+    }
+    statement_close(st);
+    return rc;
+}
+
+static im_code state_of_path(im_store *store, uint64_t root, im_view path, file_state *out,
+                             im_error *err)
+{
+    statement st;
+    im_code rc = statement_open(store, STORE_SQL_PATH_STATE, &st, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    statement_put_u64(&st, root);
+    statement_put_blob(&st, path.data, path.size);
+    return read_state(&st, out, err);
+}
+
+static im_code state_of_file(im_store *store, uint64_t file, file_state *out, im_error *err)
+{
+    statement st;
+    im_code rc = statement_open(store, STORE_SQL_FILE_STATE, &st, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    statement_put_u64(&st, file);
+    return read_state(&st, out, err);
+}
+
+/* The path is the item's now; `before` is its old row. */
+static im_code tell_path(im_store *store, const file_state *before, uint64_t item, im_error *err)
+{
+    if (before->item == item) {
+        return before->missing ? store_tell_meta(store, item, err) : IM_OK;
+    }
+    im_code rc = store_text_changed(store, item, err);
+    if (rc == IM_OK && before->item != 0) {
+        rc = store_text_changed(store, before->item, err);
+    }
+    return rc;
+}
+
+static im_code write_file(im_store *store, const im_file_row *file, uint64_t *out_id, im_error *err)
 {
     statement st;
     bool row = false;
@@ -146,7 +205,7 @@ static im_code put_file(im_store *store, const im_file_row *file, uint64_t *out_
     statement_put_u64(&st, file->edges);
     statement_put_u64(&st, file->item);
     rc = statement_step(&st, &row, err);
-    uint64_t id = rc == IM_OK && row ? statement_u64(&st, 0) : 0;
+    *out_id = rc == IM_OK && row ? statement_u64(&st, 0) : 0;
     if (rc == IM_OK) {
         rc = statement_run(&st, NULL, err); /* RETURNING: done only after its last row */
     } else {
@@ -156,6 +215,20 @@ static im_code put_file(im_store *store, const im_file_row *file, uint64_t *out_
         rc =
             im_fail(err, IM_ERR_CONFLICT, "a file names root %llu or item %llu, which is not there",
                     (unsigned long long)file->root, (unsigned long long)file->item);
+    }
+    return rc;
+}
+
+static im_code put_file(im_store *store, const im_file_row *file, uint64_t *out_id, im_error *err)
+{
+    uint64_t id = 0;
+    file_state before = {0};
+    im_code rc = state_of_path(store, file->root, file->path, &before, err);
+    if (rc == IM_OK) {
+        rc = write_file(store, file, &id, err);
+    }
+    if (rc == IM_OK) {
+        rc = tell_path(store, &before, file->item, err);
     }
     if (rc == IM_OK) {
         rc = clear_failure(store, file->root, file->path, err);
@@ -184,16 +257,26 @@ static im_code fail_no_file(uint64_t file, im_error *err)
 static im_code set_missing(im_store *store, uint64_t file, bool missing, im_error *err)
 {
     statement st;
-    uint64_t rows = 0;
-    im_code rc = statement_open(store, STORE_SQL_SET_FILE_MISSING, &st, err);
+    file_state before = {0};
+    im_code rc = state_of_file(store, file, &before, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    if (before.item == 0) {
+        return fail_no_file(file, err);
+    }
+    if (before.missing == missing) {
+        return IM_OK;
+    }
+    rc = statement_open(store, STORE_SQL_SET_FILE_MISSING, &st, err);
     if (rc != IM_OK) {
         return rc;
     }
     statement_put_u64(&st, file);
     statement_put_i64(&st, missing);
     statement_put_i64(&st, im_clock_wall_ns());
-    rc = statement_run(&st, &rows, err);
-    return rc == IM_OK && rows == 0 ? fail_no_file(file, err) : rc;
+    rc = statement_run(&st, NULL, err);
+    return rc == IM_OK ? store_tell_meta(store, before.item, err) : rc;
 }
 
 im_code im_store_set_file_missing(im_store *store, uint64_t file, bool missing, im_error *err)
@@ -206,19 +289,27 @@ im_code im_store_set_file_missing(im_store *store, uint64_t file, bool missing, 
     return store_write_end(store, &write, set_missing(store, file, missing, err), err);
 }
 
+static im_code drop_file(im_store *store, uint64_t file, im_error *err)
+{
+    file_state before = {0};
+    im_code rc = state_of_file(store, file, &before, err);
+    if (rc == IM_OK && before.item == 0) {
+        return fail_no_file(file, err);
+    }
+    if (rc == IM_OK) {
+        rc = store_run_u64(store, STORE_SQL_DROP_FILE, file, NULL, err);
+    }
+    return rc == IM_OK ? store_text_changed(store, before.item, err) : rc;
+}
+
 im_code im_store_drop_file(im_store *store, uint64_t file, im_error *err)
 {
     store_write write;
-    uint64_t rows = 0;
     im_code rc = store_write_begin(store, &write, err);
     if (rc != IM_OK) {
         return rc;
     }
-    rc = store_run_u64(store, STORE_SQL_DROP_FILE, file, &rows, err);
-    if (rc == IM_OK && rows == 0) {
-        rc = fail_no_file(file, err);
-    }
-    return store_write_end(store, &write, rc, err);
+    return store_write_end(store, &write, drop_file(store, file, err), err);
 }
 
 /* root + "/" + path, as a C string */

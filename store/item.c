@@ -30,6 +30,7 @@ static im_code read_item(const statement *st, im_item *out, im_error *err)
     statement_copy(st, 3, out->format, sizeof out->format);
     statement_copy(st, 12, out->camera, sizeof out->camera);
     statement_copy(st, 13, out->lens, sizeof out->lens);
+    statement_copy(st, 16, out->source, sizeof out->source);
     return IM_OK;
 }
 
@@ -92,6 +93,7 @@ static im_code put_item(im_store *store, const im_item *item, uint64_t *out_item
     statement_put_text(&st, item->camera);
     statement_put_text(&st, item->lens);
     statement_put_i64(&st, item->added_ns);
+    statement_put_text(&st, item->source[0] != '\0' ? item->source : "file");
     rc = statement_run(&st, NULL, err);
     if (rc == IM_OK) {
         *out_item = (uint64_t)sqlite3_last_insert_rowid(store->db);
@@ -101,10 +103,25 @@ static im_code put_item(im_store *store, const im_item *item, uint64_t *out_item
     return rc;
 }
 
+static im_code check_source(const char *source, im_error *err)
+{
+    static const char *const known[] = {"", "file", "upload", "import"};
+    for (size_t i = 0; i < IM_COUNT(known); i++) {
+        if (strcmp(source, known[i]) == 0) {
+            return IM_OK;
+        }
+    }
+    return im_fail(err, IM_ERR_INVALID, "a picture's source is '%s', expected file, upload, import",
+                   source);
+}
+
 im_code im_store_put_item(im_store *store, const im_item *item, uint64_t *out_item, im_error *err)
 {
     store_write write;
-    im_code rc = store_write_begin(store, &write, err);
+    im_code rc = check_source(item->source, err);
+    if (rc == IM_OK) {
+        rc = store_write_begin(store, &write, err);
+    }
     if (rc != IM_OK) {
         return rc;
     }
@@ -136,15 +153,84 @@ im_code im_store_get_item(im_store *store, uint64_t id, im_item *out, im_error *
     return rc;
 }
 
-static im_code remove_item(im_store *store, uint64_t id, im_error *err)
+im_code store_need_item(im_store *store, uint64_t item, im_error *err)
+{
+    bool found = false;
+    uint64_t ignored = 0;
+    im_code rc = store_number_of(store, STORE_SQL_HAS_ITEM, item, &found, &ignored, err);
+    return rc == IM_OK && !found ? fail_no_item(item, err) : rc;
+}
+
+/* ---- names of items without a file ---- */
+
+static im_code set_name(im_store *store, uint64_t item, const char *name, im_error *err)
+{
+    statement st;
+    uint64_t rows = 0;
+    im_code rc = statement_open(store, STORE_SQL_SET_ITEM_NAME, &st, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    statement_put_u64(&st, item);
+    statement_put_text(&st, name);
+    rc = statement_run(&st, &rows, err);
+    if (rc == IM_OK && rows == 0) {
+        return fail_no_item(item, err);
+    }
+    return rc == IM_OK ? store_text_changed(store, item, err) : rc;
+}
+
+im_code im_store_set_item_name(im_store *store, uint64_t item, const char *name, im_error *err)
+{
+    store_write write;
+    im_code rc = IM_OK;
+    if (name[0] != '\0') {
+        rc = store_check_text(IM_REASON_FIELD_VALUE, "a picture's name", im_view_from(name),
+                              IM_LIMIT_NAME_BYTES, true, err);
+    }
+    if (rc == IM_OK) {
+        rc = store_write_begin(store, &write, err);
+    }
+    if (rc != IM_OK) {
+        return rc;
+    }
+    return store_write_end(store, &write, set_name(store, item, name, err), err);
+}
+
+im_code im_store_item_name(im_store *store, uint64_t item, char **out_name, im_error *err)
+{
+    statement st;
+    bool row = false;
+    im_code rc = statement_open(store, STORE_SQL_ITEM_NAME, &st, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    statement_put_u64(&st, item);
+    rc = statement_step(&st, &row, err);
+    if (rc == IM_OK && !row) {
+        rc = fail_no_item(item, err);
+    }
+    char *name = rc == IM_OK ? statement_strdup(&st, 0) : NULL;
+    if (rc == IM_OK && name == NULL) {
+        rc = im_fail(err, IM_ERR_NOMEM, "no memory for a picture's name");
+    }
+    statement_close(&st);
+    if (rc == IM_OK) {
+        *out_name = name;
+    }
+    return rc;
+}
+
+/* ---- removing ---- */
+
+im_code store_remove_item(im_store *store, uint64_t id, bool remember, im_error *err)
 {
     static const store_sql steps[] = {STORE_SQL_BURY_SLOTS, STORE_SQL_TELL_REMOVAL,
                                       STORE_SQL_REMOVE_TEXT};
-    uint64_t rows = 0;
-    im_code rc =
-        store_run_u64_i64(store, STORE_SQL_REMEMBER_REMOVED, id, im_clock_wall_ns(), &rows, err);
-    if (rc == IM_OK && rows == 0) {
-        return fail_no_item(id, err);
+    im_code rc = store_need_item(store, id, err);
+    if (rc == IM_OK && remember) {
+        rc =
+            store_run_u64_i64(store, STORE_SQL_REMEMBER_REMOVED, id, im_clock_wall_ns(), NULL, err);
     }
     for (size_t i = 0; rc == IM_OK && i < IM_COUNT(steps); i++) {
         rc = store_run_u64(store, steps[i], id, NULL, err);
@@ -162,7 +248,7 @@ im_code im_store_remove_item(im_store *store, uint64_t id, im_error *err)
     if (rc != IM_OK) {
         return rc;
     }
-    return store_write_end(store, &write, remove_item(store, id, err), err);
+    return store_write_end(store, &write, store_remove_item(store, id, true, err), err);
 }
 
 im_code im_store_was_removed(im_store *store, const uint8_t sha256[32], bool *out_removed,

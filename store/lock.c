@@ -148,7 +148,12 @@ im_code im_store_lock(im_store *store, uint32_t wait_ms, im_error *err)
         }
         im_code rc = store_lock_take(path, store->folder, wait_ms, &store->lock_fd, err);
         im_free(path);
+        if (rc == IM_OK) {
+            rc = store_check_same_file(store, err);
+        }
         if (rc != IM_OK) {
+            store_lock_release(store->lock_fd);
+            store->lock_fd = -1;
             return rc;
         }
     }

@@ -5,6 +5,8 @@
 #include "store/store_internal.h"
 #include <inttypes.h>
 
+#define COPY_PAGES 1024
+
 static const store_migration real_rows[] = {
 #define X(number, text) {number, text},
 #include "store_migrations.h"
@@ -55,9 +57,30 @@ static char *copy_path(const im_store *store, int64_t version, const char *suffi
     return result;
 }
 
-static im_code copy_pages(im_store *store, const char *path, im_error *err)
+static im_code fail_stopped(const char *path, im_error *err)
+{
+    return im_fail_as(err, IM_REASON_INTERRUPTED, "stopped while writing '%s'", path);
+}
+
+/* Steps until all pages are there; *out_stopped when progress says so. */
+static int copy_pages(sqlite3_backup *backup, im_store_progress_fn progress, void *context,
+                      bool *out_stopped)
+{
+    int rc = SQLITE_OK;
+    while (rc == SQLITE_OK && !*out_stopped) {
+        rc = sqlite3_backup_step(backup, COPY_PAGES);
+        uint64_t total = (uint64_t)sqlite3_backup_pagecount(backup) * STORE_PAGE_BYTES;
+        uint64_t left = (uint64_t)sqlite3_backup_remaining(backup) * STORE_PAGE_BYTES;
+        *out_stopped = progress != NULL && !progress(context, total - left, total);
+    }
+    return rc;
+}
+
+im_code store_copy_database(im_store *store, const char *path, im_store_progress_fn progress,
+                            void *context, im_error *err)
 {
     sqlite3 *copy = NULL;
+    bool stopped = false;
     im_code code =
         store_connect(path, store_vfs_name, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &copy, err);
     if (code != IM_OK) {
@@ -68,13 +91,13 @@ static im_code copy_pages(im_store *store, const char *path, im_error *err)
     if (backup == NULL) {
         rc = sqlite3_extended_errcode(copy);
     } else {
-        do {
-            rc = sqlite3_backup_step(backup, 1024);
-        } while (rc == SQLITE_OK);
+        rc = copy_pages(backup, progress, context, &stopped);
         int finished = sqlite3_backup_finish(backup);
         rc = rc == SQLITE_DONE ? finished : rc;
     }
-    if (rc != SQLITE_OK) {
+    if (stopped) {
+        code = fail_stopped(path, err);
+    } else if (rc != SQLITE_OK) {
         code = store_fail_db(copy, rc, path, "copy the library to", err);
     }
     (void)sqlite3_close_v2(copy);
@@ -91,7 +114,7 @@ static im_code keep_copy(im_store *store, int64_t version, im_error *err)
         goto out;
     }
     store_database_remove(fresh);
-    rc = copy_pages(store, fresh, err);
+    rc = store_copy_database(store, fresh, NULL, NULL, err);
     if (rc == IM_OK) {
         rc = store_path_sync(fresh, err);
     }

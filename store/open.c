@@ -241,6 +241,30 @@ im_code store_check_frozen(im_store *store, im_error *err)
     return IM_OK;
 }
 
+static void note_file(im_store *store)
+{
+    struct stat info;
+    if (stat(store->db_path, &info) == 0) {
+        store->device = (uint64_t)info.st_dev;
+        store->inode = (uint64_t)info.st_ino;
+    }
+}
+
+im_code store_check_same_file(const im_store *store, im_error *err)
+{
+    struct stat info;
+    if (store->inode == 0 ||
+        (stat(store->db_path, &info) == 0 && (uint64_t)info.st_ino == store->inode &&
+         (uint64_t)info.st_dev == store->device)) {
+        return IM_OK;
+    }
+    im_code rc =
+        im_fail_as(err, IM_REASON_LIBRARY_BUSY,
+                   "library '%s' was replaced by another while it was open", store->folder);
+    im_hint(err, "open it again");
+    return rc;
+}
+
 /* Whether another way may help where this one failed. */
 static bool may_retry(im_code rc)
 {
@@ -341,6 +365,7 @@ static im_code open_write(im_store *store, const store_schema *schema, int64_t n
         rc = read_id(store, err);
     }
     if (rc == IM_OK) {
+        note_file(store);
         mend_reserve(store);
     }
     return rc;

@@ -147,7 +147,7 @@ static im_code move_root(im_store *store, uint64_t root, const char *new_path, i
     } else if (rc == IM_ERR_CONFLICT) {
         rc = im_fail(err, IM_ERR_CONFLICT, "folder '%s' was added already", new_path);
     }
-    return rc;
+    return rc == IM_OK ? store_tell_places(store, err) : rc;
 }
 
 im_code im_store_move_root(im_store *store, uint64_t root, const char *new_path, im_error *err)

@@ -1,5 +1,5 @@
 /* store/setup.c — what SQLite needs once a process (memory, VFS) and once a connection (safety
- * settings, the function imago_crc). */
+ * settings, the function imago_crc; glob.c has the others). */
 #include "base/hash.h"
 #include "store/store_internal.h"
 #include <pthread.h>
@@ -88,9 +88,10 @@ static void sql_crc(sqlite3_context *context, int n_values, sqlite3_value **valu
 
 static int register_functions(sqlite3 *db)
 {
-    return sqlite3_create_function_v2(db, "imago_crc", -1,
-                                      SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL,
-                                      sql_crc, NULL, NULL, NULL);
+    int rc = sqlite3_create_function_v2(db, "imago_crc", -1,
+                                        SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY,
+                                        NULL, sql_crc, NULL, NULL, NULL);
+    return rc == SQLITE_OK ? store_register_text_functions(db) : rc;
 }
 
 im_code store_exec(sqlite3 *db, const char *sql, const char *path, const char *what, im_error *err)

@@ -93,6 +93,13 @@ void statement_put_text(statement *st, const char *text)
     note(st, sqlite3_bind_text(st->stmt, ++st->n_bound, text, -1, SQLITE_STATIC));
 }
 
+void statement_put_text_view(statement *st, im_view text)
+{
+    const char *data = text.data != NULL ? text.data : "";
+    note(st,
+         sqlite3_bind_text64(st->stmt, ++st->n_bound, data, text.size, SQLITE_STATIC, SQLITE_UTF8));
+}
+
 void statement_put_blob(statement *st, const void *data, size_t size)
 {
     /* no bytes are an empty BLOB, not NULL */
@@ -115,6 +122,9 @@ im_code statement_step(statement *st, bool *out_row, im_error *err)
     int rc = sqlite3_step(st->stmt);
     if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
         return store_fail(st->store, rc, st->sql, err);
+    }
+    if (rc == SQLITE_DONE && sqlite3_stmt_readonly(st->stmt) == 0) {
+        st->store->changes += (uint64_t)sqlite3_changes64(st->store->db);
     }
     *out_row = rc == SQLITE_ROW;
     return IM_OK;

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define IM_STORE_SCHEMA 1                  /* user_version */
+#define IM_STORE_SCHEMA 2                  /* user_version */
 #define IM_STORE_APPLICATION_ID 0x494d4147 /* "IMAG" */
 
 typedef struct im_store im_store;
@@ -115,6 +115,7 @@ typedef struct im_item {
     char camera[96];
     char lens[96];
     int64_t added_ns;
+    char source[8]; /* how it came: "file" (also when empty), "upload", "import" */
 } im_item;
 
 /** One path. */
@@ -146,7 +147,8 @@ IM_NODISCARD im_code im_store_each_file_of_item(im_store *store, uint64_t item, 
 IM_NODISCARD im_code im_store_each_file_of_root(im_store *store, uint64_t root, im_view below,
                                                 im_store_file_fn fn, void *context, im_error *err);
 /** Adds or updates the row of (root, path); clears missing (whatever file->missing says) and the
- * path's failure. out_id may be NULL. conflict when root or item are not there. */
+ * path's failure. out_id may be NULL. conflict when root or item are not there. What changes here
+ * and below about the files of an item is told as `meta` to `change`, and its full text follows. */
 IM_NODISCARD im_code im_store_put_file(im_store *store, const im_file_row *file, uint64_t *out_id,
                                        im_error *err);
 IM_NODISCARD im_code im_store_set_file_missing(im_store *store, uint64_t file, bool missing,
@@ -166,6 +168,13 @@ IM_NODISCARD im_code im_store_get_item(im_store *store, uint64_t id, im_item *ou
  * *out_online: its root is online and the file not missing. */
 IM_NODISCARD im_code im_store_item_path(im_store *store, uint64_t item, char **out_path,
                                         bool *out_online, im_error *err);
+/** The name an item without a file goes by ("" at first): what an import recorded. UTF-8 without
+ * control characters, at most IM_LIMIT_NAME_BYTES. item_not_found. */
+IM_NODISCARD im_code im_store_set_item_name(im_store *store, uint64_t item, const char *name,
+                                            im_error *err);
+/** *out_name is new (im_free), "" when there is none. item_not_found. */
+IM_NODISCARD im_code im_store_item_name(im_store *store, uint64_t item, char **out_name,
+                                        im_error *err);
 /** Removes an item with its files, embeddings, captions; remembers its SHA-256 in `removed`; frees
  * its slots through `change`. item_not_found. */
 IM_NODISCARD im_code im_store_remove_item(im_store *store, uint64_t id, im_error *err);
@@ -177,6 +186,117 @@ typedef bool (*im_store_item_fn)(void *context, const im_item *item);
 /** All items in id order, ids > after. */
 IM_NODISCARD im_code im_store_each_item(im_store *store, uint64_t after, im_store_item_fn fn,
                                         void *context, im_error *err);
+
+/* ---- the users' own fields, and keys ---- */
+
+typedef enum im_value_type {
+    IM_VALUE_TEXT,
+    IM_VALUE_NUMBER,
+    IM_VALUE_DATE,
+    IM_VALUE_BOOL
+} im_value_type;
+const char *im_value_type_name(im_value_type type); /* "text", "number", "date", "bool" */
+
+typedef struct im_value {
+    im_value_type type;
+    im_view text;   /* IM_VALUE_TEXT: UTF-8, no NUL; borrowed */
+    double number;  /* IM_VALUE_NUMBER: finite */
+    int64_t date_s; /* IM_VALUE_DATE: seconds since 1970 of a wall clock, as im_item.taken_s */
+    bool truth;     /* IM_VALUE_BOOL */
+} im_value;
+
+/** Reads a value as people write it: any text; a finite number; YYYY, YYYY-MM, YYYY-MM-DD with or
+ * without [T| ]HH:MM[:SS] (the first second of a period) and an ignored Z or offset; true|false,
+ * yes|no, 1|0. out->text is borrowed from `text`. field_value, naming `field`. */
+IM_NODISCARD im_code im_value_parse(const char *field, im_value_type type, im_view text,
+                                    im_value *out, im_error *err);
+/** Appends a value so that im_value_parse reads it back. */
+void im_value_print(im_str *out, const im_value *value);
+
+/** Sets a field of an item. The first value of a name registers the name with its type; later ones
+ * must be of that type (field_type names both). A name is a letter, then letters, digits or '_', at
+ * most 64, in any case the same field, and none of the query language's own fields or words
+ * (field_name). field_value when the value cannot be kept; item_not_found. A value equal to the one
+ * that is there changes nothing. */
+IM_NODISCARD im_code im_store_put_field(im_store *store, uint64_t item, const char *name,
+                                        const im_value *value, im_error *err);
+/** not_found when the item has no such field. The name stays registered. */
+IM_NODISCARD im_code im_store_drop_field(im_store *store, uint64_t item, const char *name,
+                                         im_error *err);
+/* name as registered */
+typedef bool (*im_store_field_fn)(void *context, const char *name, const im_value *value);
+/** The fields of an item, in byte order of their names; its key is not among them. */
+IM_NODISCARD im_code im_store_each_field_of_item(im_store *store, uint64_t item,
+                                                 im_store_field_fn fn, void *context,
+                                                 im_error *err);
+/** Registers a name without a value; field_type when it has another type. */
+IM_NODISCARD im_code im_store_put_own_field(im_store *store, const char *name, im_value_type type,
+                                            im_error *err);
+/** Takes the name out with all its values. not_found. */
+IM_NODISCARD im_code im_store_drop_own_field(im_store *store, const char *name, im_error *err);
+typedef bool (*im_store_own_field_fn)(void *context, const char *name, im_value_type type);
+/** The registered names, in their order. */
+IM_NODISCARD im_code im_store_each_own_field(im_store *store, im_store_own_field_fn fn,
+                                             void *context, im_error *err);
+
+/** Gives an item its key (NULL: takes it away): 1 to IM_LIMIT_KEY_BYTES bytes of UTF-8 without
+ * control characters, unique in the library. When another item has it, the key moves to this one
+ * and the other is removed, in one transaction; *out_replaced (may be NULL) is its id, else 0. Its
+ * content is remembered as removed only when a file of it is still there, which the next scan would
+ * otherwise add again. item_not_found; field_value. */
+IM_NODISCARD im_code im_store_put_key(im_store *store, uint64_t item, const char *key,
+                                      uint64_t *out_replaced, im_error *err);
+/** *out_key is new (im_free), NULL when the item has none. */
+IM_NODISCARD im_code im_store_key_of_item(im_store *store, uint64_t item, char **out_key,
+                                          im_error *err);
+/** *out_item 0 when none has that key. */
+IM_NODISCARD im_code im_store_item_of_key(im_store *store, const char *key, uint64_t *out_item,
+                                          im_error *err);
+
+/* ---- tags and captions ---- */
+
+typedef enum im_text_source { IM_SOURCE_USER, IM_SOURCE_FILE, IM_SOURCE_VLM } im_text_source;
+
+/** Tags an item: 1 to IM_LIMIT_TAG_BYTES bytes of UTF-8 without control characters, no blank at the
+ * ends (tag_invalid). ASCII letters are the same in any case; the first spelling is kept. A tag the
+ * user gave stays the user's. item_not_found. */
+IM_NODISCARD im_code im_store_put_tag(im_store *store, uint64_t item, const char *name,
+                                      im_text_source source, im_error *err);
+/** not_found when the item has no such tag. A tag that no item has any more is forgotten. */
+IM_NODISCARD im_code im_store_drop_tag(im_store *store, uint64_t item, const char *name,
+                                       im_error *err);
+typedef bool (*im_store_tag_of_item_fn)(void *context, const char *name, im_text_source source);
+/** Tags of an item by name. */
+IM_NODISCARD im_code im_store_each_tag_of_item(im_store *store, uint64_t item,
+                                               im_store_tag_of_item_fn fn, void *context,
+                                               im_error *err);
+typedef bool (*im_store_tag_fn)(void *context, const char *name, uint64_t n_items);
+/** All tags that an item has, by name. */
+IM_NODISCARD im_code im_store_each_tag(im_store *store, im_store_tag_fn fn, void *context,
+                                       im_error *err);
+
+typedef enum im_caption_kind { IM_CAPTION, IM_VISIBLE_TEXT } im_caption_kind;
+
+typedef struct im_caption {
+    im_caption_kind kind;
+    im_text_source source;
+    const char *vlm_model;      /* with IM_SOURCE_VLM, else NULL */
+    const char *prompt_version; /* likewise */
+    im_view text;               /* UTF-8, no NUL, at most IM_LIMIT_CAPTION_BYTES */
+    int64_t made_ns;
+} im_caption;
+
+/** Sets the text of (item, kind, source, vlm_model); made_ns 0 is now. item_not_found. */
+IM_NODISCARD im_code im_store_put_caption(im_store *store, uint64_t item, const im_caption *caption,
+                                          im_error *err);
+/** Drops all texts of (item, kind, source); not_found when there is none. */
+IM_NODISCARD im_code im_store_drop_caption(im_store *store, uint64_t item, im_caption_kind kind,
+                                           im_text_source source, im_error *err);
+typedef bool (*im_store_caption_fn)(void *context, const im_caption *caption);
+/** Captions and visible texts of an item: the user's first, then the newest first. */
+IM_NODISCARD im_code im_store_each_caption_of_item(im_store *store, uint64_t item,
+                                                   im_store_caption_fn fn, void *context,
+                                                   im_error *err);
 
 /* ---- failures ---- */
 typedef struct im_failure {
@@ -278,8 +398,79 @@ IM_NODISCARD im_code im_store_get_index(im_store *store, uint64_t model, im_inde
 IM_NODISCARD im_code im_store_set_index(im_store *store, uint64_t model,
                                         const im_index_record *record, im_error *err);
 /** The change counter alone: costs nothing, unlike im_store_count. It rises with every embedding
- * put or removed and with every renumbering; a cache made at the same number is up to date. */
+ * put or removed, every renumbering, and whenever what columns or slot bitmaps are made of changes
+ * for an item that has an embedding; a cache made at the same number is up to date. */
 IM_NODISCARD im_code im_store_change_seq(im_store *store, uint64_t *out_seq, im_error *err);
+
+/* ---- columns: the facts of a slot ---- */
+
+typedef struct im_slot_field {
+    const char *name; /* as registered */
+    im_value value;
+} im_slot_field;
+
+/** What is told of the item in a slot; all borrowed for the callback. */
+typedef struct im_column_row {
+    uint64_t slot, item;
+    bool sound; /* false: the item's row is damaged, the values below are not to be used */
+    bool has_taken, has_taken_offset, has_gps;
+    int16_t taken_offset_min;
+    int64_t taken_s; /* the camera's wall clock */
+    int64_t added_ns;
+    double latitude, longitude;
+    im_view camera, lens; /* "" when not known */
+    im_view type;         /* im_item.format */
+    im_view source;       /* im_item.source */
+    uint32_t width, height;
+    uint64_t bytes;
+    bool partial;
+    bool missing; /* it has files, and none of them is there */
+    bool tagged, captioned;
+    const im_slot_field *fields; /* [n_fields], in byte order of their names, without the key */
+    size_t n_fields;
+} im_column_row;
+typedef bool (*im_store_column_row_fn)(void *context, const im_column_row *row);
+/** The rows of a model's slots in slot order, slots >= from_slot. */
+IM_NODISCARD im_code im_store_each_column_row(im_store *store, uint64_t model, uint64_t from_slot,
+                                              im_store_column_row_fn fn, void *context,
+                                              im_error *err);
+/** The rows, as they are now, of the slots of a model that were put or told of since the change
+ * number since_seq, each once, in slot order; slots that were given up are not among them.
+ * *out_known is false, and fn is not called, when that is not known any more: a renumbering came
+ * between, or the oldest of these changes is forgotten. Then all rows are to be read again. */
+IM_NODISCARD im_code im_store_each_changed_slot(im_store *store, uint64_t model, uint64_t since_seq,
+                                                im_store_column_row_fn fn, void *context,
+                                                bool *out_known, im_error *err);
+
+/* ---- slot bitmaps: what columns do not hold ---- */
+
+/** All of these set the bits below n_rows of the slots of a model whose items match; bits is
+ * [ceil(n_rows/64)] and is cleared first. What is asked for is data: no part of it is SQL or a
+ * query of the full text, whatever it holds.
+ *
+ * Glob of a path below its root, of any file of the item, the whole path, byte for byte: `*` is any
+ * run of characters, '/' too; `?` one character; `[a-z]`, `[!a-z]` (or ^) one of a set; a '[' that
+ * is not closed is itself. */
+IM_NODISCARD im_code im_store_slots_of_path_glob(im_store *store, uint64_t model, im_view glob,
+                                                 uint64_t n_rows, uint64_t *bits, im_error *err);
+/** A tag's whole name. */
+IM_NODISCARD im_code im_store_slots_of_tag(im_store *store, uint64_t model, im_view tag,
+                                           uint64_t n_rows, uint64_t *bits, im_error *err);
+/** Files of a place: an absolute path, of a root, of a folder in one, or of a folder that holds
+ * roots; or the last parts of a root's path ("photos" for /home/a/photos). */
+IM_NODISCARD im_code im_store_slots_in(im_store *store, uint64_t model, im_view place,
+                                       uint64_t n_rows, uint64_t *bits, im_error *err);
+/** The words of `phrase`, one behind the other, in a name, a tag, a caption or visible text; case
+ * and accents do not count. A phrase without a word matches nothing. */
+IM_NODISCARD im_code im_store_slots_of_text(im_store *store, uint64_t model, im_view phrase,
+                                            uint64_t n_rows, uint64_t *bits, im_error *err);
+IM_NODISCARD im_code im_store_slots_of_key(im_store *store, uint64_t model, im_view key,
+                                           uint64_t n_rows, uint64_t *bits, im_error *err);
+/** Items with any tag; with any text of that kind. */
+IM_NODISCARD im_code im_store_slots_tagged(im_store *store, uint64_t model, uint64_t n_rows,
+                                           uint64_t *bits, im_error *err);
+IM_NODISCARD im_code im_store_slots_captioned(im_store *store, uint64_t model, im_caption_kind kind,
+                                              uint64_t n_rows, uint64_t *bits, im_error *err);
 
 /* ---- facts ---- */
 typedef struct im_store_counts {
@@ -289,6 +480,36 @@ typedef struct im_store_counts {
 /** model 0: embeddings of the active model. Counts rows: 8 ms at 100,000 items. */
 IM_NODISCARD im_code im_store_count(im_store *store, uint64_t model, im_store_counts *out,
                                     im_error *err);
+
+/* ---- backup and restore (docs/formats/backup.md) ---- */
+
+/** Bytes read or written so far, of `total` (which may grow); false stops: interrupted. */
+typedef bool (*im_store_progress_fn)(void *context, uint64_t done, uint64_t total);
+
+typedef struct im_backup_facts {
+    uint64_t bytes;     /* of the file */
+    uint64_t originals; /* files of originals/ */
+    uint64_t items;
+    uint64_t findings; /* of im_store_check over the copied library: 0 for a sound one */
+} im_backup_facts;
+
+/** Writes library.db, as of one moment, and originals/ into one file, with the SHA-256 of each.
+ * Others may read and write the library meanwhile. The file is whole and durable, or as it was: an
+ * older backup at `file` is replaced, anything else there is a conflict. Needs room for library.db
+ * twice beside `file`. The store must be in no transaction or snapshot. out may be NULL. */
+IM_NODISCARD im_code im_store_backup(im_store *store, const char *file,
+                                     im_store_progress_fn progress, void *context,
+                                     im_backup_facts *out, im_error *err);
+/** Makes the library in `folder` that of a backup. Before anything of the old library is touched
+ * all of the backup is written beside it and checked: digests, schema (an older one is brought up
+ * to date), im_store_check; backup_damaged (with accept_findings, rows with wrong checksums are
+ * let through, which a backup of such a library has). Then library.db is replaced in one step:
+ * after a kill or failure at any moment the old or the new is there, whole. index/ and thumbs/ are
+ * made anew. An old library is locked meanwhile; library_busy when another program reads it. A
+ * folder that is not there or empty is made a library; one with other files in it is a conflict. */
+IM_NODISCARD im_code im_store_restore(const char *file, const char *folder, bool accept_findings,
+                                      im_store_progress_fn progress, void *context,
+                                      im_backup_facts *out, im_error *err);
 
 /** SQLite's own integrity check, foreign keys, and each embedding's CRC. `report` is called per
  * finding (may be NULL). *out_findings counts them; a table that cannot be read to its end is a

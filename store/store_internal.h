@@ -47,6 +47,7 @@ struct im_store {
     im_store_mode mode;
     store_access access;
     im_file_stamp frozen[2]; /* of library.db and its WAL when they are read without locks */
+    uint64_t device, inode;  /* of library.db when it was opened for writing */
     uint8_t id[16];
     sqlite3_stmt *cached[STORE_SQL_COUNT];
     bool busy[STORE_SQL_COUNT]; /* cached[i] is being stepped */
@@ -60,7 +61,9 @@ struct im_store {
     bool full;           /* a write found the disk full */
     bool broken;         /* the open transaction can only be rolled back, because of: */
     im_error broken_by;
-    int wal_pages; /* after the last commit */
+    int wal_pages;    /* after the last commit */
+    uint64_t changes; /* rows changed so far by our statements; SQLite's own total also counts what
+                       * the full text writes at savepoints */
 };
 
 /** One statement in use. Values are bound in order, read by column. Ends with statement_close. */
@@ -77,7 +80,8 @@ IM_NODISCARD im_code statement_open(im_store *store, store_sql sql, statement *o
 void statement_put_i64(statement *st, int64_t value);
 void statement_put_u64(statement *st, uint64_t value); /* keeps its bits */
 void statement_put_f64(statement *st, double value);
-void statement_put_text(statement *st, const char *text);              /* borrowed until close */
+void statement_put_text(statement *st, const char *text);  /* borrowed until close; NULL: null */
+void statement_put_text_view(statement *st, im_view text); /* borrowed until close */
 void statement_put_blob(statement *st, const void *data, size_t size); /* borrowed until close */
 void statement_put_null(statement *st);
 /** Next row: *out_row false at the end. */
@@ -127,7 +131,7 @@ IM_NODISCARD im_code store_damaged_row(im_store *store, const char *table, uint6
 /** Around every operation that writes: joins the open transaction, or makes one of its own. */
 typedef struct store_write {
     bool own;
-    int changes; /* sqlite3_total_changes before */
+    uint64_t changes; /* the store's before */
 } store_write;
 IM_NODISCARD im_code store_write_begin(im_store *store, store_write *out, im_error *err);
 /** Commits or rolls back its own; inside a caller's transaction marks it as broken when the
@@ -138,8 +142,53 @@ IM_NODISCARD im_code store_write_end(im_store *store, store_write *write, im_cod
 /** Inside a snapshot: BUSY, and the snapshot is given up, when it is old and keeps a large WAL from
  * being written back. */
 IM_NODISCARD im_code store_check_snapshot(im_store *store, im_error *err);
+/** BUSY when the name library.db stands for another file than the one that is open: a backup was
+ * restored meanwhile. */
+IM_NODISCARD im_code store_check_same_file(const im_store *store, im_error *err);
 /** BUSY when files that are read without locks have changed since they were opened. */
 IM_NODISCARD im_code store_check_frozen(im_store *store, im_error *err);
+
+/* ---- changes (change.c, column.c) ---- */
+
+IM_NODISCARD im_code store_tell_put(im_store *store, uint64_t item, uint64_t model, uint64_t slot,
+                                    im_error *err);
+/** Tells of every slot of the item that what is known of it has changed. */
+IM_NODISCARD im_code store_tell_meta(im_store *store, uint64_t item, im_error *err);
+/** The same of all items with a value in the own field `name` (as registered). */
+IM_NODISCARD im_code store_tell_own_field(im_store *store, const char *name, im_error *err);
+/** Tells that roots have moved: no slot has changed, but what was looked up by place. */
+IM_NODISCARD im_code store_tell_places(im_store *store, im_error *err);
+/** Hands the rows of a bound statement with the columns of COLUMN_ROWS to fn; closes it. */
+IM_NODISCARD im_code store_walk_column_rows(statement *st, im_store_column_row_fn fn, void *context,
+                                            im_error *err);
+
+/* ---- what is told of items (item.c, value.c, tag.c, caption.c, slots.c, glob.c) ---- */
+
+#define STORE_DATE_LEAST INT64_C(-62135596800) /* 0001-01-01 */
+#define STORE_DATE_MOST INT64_C(253402300799)  /* 9999-12-31T23:59:59 */
+
+/** item_not_found unless it is there. */
+IM_NODISCARD im_code store_need_item(im_store *store, uint64_t item, im_error *err);
+/** Removes an item, inside a transaction; item_not_found. */
+IM_NODISCARD im_code store_remove_item(im_store *store, uint64_t id, bool remember, im_error *err);
+/** Makes the item's full text anew and tells of its slots. */
+IM_NODISCARD im_code store_text_changed(im_store *store, uint64_t item, im_error *err);
+
+bool store_value_type_of(im_view name, im_value_type *out);
+IM_NODISCARD im_code store_check_field_name(const char *name, im_error *err);
+IM_NODISCARD im_code store_check_value(const char *field, const im_value *value, im_error *err);
+/** Refuses, as `reason`, a text that is empty, longer than `most`, not UTF-8, or holds NUL (with
+ * one_line any control character). `what` names it. */
+IM_NODISCARD im_code store_check_text(im_reason reason, const char *what, im_view text, size_t most,
+                                      bool one_line, im_error *err);
+void store_put_value(statement *st, const im_value *value);
+/** False when the columns hold no value of ours. A text is borrowed from the statement. */
+bool store_read_value(const statement *st, int type_column, int value_column, im_value *out);
+const char *store_text_source_name(im_text_source source);
+im_text_source store_text_source_of(im_view name);
+const char *store_caption_kind_name(im_caption_kind kind);
+bool store_glob_match(im_view glob, im_view path);
+int store_register_text_functions(sqlite3 *db);
 
 /* ---- lock file (lock.c), reserve (reserve.c) ---- */
 
@@ -160,6 +209,18 @@ bool store_path_exists(const char *path, const char *suffix);
 /** path_too_long when SQLite cannot open files in that folder. */
 IM_NODISCARD im_code store_path_check_length(const char *real_folder, im_error *err);
 IM_NODISCARD im_code store_path_sync(const char *path, im_error *err);
+
+/* ---- copies, backups (migrate.c, create.c, backup.c) ---- */
+
+/** Copies the database, as of one moment, to a new file of its own. progress may be NULL. */
+IM_NODISCARD im_code store_copy_database(im_store *store, const char *path,
+                                         im_store_progress_fn progress, void *context,
+                                         im_error *err);
+/** Makes originals/, index/, thumbs/ where they are not. */
+IM_NODISCARD im_code store_make_folders(const char *folder, im_error *err);
+#define STORE_BACKUP_FIRST "imago-backup" /* the first member of a backup: its magic */
+#define STORE_BACKUP_FORMAT 1
+#define STORE_COPY_BYTES (256u << 10)
 
 /* ---- opening ---- */
 

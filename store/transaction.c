@@ -204,7 +204,7 @@ im_code store_write_begin(im_store *store, store_write *out, im_error *err)
             return rc;
         }
     }
-    out->changes = sqlite3_total_changes(store->db);
+    out->changes = store->changes;
     return IM_OK;
 }
 
@@ -217,7 +217,7 @@ im_code store_write_end(im_store *store, store_write *write, im_code rc, im_erro
         im_store_rollback(store);
         return rc;
     }
-    bool half_done = sqlite3_total_changes(store->db) != write->changes;
+    bool half_done = store->changes != write->changes;
     if (rc != IM_OK && (half_done || sqlite3_get_autocommit(store->db))) {
         store->broken = true;
         if (err != NULL) {

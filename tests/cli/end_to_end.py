@@ -416,6 +416,35 @@ def status_check_and_rebuild_agree_on_a_sound_library():
 
 
 @test
+def a_backup_becomes_the_same_library_again():
+    library = fresh("saved")
+    other = library + "-restored"
+    backup = library + ".tar"
+    imago("add", "--quiet", PICTURES, library=library)
+    right = [h["id"] for h in imago("search", "--json", "tree", library=library).json["hits"]]
+    facts = imago("backup", backup, "--json", library=library).json
+    assert facts["items"] == 12 and facts["findings"] == 0, facts
+    assert "12 items" in imago("backup", backup, library=library).text
+    assert imago("restore", backup, "--json", library=other).json["items"] == 12
+    assert right == [h["id"] for h in imago("search", "--json", "tree", library=other).json["hits"]]
+    imago("check", library=other)
+    imago("remove", f"id:{right[-1]}", library=other)
+    error = imago("restore", backup, "--json", code=4, library=other).error
+    assert error["code"] == "confirmation_needed", error
+    imago("restore", backup, "--yes", library=other)
+    assert right == [h["id"] for h in imago("search", "--json", "tree", library=other).json["hits"]]
+    with open(backup, "r+b") as file:
+        file.seek(100000)
+        byte = file.read(1)
+        file.seek(100000)
+        file.write(bytes([byte[0] ^ 0x40]))
+    error = imago("restore", backup, "--yes", "--json", code=5, library=other).error
+    assert error["code"] == "backup_damaged" and "library.db" in error["message"], error
+    imago("check", library=other)
+    imago("backup", PICTURES, code=4, library=library)
+
+
+@test
 def a_damaged_index_is_found_mended_and_told():
     library = fresh("damaged")
     imago("add", "--quiet", PICTURES, library=library)

@@ -256,6 +256,33 @@ im_code im_app_rebuild(im_library *library, const im_events *events, uint64_t *o
     return outcome(err);
 }
 
+static const im_backup_facts backup_facts = {.bytes = 2000000, .originals = 2, .items = 3};
+
+im_code im_app_backup(im_library *library, const char *file, const im_events *events,
+                      im_backup_facts *out, im_error *err)
+{
+    (void)library;
+    (void)file;
+    if (fake.warning != NULL) {
+        events->warning(events->context, fake.warning);
+    }
+    *out = backup_facts;
+    return outcome(err);
+}
+
+im_code im_app_restore(const im_places *places, const char *file, bool accept_damage,
+                       const im_events *events, im_backup_facts *out, im_error *err)
+{
+    (void)places;
+    (void)file;
+    (void)accept_damage;
+    if (fake.question != NULL) {
+        fake.confirmed = events->confirm(events->context, fake.question);
+    }
+    *out = backup_facts;
+    return outcome(err);
+}
+
 im_code im_app_model_list_json(const im_places *places, im_library *library_or_null,
                                im_json_writer *w, im_error *err)
 {

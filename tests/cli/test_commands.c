@@ -386,6 +386,13 @@ static void small_commands_print_words_or_json(void **state)
     expect("imago remove id:1 --json", 0, "{\"removed\":1}\n", "");
     expect("imago rebuild", 0, "made the index anew: 3 vectors\n", "");
     expect("imago rebuild --json", 0, "{\"vectors\":3}\n", "");
+    expect("imago backup /d/b.tar", 0, "saved 3 items and 2 originals (2.0 MB) in /d/b.tar\n", "");
+    expect("imago backup /d/b.tar --json", 0,
+           "{\"items\":3,\"originals\":2,\"bytes\":2000000,\"findings\":0}\n", "");
+    expect("imago restore /d/b.tar --library /l", 0,
+           "restored 3 items and 2 originals (2.0 MB) into /l\n", "");
+    expect("imago restore /d/b.tar --library /l --json --yes --accept-damage", 0,
+           "{\"items\":3,\"originals\":2,\"bytes\":2000000,\"findings\":0}\n", "");
     expect("imago model list", 0, "* small                    bundled    '/models/a b'\n", "");
     expect("imago model info big --json", 0, "{\"name\":\"big\"}\n", "");
     expect("imago model use big", 0, "the library now uses big\n", "");

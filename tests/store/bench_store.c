@@ -76,6 +76,65 @@ static bool touch(void *context, uint64_t item, uint64_t slot, const float *vect
     return true;
 }
 
+static bool touch_row(void *context, const im_column_row *row)
+{
+    *(double *)context += (double)row->width + (double)row->n_fields + (double)row->camera.size;
+    return true;
+}
+
+/* Every tenth item has two fields of its own, every fifth a tag. */
+static void describe(im_store *store, uint64_t n_items)
+{
+    must(im_store_begin(store, &err));
+    for (uint64_t id = 1; id <= n_items; id++) {
+        im_value price = {.type = IM_VALUE_NUMBER, .number = (double)(id % 100)};
+        im_value shop = {.type = IM_VALUE_TEXT, .text = im_view_from("corner shop")};
+        if (id % 10 == 0) {
+            must(im_store_put_field(store, id, "price", &price, &err));
+            must(im_store_put_field(store, id, "shop", &shop, &err));
+        }
+        if (id % 5 == 0) {
+            must(im_store_put_tag(store, id, "beach", IM_SOURCE_USER, &err));
+        }
+    }
+    must(im_store_commit(store, &err));
+}
+
+typedef im_code (*slots_fn)(im_store *store, uint64_t model, im_view what, uint64_t n_rows,
+                            uint64_t *bits, im_error *error);
+
+static double ms_of(im_store *store, slots_fn fn, uint64_t model, const char *what,
+                    uint64_t n_items, uint64_t *bits)
+{
+    uint64_t start = im_clock_ns();
+    must(fn(store, model, im_view_from(what), n_items, bits, &err));
+    return im_clock_ms_since(start);
+}
+
+static void print_filters(im_store *store, uint64_t model, uint64_t n_items)
+{
+    double sum = 0;
+    bool known = false;
+    uint64_t *bits = im_alloc_zero((size_t)(n_items + 63) / 64, sizeof(uint64_t));
+    uint64_t start = im_clock_ns();
+    must(im_store_each_column_row(store, model, 0, touch_row, &sum, &err));
+    double rows_ms = im_clock_ms_since(start);
+    start = im_clock_ns();
+    must(im_store_each_changed_slot(store, model, n_items, touch_row, &sum, &known, &err));
+    double changed_ms = im_clock_ms_since(start);
+    printf("{\"column_rows_ms\": %.0f, \"changed_rows_ms\": %.0f, \"glob_all_ms\": %.0f, "
+           "\"glob_few_ms\": %.0f, \"tag_ms\": %.0f, \"root_ms\": %.0f, \"word_all_ms\": %.0f, "
+           "\"word_one_ms\": %.1f}\n",
+           rows_ms, changed_ms,
+           ms_of(store, im_store_slots_of_path_glob, model, "*.JPG", n_items, bits),
+           ms_of(store, im_store_slots_of_path_glob, model, "*/IMG_0000*7.JPG", n_items, bits),
+           ms_of(store, im_store_slots_of_tag, model, "beach", n_items, bits),
+           ms_of(store, im_store_slots_in, model, "/photos", n_items, bits),
+           ms_of(store, im_store_slots_of_text, model, "jpg", n_items, bits),
+           ms_of(store, im_store_slots_of_text, model, "img 000077", n_items, bits));
+    im_free(bits);
+}
+
 int main(int argc, char **argv)
 {
     uint64_t n_items = 0;
@@ -106,6 +165,9 @@ int main(int argc, char **argv)
         worst = ms > worst ? ms : worst;
     }
     double put_ms = im_clock_ms_since(start);
+    start = im_clock_ns();
+    describe(store, n_items);
+    double describe_ms = im_clock_ms_since(start);
     im_store_close(store);
 
     start = im_clock_ns();
@@ -143,10 +205,11 @@ int main(int argc, char **argv)
     printf("{\"items\": %llu, \"put_per_s\": %.0f, \"worst_commit_ms\": %.1f, \"bytes_per_item\": "
            "%.0f, \"open_ms\": %.2f, \"active_model_ms\": %.2f, \"alive_slots_ms\": %.1f, "
            "\"change_seq_ms\": %.3f, \"count_ms\": %.1f, \"each_embedding_ms\": %.0f, "
-           "\"get_item_and_path_us\": %.1f}\n",
+           "\"get_item_and_path_us\": %.1f, \"describe_us\": %.1f}\n",
            (unsigned long long)n_items, (double)n_items / put_ms * 1000, worst,
            (double)counts.db_bytes / (double)n_items, open_ms, model_ms, alive_ms, seq_ms, count_ms,
-           each_ms, fetch_us);
+           each_ms, fetch_us, describe_ms * 1000 / ((double)n_items * 0.4));
+    print_filters(store, model, n_items);
     im_store_close(store);
     return 0;
 }

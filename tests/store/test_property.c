@@ -112,6 +112,14 @@ static void op_forget_removed(subject *s)
     s->now.removed[c] = false;
 }
 
+/* What is told of an item of this content: a change when it has a slot. */
+static void expect_meta(subject *s, int content)
+{
+    if (content >= 0 && s->now.embedded[content]) {
+        s->now.seq++;
+    }
+}
+
 static void op_put_file(subject *s)
 {
     size_t p = below(s, N_PATHS);
@@ -127,6 +135,12 @@ static void op_put_file(subject *s)
         return;
     }
     help_ok(rc, &err);
+    if (s->now.content_of_path[p] != (int)c) {
+        expect_meta(s, (int)c);
+        expect_meta(s, s->now.content_of_path[p]);
+    } else if (s->now.missing[p]) {
+        expect_meta(s, (int)c);
+    }
     s->now.content_of_path[p] = (int)c;
     s->now.missing[p] = false;
     s->now.failed[p] = false;
@@ -152,6 +166,9 @@ static void op_set_missing(subject *s)
         return;
     }
     help_ok(rc, &err);
+    if (s->now.missing[p] != missing) {
+        expect_meta(s, s->now.content_of_path[p]);
+    }
     s->now.missing[p] = missing;
 }
 
@@ -165,6 +182,7 @@ static void op_drop_file(subject *s)
         return;
     }
     help_ok(rc, &err);
+    expect_meta(s, s->now.content_of_path[p]);
     s->now.content_of_path[p] = -1;
     s->now.missing[p] = false;
 }

@@ -1,0 +1,75 @@
+/* app/backup.c — `backup` and `restore`. */
+#include "app/app_internal.h"
+#include "base/clock.h"
+#include "base/file.h"
+
+typedef struct backup_progress {
+    progress_meter meter;
+    const im_events *events;
+} backup_progress;
+
+static bool on_bytes(void *context, uint64_t done, uint64_t total)
+{
+    backup_progress *progress = context;
+    progress->meter.state.total = total;
+    meter_tick(&progress->meter, done, 0, progress->events);
+    return !im_stop_asked();
+}
+
+im_code im_app_backup(im_library *library, const char *file, const im_events *events,
+                      im_backup_facts *out, im_error *err)
+{
+    char sentence[160];
+    backup_progress progress = {.events = events};
+    meter_start(&progress.meter, "saving", 0);
+    im_code rc = im_store_backup(library->store, file, on_bytes, &progress, out, err);
+    meter_end(&progress.meter, events);
+    if (rc == IM_OK && out->findings > 0) {
+        (void)snprintf(sentence, sizeof sentence,
+                       "the library has %llu damaged places, and so has the backup: see 'imago "
+                       "check'",
+                       (unsigned long long)out->findings);
+        event_warning(events, sentence);
+    }
+    return rc;
+}
+
+static im_code confirm_replacing(const char *folder, const im_events *events, im_error *err)
+{
+    im_str question;
+    bool yes = false;
+    char *path = im_path_join(folder, "library.db");
+    if (path == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+    }
+    bool there = im_file_exists(path);
+    im_free(path);
+    if (!there) {
+        return IM_OK;
+    }
+    im_str_init(&question, 1 << 16);
+    im_str_addf(&question, "Replace the library in '%s' by the backup?", folder);
+    yes = !question.failed && event_confirm(events, im_str_text(&question));
+    im_str_clear(&question);
+    if (yes) {
+        return IM_OK;
+    }
+    im_code rc =
+        im_fail_as(err, IM_REASON_CONFIRM, "the library in '%s' would be replaced", folder);
+    im_hint(err, "answer for it: --yes, or restore elsewhere: --library DIR");
+    return rc;
+}
+
+im_code im_app_restore(const im_places *places, const char *file, bool accept_damage,
+                       const im_events *events, im_backup_facts *out, im_error *err)
+{
+    backup_progress progress = {.events = events};
+    im_code rc = confirm_replacing(places->library, events, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    meter_start(&progress.meter, "restoring", 0);
+    rc = im_store_restore(file, places->library, accept_damage, on_bytes, &progress, out, err);
+    meter_end(&progress.meter, events);
+    return rc;
+}
