@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define CODES_ZERO 128 /* an int8 code is stored as code + 128, in 1 … 255 */
-#define CODES_PLANES 4u
+#define CODES_PLANES 3u
 
 /** A rotated query in 15 bits a number: 128 * high + low. */
 typedef struct index_query_i8 {

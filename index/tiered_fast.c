@@ -1,7 +1,7 @@
 /* index/tiered_fast.c — where bits choose which rows the int8 codes are asked about.
  *
  * By its bits each row has a guess at its score and a standard error. First the rows with the best
- * guesses, about a thousand, are searched as in a proved search; the k-th score among them is a
+ * guesses, five hundred or more, are searched as in a proved search; the k-th score among them is a
  * bound on the true one. Then all rows whose guess may reach it within a few standard errors. What
  * is missed is improbable, not impossible: the answer does not call itself exact. Both choices
  * follow from the guesses alone, so that the answer does not depend on threads or batch. */
@@ -12,10 +12,10 @@
 #include <string.h>
 
 #define TASK_BLOCKS 2u
-#define FIRST_ROWS 1024u /* wanted in the first choice */
+#define FIRST_ROWS 512u  /* wanted in the first choice */
 #define FIRST_PER_HIT 8u /* times k, when that is more */
-#define SAMPLE 2048u     /* guesses that say where the first choice ends */
-#define SAMPLE_LEAST 12u /* of them in the first choice */
+#define SAMPLE 1024u     /* guesses that say where the first choice ends */
+#define SAMPLE_LEAST 8u  /* of them in the first choice */
 
 /* ---- guesses ---- */
 

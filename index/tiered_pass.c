@@ -11,6 +11,7 @@
 #define TASK_BLOCKS 8u /* half a megabyte of codes */
 #define TAIL_WORDS 8u  /* rows without codes: 512 at once */
 #define SCORE_ROWS 16u
+#define FETCH_PART 4u /* fewer than a fourth of the rows: sparse */
 
 /* ---- searches ---- */
 
@@ -193,6 +194,32 @@ static void pass_block(tiered_job *job, tiered_search *search, size_t worker, ui
     }
 }
 
+/* Where few rows of many blocks pass, the processor cannot know which memory comes next: asks for
+ * it. 1,000 rows of 100,000 take 0.08 ms in place of 0.25. */
+static void fetch_blocks(const tiered_job *job, const tiered_search *search, uint64_t first,
+                         uint64_t end)
+{
+    uint16_t at[CODES_RUN];
+    const codes_file *file = &job->engine->i8;
+    const codes_layout *layout = &file->layout;
+    for (uint64_t number = first; number < end; number++) {
+        uint64_t slot = number * layout->rows;
+        size_t n_rows = (size_t)IM_MIN((uint64_t)layout->rows, job->index->n_coded - slot);
+        size_t n = IM_MIN((size_t)CODES_RUN, n_rows);
+        size_t count = tiered_select(job->index, search->bitmap, slot, n, 0, at);
+        if (count > n / FETCH_PART) {
+            return; /* dense: the processor reads ahead by itself */
+        }
+        codes_block block = codes_block_at(layout, im_map_data(file->map) + layout->head_bytes +
+                                                       number * CODES_BLOCK_BYTES);
+        for (size_t i = 0; i < count; i++) {
+            index_fetch(block.codes + at[i] * layout->row_bytes, layout->row_bytes);
+            __builtin_prefetch(block.first + at[i]);
+            __builtin_prefetch(block.second + at[i]);
+        }
+    }
+}
+
 /* ---- rows behind the codes ---- */
 
 static void pass_word(tiered_job *job, tiered_search *search, size_t worker, size_t word)
@@ -236,6 +263,11 @@ static void pass_task(void *context, size_t task, size_t worker)
     uint64_t end = coded ? codes_blocks_of(&job->engine->i8.layout, job->index->n_coded)
                          : index_words(job->index);
     end = IM_MIN(end, first + step);
+    for (size_t i = 0; coded && i < job->n; i++) {
+        if (!job->searches[i].resting) {
+            fetch_blocks(job, &job->searches[i], first, end);
+        }
+    }
     for (uint64_t at = first; at < end; at++) {
         for (size_t i = 0; i < job->n; i++) {
             if (tiered_failed(job)) {
@@ -293,7 +325,9 @@ static void score_found(tiered_job *job, tiered_search *search, const im_hit *fo
     const float *rows[SCORE_ROWS];
     float scores[SCORE_ROWS];
     for (size_t i = 0; i < n; i++) {
-        rows[i] = (const float *)(const void *)index_row_at(job->index, found[i].slot);
+        const uint8_t *row = index_row_at(job->index, found[i].slot);
+        index_fetch(row, job->index->layout.pitch);
+        rows[i] = (const float *)(const void *)row;
     }
     index_scoring_rows(search->request->scoring, rows, n, scores);
     for (size_t i = 0; i < n; i++) {
