@@ -159,9 +159,9 @@ AVX512_INLINE __m128i sum_four(const __m512i lanes[4])
     return _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
 }
 
-/* Four rows at a time: each load of the query serves four. `ahead` bytes on is what comes next. */
+/* Four rows at a time: each load of the query serves four. */
 AVX512_INLINE void dot_four_avx512(const index_query_i8 *query, const uint8_t *const row[4],
-                                   size_t ahead, size_t dim, int32_t *out_high, int32_t *out_low)
+                                   int fetch, size_t dim, int32_t *out_high, int32_t *out_low)
 {
     __m512i high[4];
     __m512i low[4];
@@ -174,7 +174,9 @@ AVX512_INLINE void dot_four_avx512(const index_query_i8 *query, const uint8_t *c
         __m512i q_low = _mm512_load_si512(query->low + i);
         for (size_t j = 0; j < 4; j++) {
             __m512i code = _mm512_loadu_si512(row[j] + i);
-            _mm_prefetch((const char *)row[j] + i + ahead, _MM_HINT_T0);
+            if (fetch) {
+                _mm_prefetch((const char *)row[j] + i + AHEAD_BYTES, _MM_HINT_T0);
+            }
             high[j] = _mm512_dpbusd_epi32(high[j], code, q_high);
             low[j] = _mm512_dpbusd_epi32(low[j], code, q_low);
         }
@@ -189,12 +191,15 @@ AVX512_INLINE void dot_four_avx512(const index_query_i8 *query, const uint8_t *c
 AVX512 static void dot_i8_avx512(const index_query_i8 *query, const index_code_rows *rows,
                                  int32_t *out_high, int32_t *out_low)
 {
-    size_t ahead = rows->at == NULL ? AHEAD_BYTES : 0;
     size_t r = 0;
     for (; r + 4 <= rows->n; r += 4) {
         const uint8_t *const four[4] = {index_code_row(rows, r), index_code_row(rows, r + 1),
                                         index_code_row(rows, r + 2), index_code_row(rows, r + 3)};
-        dot_four_avx512(query, four, ahead, rows->pitch, out_high + r, out_low + r);
+        if (rows->fetch) {
+            dot_four_avx512(query, four, 1, rows->pitch, out_high + r, out_low + r);
+        } else {
+            dot_four_avx512(query, four, 0, rows->pitch, out_high + r, out_low + r);
+        }
     }
     if (r < rows->n) {
         const uint8_t *four[4];

@@ -21,6 +21,7 @@ typedef struct index_code_rows {
     size_t pitch;         /* bytes from row to row: D for int8, D / 8 for bits */
     const uint16_t *at;   /* [n] or NULL: 0 … n - 1 */
     size_t n;
+    int fetch; /* what follows in memory comes next: ask for it */
 } index_code_rows;
 
 typedef struct index_codes_kernels {

@@ -166,7 +166,7 @@ static index_code_rows rows_of(const codes_layout *layout, const codes_block *bl
 {
     size_t first = run->at == NULL ? run->first : 0;
     return (index_code_rows){block->codes + first * layout->row_bytes, layout->row_bytes, run->at,
-                             run->n};
+                             run->n, run->fetch};
 }
 
 static void combine(im_combine how, float *restrict into, const float *restrict from, size_t n)

@@ -53,6 +53,7 @@ typedef struct codes_run {
     size_t first;
     const uint16_t *at; /* NULL: first … first + n - 1 */
     size_t n;           /* <= CODES_RUN */
+    bool fetch;         /* the rows behind them come next */
 } codes_run;
 
 /** Bounds [run->n] on the score of each row, from int8 codes: out_lower <= score <= out_upper. */

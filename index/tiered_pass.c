@@ -10,6 +10,7 @@
 
 #define TASK_BLOCKS 8u /* half a megabyte of codes */
 #define TAIL_WORDS 8u  /* rows without codes: 512 at once */
+#define NEAR_BYTES 32768u
 #define SCORE_ROWS 16u
 #define FETCH_PART 4u /* fewer than a fourth of the rows: sparse */
 
@@ -168,29 +169,48 @@ static void keep_run(tiered_job *job, tiered_search *search, size_t worker, uint
     }
 }
 
-static void pass_block(tiered_job *job, tiered_search *search, size_t worker, uint64_t number)
+/* Rows [row, row + n) of one block, n <= CODES_RUN. */
+static void pass_rows(tiered_job *job, tiered_search *search, size_t worker, uint64_t number,
+                      size_t row, size_t n)
 {
     uint16_t at[CODES_RUN];
     float upper[CODES_RUN];
     float lower[CODES_RUN];
     codes_file *file = &job->engine->i8;
     uint64_t slot = number * file->layout.rows;
-    size_t n_rows = (size_t)IM_MIN((uint64_t)file->layout.rows, job->index->n_coded - slot);
-    for (size_t row = 0; row < n_rows; row += CODES_RUN) {
-        size_t n = IM_MIN((size_t)CODES_RUN, n_rows - row);
-        size_t count = tiered_select(job->index, search->bitmap, slot + row, n, row, at);
-        if (count == 0) {
-            continue;
+    size_t count = tiered_select(job->index, search->bitmap, slot + row, n, row, at);
+    if (count == 0) {
+        return;
+    }
+    const uint8_t *bytes = codes_file_block(file, number);
+    if (bytes == NULL) {
+        tiered_fail(job, TIERED_CODES, 0);
+        return;
+    }
+    codes_block block = codes_block_at(&file->layout, bytes);
+    codes_run run = {row, count == n ? NULL : at, count, count == n && search == job->searches};
+    codes_bounds(&search->codes, &file->layout, &block, &run, upper, lower);
+    keep_run(job, search, worker, slot, &run, upper, lower);
+}
+
+/* One block, all searches: so many rows at once that they stay in the nearest cache until the last
+ * search has seen them. */
+static void pass_block(tiered_job *job, size_t worker, uint64_t number)
+{
+    const codes_layout *layout = &job->engine->i8.layout;
+    size_t n_rows =
+        (size_t)IM_MIN((uint64_t)layout->rows, job->index->n_coded - number * layout->rows);
+    size_t step = CODES_RUN;
+    if (job->n > 1) {
+        step = IM_MIN(step, IM_MAX(NEAR_BYTES / layout->row_bytes, (size_t)1));
+    }
+    for (size_t row = 0; row < n_rows; row += step) {
+        size_t n = IM_MIN(step, n_rows - row);
+        for (size_t i = 0; i < job->n && !tiered_failed(job); i++) {
+            if (!job->searches[i].resting) {
+                pass_rows(job, &job->searches[i], worker, number, row, n);
+            }
         }
-        const uint8_t *bytes = codes_file_block(file, number);
-        if (bytes == NULL) {
-            tiered_fail(job, TIERED_CODES, 0);
-            return;
-        }
-        codes_block block = codes_block_at(&file->layout, bytes);
-        codes_run run = {row, count == n ? NULL : at, count};
-        codes_bounds(&search->codes, &file->layout, &block, &run, upper, lower);
-        keep_run(job, search, worker, slot, &run, upper, lower);
     }
 }
 
@@ -268,17 +288,13 @@ static void pass_task(void *context, size_t task, size_t worker)
             fetch_blocks(job, &job->searches[i], first, end);
         }
     }
-    for (uint64_t at = first; at < end; at++) {
+    for (uint64_t at = first; at < end && !tiered_failed(job); at++) {
+        if (coded) {
+            pass_block(job, worker, at);
+            continue;
+        }
         for (size_t i = 0; i < job->n; i++) {
-            if (tiered_failed(job)) {
-                return;
-            }
-            if (job->searches[i].resting) {
-                continue;
-            }
-            if (coded) {
-                pass_block(job, &job->searches[i], worker, at);
-            } else {
+            if (!job->searches[i].resting) {
                 pass_word(job, &job->searches[i], worker, (size_t)at);
             }
         }

@@ -68,7 +68,7 @@ static void check_dot(const index_codes_kernels *kernels, const test_codes *code
     int32_t high[2][40];
     int32_t low[2][40];
     index_query_i8 query = {codes->high, codes->low, 0, 0};
-    index_code_rows rows = {codes->bytes, codes->padded, sparse ? codes->at : NULL, n};
+    index_code_rows rows = {codes->bytes, codes->padded, sparse ? codes->at : NULL, n, n % 4 == 1};
     for (size_t i = 0; i < codes->padded; i++) {
         query.sum_high += codes->high[i];
         query.sum_low += codes->low[i];
@@ -92,7 +92,8 @@ static void check_differ(const index_codes_kernels *kernels, const test_codes *c
 {
     int32_t got[40];
     size_t words = codes->padded / 64;
-    index_code_rows rows = {codes->bytes, codes->padded / 8, sparse ? codes->at : NULL, n};
+    index_code_rows rows = {codes->bytes, codes->padded / 8, sparse ? codes->at : NULL, n,
+                            n % 4 == 1};
     kernels->differ_b1(codes->planes, &rows, got);
     for (size_t r = 0; r < n; r++) {
         const uint8_t *row = codes->bytes + (sparse ? codes->at[r] : r) * codes->padded / 8;
