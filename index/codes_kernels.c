@@ -251,7 +251,8 @@ AVX512_INLINE void differ_eight_avx512(const uint64_t *planes, const uint8_t *co
         sum[j] = _mm512_setzero_si512();
     }
     for (size_t w = 0; w < words; w += 8) {
-        __mmask8 mask = words - w >= 8 ? 0xff : (__mmask8)((1u << (words - w)) - 1u);
+        size_t rest = words - w < 8 ? words - w : 8;
+        __mmask8 mask = (__mmask8)((1u << rest) - 1u);
         __m512i plane[CODES_PLANES];
         for (size_t j = 0; j < CODES_PLANES; j++) {
             plane[j] = _mm512_loadu_si512(planes + j * stride + w);
