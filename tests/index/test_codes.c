@@ -99,10 +99,11 @@ static void check_differ(const index_codes_kernels *kernels, const test_codes *c
         const uint8_t *row = codes->bytes + (sparse ? codes->at[r] : r) * codes->padded / 8;
         int32_t sum = 0;
         for (size_t i = 0; i < codes->padded; i++) {
-            unsigned bit = (row[i / 8] >> (i % 8)) & 1u;
+            unsigned bit = ((unsigned)row[i / 8] >> (i % 8)) & 1u;
             for (size_t j = 0; j < CODES_PLANES; j++) {
                 uint64_t word = codes->planes[j * index_plane_words(codes->padded) + i / 64];
-                sum += (int32_t)((((word >> (i % 64)) & 1) != bit) << j);
+                unsigned plane = (unsigned)(word >> (i % 64)) & 1u;
+                sum += (int32_t)((plane ^ bit) << j);
             }
         }
         assert_true(words > 0);

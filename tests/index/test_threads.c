@@ -100,8 +100,8 @@ static void threads_search_one_index_while_a_writer_appends(void **state)
             assert_ok(im_pool_open(3, &pool, err));
         }
         /* by the scan, and by codes whose blocks are not yet checked */
-        scene.index = library_open(&scene.library, NULL,
-                                   round < 4 ? IM_ENGINE_SCAN : IM_ENGINE_TIERED, pool);
+        scene.index =
+            library_open(&scene.library, NULL, round < 4 ? IM_ENGINE_SCAN : IM_ENGINE_TIERED, pool);
         atomic_store(&scene.stop, false);
         assert_int_equal(pthread_create(&writer, NULL, append_often, &scene), 0);
         for (size_t t = 0; t < SEARCHERS; t++) {

@@ -370,12 +370,14 @@ static void many_at_once_answer_as_one_by_one(void **state)
             assert_int_equal(answer.exact, answers[q].exact);
             assert_int_equal(answer.codes, answers[q].codes);
             free(alone);
-            free(hits[q]);
-            free(bitmaps[q]);
         }
         assert_ok(im_index_search_many(index, queries, 0, hits, answers, err));
         queries[M - 1].k = 0;
         assert_refused(im_index_search_many(index, queries, M, hits, answers, err), "invalid");
+        for (size_t q = 0; q < M; q++) {
+            free(hits[q]);
+            free(bitmaps[q]);
+        }
         im_index_close(index);
         case_free(&test);
     }
