@@ -16,7 +16,7 @@
 
 #define ORDER_MARK 0x01020304u
 #define PAGE_BYTES 4096u
-#define QUARTER ((CODES_BLOCK_BYTES - CODES_TRAILER_BYTES) / 4)
+#define QUARTER ((size_t)(CODES_BLOCK_BYTES - CODES_TRAILER_BYTES) / 4)
 #define WORD_BITS 64u
 
 _Static_assert(QUARTER % 4 == 0, "a quarter is read in words");

@@ -10,7 +10,7 @@
 #define SIZE_LEAST 1e-25
 #define SIZE_MOST 1e32
 #define HIGH_STEPS 127
-#define NUMBER_STEPS (128 * HIGH_STEPS) /* of a query's largest number */
+#define NUMBER_STEPS (128L * HIGH_STEPS) /* of a query's largest number */
 #define PLANE_STEPS 7
 #define PLANE_REACH 2.1 /* times 1/√D: larger numbers of the query are cut for the bits */
 #define MARGIN 3.3F     /* recall at 10 of 0.999 and better in tests/bench */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define TASK_BLOCKS 8u /* half a megabyte of codes */
-#define TAIL_WORDS 8u  /* rows without codes: 512 at once */
+#define TAIL_WORDS 16u /* rows without codes: 1,024 at once */
 #define NEAR_BYTES 32768u
 #define SCORE_ROWS 16u
 #define FETCH_PART 4u /* fewer than a fourth of the rows: sparse */
@@ -127,26 +127,27 @@ size_t tiered_select(const im_index *index, const uint64_t *bitmap, uint64_t fir
     uint64_t words[CODES_RUN / WORD_BITS + 2];
     size_t from = (size_t)(first / WORD_BITS);
     size_t to = (size_t)((first + n - 1) / WORD_BITS);
-    size_t count = 0;
+    uint64_t missing = 0;
     for (size_t w = from; w <= to; w++) {
         uint64_t bits = index_selected(index, bitmap, w);
+        uint64_t wanted = UINT64_MAX;
         if (w == from) {
-            bits &= UINT64_MAX << (first % WORD_BITS);
+            wanted &= UINT64_MAX << (first % WORD_BITS);
         }
         if (w == to) {
-            bits &= UINT64_MAX >> (WORD_BITS - 1 - (first + n - 1) % WORD_BITS);
+            wanted &= UINT64_MAX >> (WORD_BITS - 1 - (first + n - 1) % WORD_BITS);
         }
-        words[w - from] = bits;
-        count += (size_t)__builtin_popcountll(bits);
+        words[w - from] = bits & wanted;
+        missing |= ~bits & wanted;
     }
-    if (count == n || count == 0) {
-        return count;
+    if (missing == 0) {
+        return n;
     }
-    size_t i = 0;
+    size_t count = 0;
     for (size_t w = from; w <= to; w++) {
         for (uint64_t bits = words[w - from]; bits != 0; bits &= bits - 1) {
             uint64_t slot = (uint64_t)w * WORD_BITS + (uint64_t)__builtin_ctzll(bits);
-            at[i++] = (uint16_t)(origin + (size_t)(slot - first));
+            at[count++] = (uint16_t)(origin + (size_t)(slot - first));
         }
     }
     return count;
