@@ -89,8 +89,8 @@ static void thin_out(index_top *found, float threshold)
 }
 
 /* Keeps a row whose upper bound passes. false when memory is out. */
-static bool keep(tiered_search *search, tiered_lane *lane, uint64_t slot, float upper, float lower,
-                 float *threshold)
+static bool keep_row(tiered_search *search, tiered_lane *lane, uint64_t slot, float upper,
+                     float lower, float *threshold)
 {
     const im_index_query *query = search->request->query;
     if (query->has_after && lower > query->after_score) {
@@ -163,7 +163,11 @@ static void keep_run(tiered_job *job, tiered_search *search, size_t worker, uint
             continue;
         }
         uint64_t slot = block_slot + (run->at != NULL ? (size_t)run->at[i] : run->first + i);
-        if (!keep(search, lane, slot, upper[i], lower[i], &threshold)) {
+        if (!(lower[i] <= upper[i])) { /* no numbers, or a bound below zero: nobody wrote these */
+            tiered_fail(job, TIERED_CODES, slot);
+            return;
+        }
+        if (!keep_row(search, lane, slot, upper[i], lower[i], &threshold)) {
             tiered_fail(job, TIERED_NOMEM, 0);
             return;
         }
