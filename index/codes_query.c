@@ -13,7 +13,8 @@
 #define NUMBER_STEPS (128L * HIGH_STEPS) /* of a query's largest number */
 #define PLANE_STEPS 7
 #define PLANE_REACH 2.1 /* times 1/√D: larger numbers of the query are cut for the bits */
-#define MARGIN 3.3F     /* recall at 10 of 0.999 and better in tests/bench */
+/* recall at 10 of 0.9998 over 1,000 texts and 100,000 rows; 3.3: 0.9997, 3.0: 0.9986 */
+#define MARGIN 3.5F
 
 static double size_of(const float *vector, size_t n)
 {
