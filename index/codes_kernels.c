@@ -259,6 +259,7 @@ AVX512_INLINE void differ_eight_avx512(const uint64_t *planes, const uint8_t *co
         }
         for (size_t j = 0; j < 8; j++) {
             __m512i bits = _mm512_maskz_loadu_epi64(mask, row[j] + 8 * w);
+            _mm_prefetch((const char *)row[j] + 8 * w + AHEAD_BYTES, _MM_HINT_T0);
             sum[j] = _mm512_add_epi64(sum[j], differ_step(bits, plane));
         }
     }
