@@ -4,7 +4,8 @@
  * The int8 scan waits for memory (512 bytes a row), so that a query of two int8 planes, 15 bits in
  * place of 8, costs nothing and takes the query's own rounding out of the bound. Asking for the
  * page after this one changes nothing on a quiet machine (2.0 ms for 100,000 rows of 512, as long
- * as reading them) and takes a quarter off the mean beside a program that reads as much. */
+ * as reading them) and takes a quarter off the mean beside a program that reads as much; a fifth
+ * off the search by bits of 1,000,000 rows, which come from memory (12.2 to 9.7 ms). */
 #include "base/pool.h"
 #include "index/codes_kernels_internal.h"
 #include <stdlib.h>
