@@ -299,6 +299,11 @@ uint64_t format_row_item(const format_layout *layout, const uint8_t *row)
     return get_u64(row + 4 * layout->dim);
 }
 
+uint32_t format_row_checksum(const format_layout *layout, const uint8_t *row)
+{
+    return get_u32(row + 4 * layout->dim + 8);
+}
+
 static bool trailer_fits(const format_layout *layout, const uint8_t *row, uint32_t crc)
 {
     const uint8_t *trailer = row + 4 * layout->dim;

@@ -44,6 +44,8 @@ IM_NODISCARD im_code format_open(const char *path, const im_index_state *state, 
 void format_write_row(const format_layout *layout, uint64_t slot, uint64_t item,
                       const float *vector, uint8_t *row);
 uint64_t format_row_item(const format_layout *layout, const uint8_t *row);
+/** The checksum that the row carries, not worked out again. */
+uint32_t format_row_checksum(const format_layout *layout, const uint8_t *row);
 /** True when the row is the one that was written for `slot`. */
 bool format_row_sound(const format_layout *layout, uint64_t slot, const uint8_t *row);
 /** As format_row_sound for n <= 64 rows, FORMAT_GROUP at a time; bit i of the result: row i. */

@@ -53,17 +53,32 @@ IM_NODISCARD im_code im_index_writer_append(im_index_writer *writer, const uint6
 IM_NODISCARD im_code im_index_writer_sync(im_index_writer *writer, im_error *err);
 void im_index_writer_close(im_index_writer *writer);
 
-/** Removes the vector files in `folder` of every generation but `keep_generation`, and temporaries:
- * leftovers of a crash or of a compaction. For the writer alone (the library's lock held): it would
- * take a generation that another writer is about to commit. Files it cannot remove stay. */
+/** Makes the codes of IM_ENGINE_TIERED for the committed rows, or extends those that are there
+ * (whole blocks are copied, damaged ones made again; nothing is written when all is well): two
+ * files codes.<generation>.i8 and .b1, each a temporary, synced and renamed. For the writer alone;
+ * readers that have old files open keep them. Without rows nothing is made.
+ * @param pool may be NULL
+ * @return IM_OK; index_damaged when the vector file or one of its rows is; IM_ERR_NOMEM, IM_ERR_IO,
+ * IM_ERR_FULL: the old files are then as they were, or one of them is new already */
+IM_NODISCARD im_code im_index_codes_update(const char *folder, const im_index_state *state,
+                                           im_pool *pool, im_error *err);
+/** Whether im_index_codes_update is worth its while: more than 4,096 rows and more than a twentieth
+ * of all have no codes (im_index_stats says how many have). Rows without are scanned in f32. */
+bool im_index_codes_due(uint64_t n_rows, uint64_t n_coded);
+
+/** Removes the vector and codes files in `folder` of every generation but `keep_generation`, and
+ * temporaries: leftovers of a crash or of a compaction. For the writer alone (the library's lock
+ * held): it would take a generation that another writer is about to commit. Files it cannot remove
+ * stay. */
 void im_index_sweep(const char *folder, uint64_t keep_generation);
 
 /* ---- searching ---- */
 
 typedef enum im_engine {
-    IM_ENGINE_AUTO, /* the scan */
-    IM_ENGINE_SCAN, /* our own exact scan over the mapped rows */
-    IM_ENGINE_FLAT  /* FAISS IndexFlat through its C API */
+    IM_ENGINE_AUTO,  /* tiered where there are codes, otherwise the scan */
+    IM_ENGINE_SCAN,  /* our own exact scan over the mapped rows */
+    IM_ENGINE_FLAT,  /* FAISS IndexFlat through its C API */
+    IM_ENGINE_TIERED /* codes first, rows decide; the scan where codes are missing or damaged */
 } im_engine;
 
 typedef struct im_index_options {
@@ -103,6 +118,16 @@ typedef struct im_hit {
     float score; /* higher is better; ties by ascending item id */
 } im_hit;
 
+/** How the tiered engine looks (the others do not look at it). auto: proved while at most 300,000
+ * rows pass the filter, fast beyond. */
+typedef enum im_search_mode {
+    IM_MODE_AUTO,
+    IM_MODE_EXACT, /* the answer is that of the scan, proved by a bound for each row */
+    IM_MODE_FAST /* 1-bit codes choose the rows that are looked at: recall at least 0.999 by audit,
+                  * `exact` is false. A small number of rows, many of them asked for, or a cursor:
+                  * proved all the same */
+} im_search_mode;
+
 typedef struct im_index_query {
     const im_index_part *parts; /* [m], m >= 1 */
     size_t n_parts;
@@ -115,14 +140,25 @@ typedef struct im_index_query {
     float floor;
     const uint64_t *bitmap; /* bit per slot: which may be hits; NULL = all alive */
     uint64_t leave_out;     /* an item that is no hit (similar id:N); IM_NO_ITEM for none */
+    im_search_mode mode;
 } im_index_query;
+
+/** How the codes files are. All but IM_CODES_SOUND and IM_CODES_UNUSED: answers are as right as
+ * ever but slower; im_index_codes_update makes the files again. */
+typedef enum im_codes {
+    IM_CODES_UNUSED, /* the engine asked for has none */
+    IM_CODES_SOUND,
+    IM_CODES_ABSENT,
+    IM_CODES_DAMAGED /* one of them is damaged, of another library, or not there */
+} im_codes;
 
 typedef struct im_index_answer {
     size_t n_hits;
     uint64_t filtered; /* alive rows that pass bitmap (leave_out not counted out) */
     uint64_t scanned;  /* rows whose score was worked out */
     bool exact;
-    const char *engine; /* "scan", "flat" */
+    const char *engine; /* "scan", "flat", "tiered": whoever answered */
+    im_codes codes;     /* as known after this search */
 } im_index_answer;
 
 /** Finds the k best rows. Always min(k, matches) hits; hits behind them are {IM_NO_ITEM, …, 0}.
@@ -134,6 +170,13 @@ typedef struct im_index_answer {
  * IM_ERR_FORMAT (index_damaged: a row failed its CRC; rebuild); IM_ERR_IO (map_lost) */
 IM_NODISCARD im_code im_index_search(im_index *index, const im_index_query *query, im_hit *hits,
                                      im_index_answer *out_answer, im_error *err);
+
+/** im_index_search for n queries: the same answers, one by one, but the codes are read once for all
+ * of them. Fails as a whole.
+ * @param hits [n] pointers, hits[i] to [queries[i].k] @param answers [n] */
+IM_NODISCARD im_code im_index_search_many(im_index *index, const im_index_query *queries, size_t n,
+                                          im_hit *const *hits, im_index_answer *answers,
+                                          im_error *err);
 
 /** Score of one row for a query (its parts and combine; the rest is not looked at), and
  * (out_cosines, may be NULL, [m]) each part's plain cosine. index_damaged when the row fails its
@@ -157,6 +200,10 @@ typedef struct im_index_stats {
     uint64_t mapped_bytes;  /* header and committed rows */
     uint64_t private_bytes; /* heap of the index and its engine */
     const char *engine;
+    im_codes codes;
+    uint64_t n_coded;          /* rows that have codes in use */
+    const char *codes_problem; /* a sentence when codes are IM_CODES_DAMAGED, else ""; lives as long
+                                * as the index */
 } im_index_stats;
 void im_index_describe(const im_index *index, im_index_stats *out);
 

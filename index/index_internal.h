@@ -10,6 +10,8 @@
 
 #define WORD_BITS 64u
 
+struct index_top;
+
 /** A query after its checks, as an engine sees it. */
 typedef struct index_request {
     const im_index_query *query; /* k, cursor, floor, leave_out */
@@ -49,10 +51,15 @@ struct im_index {
     /* bit per slot: its checksum was right. Set without order: two threads that check one row come
      * to the same answer. */
     _Atomic uint64_t *checked; /* [words] */
+    /* of the tiered engine */
+    atomic_int codes; /* im_codes; a damaged block is found by any search */
+    uint64_t n_coded;
+    char codes_problem[384]; /* written while opening */
 };
 
 extern const index_engine index_engine_scan;
 extern const index_engine index_engine_flat;
+extern const index_engine index_engine_tiered;
 
 static inline size_t index_words(const im_index *index)
 {
@@ -70,6 +77,10 @@ uint64_t index_count_selected(const im_index *index, const uint64_t *bitmap);
 /** Checks the rows of word `at` whose bits are in `wanted` and were not checked before; returns
  * those that are damaged. Thread-safe. */
 uint64_t index_unsound(im_index *index, size_t at, uint64_t wanted);
+/** Pushes a row of this score when the query lets it through (floor, cursor, leave_out). false when
+ * memory is out. */
+bool index_push(const im_index *index, const im_index_query *query, uint64_t slot, float score,
+                struct index_top *top);
 /** The error of a damaged row, map_lost when the file was cut meanwhile. */
 IM_NODISCARD im_code index_damaged_row(const im_index *index, uint64_t slot, im_error *err);
 /** map_lost when the file was cut since it was opened: nothing read from it counts. */

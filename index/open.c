@@ -2,6 +2,7 @@
  * whole file for `imago check`. */
 #include "base/base.h"
 #include "index/index_internal.h"
+#include "index/tiered_internal.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <unistd.h>
@@ -9,9 +10,10 @@
 #define CHECK_BYTES (1u << 20) /* read at once by im_index_check */
 
 static const index_engine *const engines[] = {
-    [IM_ENGINE_AUTO] = &index_engine_scan,
+    [IM_ENGINE_AUTO] = &index_engine_tiered,
     [IM_ENGINE_SCAN] = &index_engine_scan,
     [IM_ENGINE_FLAT] = &index_engine_flat,
+    [IM_ENGINE_TIERED] = &index_engine_tiered,
 };
 
 /* ---- bits and checks ---- */
@@ -105,14 +107,23 @@ static im_code map_rows(im_index *index, const im_index_state *state, im_error *
     return rc;
 }
 
-static im_code open_engine(im_index *index, im_engine engine, im_error *err)
+static im_code open_engine(im_index *index, const char *folder, const im_index_state *state,
+                           im_engine engine, im_error *err)
 {
     if ((unsigned)engine >= IM_COUNT(engines)) {
         return im_fail(err, IM_ERR_INVALID, "engine number %u of an index, expected 0 to %zu",
                        (unsigned)engine, IM_COUNT(engines) - 1);
     }
     index->engine = engines[engine];
-    return index->engine->open != NULL ? index->engine->open(index, err) : IM_OK;
+    if (index->engine != &index_engine_tiered) {
+        return index->engine->open != NULL ? index->engine->open(index, err) : IM_OK;
+    }
+    im_code rc = index_tiered_open(index, folder, state, err);
+    if (rc == IM_OK && index->n_coded == 0 && engine == IM_ENGINE_AUTO) {
+        index->engine->close(index);
+        index->engine = &index_engine_scan;
+    }
+    return rc;
 }
 
 im_code im_index_open(const char *folder, const im_index_state *state, const uint64_t *alive,
@@ -148,7 +159,7 @@ im_code im_index_open(const char *folder, const im_index_state *state, const uin
         goto out;
     }
     index->n_alive = index_count_selected(index, NULL);
-    rc = open_engine(index, options != NULL ? options->engine : IM_ENGINE_AUTO, err);
+    rc = open_engine(index, folder, state, options != NULL ? options->engine : IM_ENGINE_AUTO, err);
     if (rc != IM_OK) {
         goto out;
     }
@@ -208,6 +219,12 @@ void im_index_describe(const im_index *index, im_index_stats *out)
         out->private_bytes += index->engine->private_bytes(index);
     }
     out->engine = index->engine->name;
+    out->codes = (im_codes)atomic_load(&index->codes);
+    out->n_coded = index->n_coded;
+    out->codes_problem = index->codes_problem;
+    if (out->codes == IM_CODES_DAMAGED && index->codes_problem[0] == '\0') {
+        out->codes_problem = "a codes file was damaged after it was opened, or a block of it is";
+    }
 }
 
 /* ---- whole file ---- */

@@ -33,23 +33,24 @@ static bool is_behind(const im_index_query *query, float score, uint64_t item)
     return score < query->after_score || (score == query->after_score && item > query->after_item);
 }
 
-/* Pushes what the query lets through. false when memory is out. */
+bool index_push(const im_index *index, const im_index_query *query, uint64_t slot, float score,
+                struct index_top *top)
+{
+    if (index_top_refuses(top, score) || (query->has_floor && score < query->floor) ||
+        (query->has_after && score > query->after_score)) {
+        return true;
+    }
+    im_hit hit = {format_row_item(&index->layout, index_row_at(index, slot)), slot, score};
+    if (hit.item == query->leave_out || (query->has_after && !is_behind(query, score, hit.item))) {
+        return true;
+    }
+    return index_top_push(top, &hit);
+}
+
 static bool push_batch(const scan_job *job, const scan_batch *batch, index_top *top)
 {
-    const im_index_query *query = job->request->query;
     for (size_t i = 0; i < batch->n; i++) {
-        float score = batch->scores[i];
-        if (index_top_refuses(top, score) || (query->has_floor && score < query->floor) ||
-            (query->has_after && score > query->after_score)) {
-            continue;
-        }
-        const uint8_t *row = index_row_at(job->index, batch->slots[i]);
-        im_hit hit = {format_row_item(&job->index->layout, row), batch->slots[i], score};
-        if (hit.item == query->leave_out ||
-            (query->has_after && !is_behind(query, score, hit.item))) {
-            continue;
-        }
-        if (!index_top_push(top, &hit)) {
+        if (!index_push(job->index, job->request->query, batch->slots[i], batch->scores[i], top)) {
             return false;
         }
     }

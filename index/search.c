@@ -2,6 +2,7 @@
  * answer. */
 #include "base/base.h"
 #include "index/index_internal.h"
+#include "index/tiered_internal.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -14,6 +15,10 @@ static im_code check_query(const im_index_query *query, im_error *err)
     }
     if (query->has_after && isnan(query->after_score)) {
         return im_fail(err, IM_ERR_INVALID, "the cursor's score is not a number");
+    }
+    if ((unsigned)query->mode > (unsigned)IM_MODE_FAST) {
+        return im_fail(err, IM_ERR_INVALID, "search mode %u of a query, expected 0 to 2",
+                       (unsigned)query->mode);
     }
     if (query->has_floor && isnan(query->floor)) {
         return im_fail(err, IM_ERR_INVALID, "the lowest score asked for is not a number");
@@ -31,21 +36,33 @@ static void pad(im_hit *hits, size_t from, size_t k)
     }
 }
 
+/* Checks and folds one query; *out is whole after IM_OK and refers to `scoring`. */
+static im_code prepare(im_index *index, const im_index_query *query, index_scoring *scoring,
+                       index_request *out, im_index_answer *answer, im_error *err)
+{
+    im_code rc = check_query(query, err);
+    if (rc == IM_OK) {
+        rc = index_scoring_init(scoring, index->kernels, query, index->layout.dim, err);
+    }
+    if (rc == IM_OK) {
+        *answer = (im_index_answer){.exact = true, .engine = index->engine->name};
+        answer->filtered = index_count_selected(index, query->bitmap);
+        *out = (index_request){query, scoring, query->bitmap, answer->filtered};
+    }
+    return rc;
+}
+
 static im_code run(im_index *index, const im_index_query *query, engine_fn engine, im_hit *hits,
                    im_index_answer *out_answer, im_error *err)
 {
     index_scoring scoring;
-    im_index_answer answer = {.exact = true, .engine = index->engine->name};
-    im_code rc = check_query(query, err);
-    if (rc == IM_OK) {
-        rc = index_scoring_init(&scoring, index->kernels, query, index->layout.dim, err);
-    }
+    index_request request;
+    im_index_answer answer;
+    im_code rc = prepare(index, query, &scoring, &request, &answer, err);
     if (rc != IM_OK) {
         return rc;
     }
-    answer.filtered = index_count_selected(index, query->bitmap);
     if (answer.filtered > 0) {
-        index_request request = {query, &scoring, query->bitmap, answer.filtered};
         rc = engine(index, &request, hits, &answer, err);
     }
     if (rc == IM_OK) {
@@ -53,6 +70,7 @@ static im_code run(im_index *index, const im_index_query *query, engine_fn engin
     }
     if (rc == IM_OK) {
         pad(hits, answer.n_hits, query->k);
+        answer.codes = (im_codes)atomic_load(&index->codes);
         *out_answer = answer;
     }
     index_scoring_clear(&scoring);
@@ -72,6 +90,53 @@ im_code im_index_range(im_index *index, const im_index_query *query, im_hit *hit
         return im_fail(err, IM_ERR_INVALID, "a range search needs a lowest score");
     }
     return run(index, query, index->engine->range, hits, out_answer, err);
+}
+
+/* Engines that gain nothing from several queries at once. */
+static im_code one_by_one(im_index *index, const index_request *requests, size_t n,
+                          im_hit *const *hits, im_index_answer *answers, im_error *err)
+{
+    im_code rc = IM_OK;
+    for (size_t i = 0; i < n && rc == IM_OK; i++) {
+        if (requests[i].filtered > 0) {
+            rc = index->engine->search(index, &requests[i], hits[i], &answers[i], err);
+        }
+    }
+    return rc;
+}
+
+im_code im_index_search_many(im_index *index, const im_index_query *queries, size_t n,
+                             im_hit *const *hits, im_index_answer *answers, im_error *err)
+{
+    index_scoring *scorings = im_alloc_zero(n, sizeof(*scorings));
+    index_request *requests = im_alloc(n, sizeof(*requests));
+    im_code rc = IM_OK;
+    size_t ready = 0;
+    if (scorings == NULL || requests == NULL) {
+        rc = im_fail(err, IM_ERR_NOMEM, "no memory for %zu queries", n);
+    }
+    for (; rc == IM_OK && ready < n; ready++) {
+        rc = prepare(index, &queries[ready], &scorings[ready], &requests[ready], &answers[ready],
+                     err);
+    }
+    if (rc == IM_OK) {
+        rc = index->engine == &index_engine_tiered
+                 ? index_tiered_many(index, requests, n, hits, answers, err)
+                 : one_by_one(index, requests, n, hits, answers, err);
+    }
+    if (rc == IM_OK) {
+        rc = index_check_map(index, err);
+    }
+    for (size_t i = 0; i < n && rc == IM_OK; i++) {
+        pad(hits[i], answers[i].n_hits, queries[i].k);
+        answers[i].codes = (im_codes)atomic_load(&index->codes);
+    }
+    for (size_t i = 0; i < ready; i++) {
+        index_scoring_clear(&scorings[i]);
+    }
+    im_free(requests);
+    im_free(scorings);
+    return rc;
 }
 
 /* Plain cosine of each part with the row. */

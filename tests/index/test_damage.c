@@ -274,7 +274,8 @@ static im_code open_and_search(test_scene *scene, im_pool *pool, im_hit *hits,
     im_index *index = NULL;
     float score = 0;
     float cosines[2];
-    im_index_options options = {.pool = pool};
+    im_index_options options = {.engine = IM_ENGINE_SCAN,
+                                .pool = pool}; /* codes: a test of theirs */
     im_code rc =
         im_index_open(scene->library.folder, &scene->library.state, NULL, &options, &index, err);
     if (rc == IM_OK) {

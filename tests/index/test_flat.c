@@ -108,7 +108,7 @@ static void the_flat_engine_tells_what_it_holds(void **state)
     assert_true(stats.private_bytes >= 500 * 32 * 4);
     im_index_close(index);
     im_index *wrong = NULL;
-    im_index_options options = {.engine = (im_engine)3};
+    im_index_options options = {.engine = (im_engine)99};
     assert_refused(im_index_open(library.folder, &library.state, NULL, &options, &wrong, err),
                    "invalid");
     library_free(&library);

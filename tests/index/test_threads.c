@@ -90,7 +90,8 @@ static void threads_search_one_index_while_a_writer_appends(void **state)
     (void)state;
     static test_scene scene;
     make_scene(&scene);
-    for (size_t round = 0; round < 4; round++) {
+    assert_ok(im_index_codes_update(scene.library.folder, &scene.library.state, NULL, err));
+    for (size_t round = 0; round < 8; round++) {
         pthread_t threads[SEARCHERS];
         pthread_t writer;
         test_searcher searchers[SEARCHERS];
@@ -98,7 +99,9 @@ static void threads_search_one_index_while_a_writer_appends(void **state)
         if (round % 2 == 0) {
             assert_ok(im_pool_open(3, &pool, err));
         }
-        scene.index = library_open(&scene.library, NULL, IM_ENGINE_SCAN, pool);
+        /* by the scan, and by codes whose blocks are not yet checked */
+        scene.index =
+            library_open(&scene.library, NULL, round < 4 ? IM_ENGINE_SCAN : IM_ENGINE_TIERED, pool);
         atomic_store(&scene.stop, false);
         assert_int_equal(pthread_create(&writer, NULL, append_often, &scene), 0);
         for (size_t t = 0; t < SEARCHERS; t++) {

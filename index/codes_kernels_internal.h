@@ -1,0 +1,53 @@
+/* index/codes_kernels_internal.h — integer products of a query with codes, exact in every kernel,
+ * so that all of them agree to the last bit. Letters: D rotated dim (a multiple of 64), n rows. */
+#ifndef IM_INDEX_CODES_KERNELS_INTERNAL_H
+#define IM_INDEX_CODES_KERNELS_INTERNAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CODES_ZERO 128 /* an int8 code is stored as code + 128, in 1 … 255 */
+#define CODES_PLANES 3u
+
+/** A rotated query in 15 bits a number: 128 * high + low. */
+typedef struct index_query_i8 {
+    const int8_t *high, *low; /* [D] in -127 … 127, 64-byte aligned */
+    int32_t sum_high, sum_low;
+} index_query_i8;
+
+/** Rows one behind the other or, with `at`, the rows of these numbers. */
+typedef struct index_code_rows {
+    const uint8_t *first; /* row 0 */
+    size_t pitch;         /* bytes from row to row: D for int8, D / 8 for bits */
+    const uint16_t *at;   /* [n] or NULL: 0 … n - 1 */
+    size_t n;
+    int fetch; /* what follows in memory comes next: ask for it */
+} index_code_rows;
+
+typedef struct index_codes_kernels {
+    const char *name;
+    /** out_high[i] = Σ high·code, out_low[i] = Σ low·code of each row. */
+    void (*dot_i8)(const index_query_i8 *query, const index_code_rows *rows, int32_t *out_high,
+                   int32_t *out_low);
+    /** out[i] = Σ over the planes j of 2^j · (bits in which row and plane j differ).
+     * @param planes [CODES_PLANES, words], words = D / 64 rounded up to 8, zeros behind D */
+    void (*differ_b1)(const uint64_t *planes, const index_code_rows *rows, int32_t *out);
+    /** Bit i: values[i] >= least, i < 64. */
+    uint64_t (*at_least)(const float values[64], float least);
+} index_codes_kernels;
+
+/** As index_kernels_choose and index_kernels_at. */
+const index_codes_kernels *index_codes_kernels_choose(void);
+const index_codes_kernels *index_codes_kernels_at(size_t i, int *out_usable);
+
+static inline const uint8_t *index_code_row(const index_code_rows *rows, size_t i)
+{
+    return rows->first + (rows->at != NULL ? (size_t)rows->at[i] : i) * rows->pitch;
+}
+
+static inline size_t index_plane_words(size_t padded)
+{
+    return (padded / 64 + 7) / 8 * 8;
+}
+
+#endif

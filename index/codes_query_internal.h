@@ -1,0 +1,67 @@
+/* index/codes_query_internal.h — a query as the codes see it, and from what codes say to bounds on
+ * the score.
+ *
+ * Each folded vector (scoring_internal.h) is f = F·q, |q| = 1. A row is x = μ + r, its codes r'.
+ *   dot(f, x) = F·(<q, μ> + <q, r>), and <q, r> = <q', r'> + <q, r - r'> + <q - q', r'>
+ * so that   |<q, r> - <q', r'>| <= |r - r'| + 3.1·|q - q'|   (|x|, |μ| <= 1.001, |r'| <= |r| + |r -
+ * r'|) where |r - r'| is stored with the row. SLACK and what follows from the dimension cover the
+ * rounding of the rotation, of this arithmetic and of the score itself. */
+#ifndef IM_INDEX_CODES_QUERY_INTERNAL_H
+#define IM_INDEX_CODES_QUERY_INTERNAL_H
+
+#include "index/codes_internal.h"
+#include "index/codes_kernels_internal.h"
+#include "index/scoring_internal.h"
+
+#define CODES_RUN 512u /* rows worked on at once */
+
+/** One folded vector. */
+typedef struct codes_fold {
+    index_query_i8 i8;
+    const uint64_t *planes; /* [CODES_PLANES, index_plane_words(D)] */
+    float size;             /* F */
+    float step;             /* of the 15-bit numbers */
+    float above, below;     /* upper bound = F·(estimate + bound) + above, lower likewise */
+    float middle;           /* estimate in full = F·estimate + middle */
+    float one, per_bit;     /* bits: estimate = factor · (one - per_bit · difference) */
+} codes_fold;
+
+typedef struct codes_query {
+    const index_scoring *scoring;
+    const index_codes_kernels *kernels;
+    size_t padded;
+    codes_fold *folds; /* [scoring->n], owned with all that they point to */
+    uint8_t *memory;   /* owned */
+    float margin;      /* standard errors of the bits that count as possible */
+    bool unbounded;    /* tests only: the bounds are left out */
+} codes_query;
+
+typedef struct codes_space {
+    const index_codes_kernels *kernels;
+    const index_rotation *rotation;
+    const float *mean; /* [d] */
+} codes_space;
+
+/** false when memory is out. */
+bool codes_query_init(codes_query *query, const codes_space *space, const index_scoring *scoring);
+void codes_query_clear(codes_query *query);
+/** True when the folds' sizes allow this arithmetic: not zero, not near the ends of float. */
+bool codes_query_possible(const index_scoring *scoring);
+
+/** Rows of one block: those of numbers at[0 … n - 1], or from `first` on without `at`. */
+typedef struct codes_run {
+    size_t first;
+    const uint16_t *at; /* NULL: first … first + n - 1 */
+    size_t n;           /* <= CODES_RUN */
+    bool fetch;         /* the rows behind them come next */
+} codes_run;
+
+/** Bounds [run->n] on the score of each row, from int8 codes: out_lower <= score <= out_upper. */
+void codes_bounds(const codes_query *query, const codes_layout *layout, const codes_block *block,
+                  const codes_run *run, float *out_upper, float *out_lower);
+/** What the score of each row may be at most by its bits, `margin` standard errors up: a row above
+ * it is improbable, not impossible. */
+void codes_guesses(const codes_query *query, const codes_layout *layout, const codes_block *block,
+                   const codes_run *run, float *out_upper);
+
+#endif

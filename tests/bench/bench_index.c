@@ -1,0 +1,250 @@
+/* tests/bench/bench_index.c — times searches of the index over vectors given as files. Driven by
+ * bench_index.py, which makes the vectors and compares with others in the same run.
+ * usage: bench_index FOLDER ROWS.f32 N DIM QUERIES.f32 M FILTERS.bits K
+ * FILTERS holds three bitmaps of ceil(N/64) words: 1, 10 and 50 per cent. Prints a JSON object a
+ * line: for each way of asking the median time and the hits (slots) of every query in OUT. */
+#include "base/clock.h"
+#include "base/pool.h"
+#include "index/index.h"
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CHUNK = 1000, ROUNDS = 3 };
+
+typedef struct bench {
+    const char *folder;
+    im_index_state state;
+    size_t n, dim, m, k;
+    float *queries;           /* [m, dim] */
+    uint64_t *filters;        /* [3, words] */
+    double *ms;               /* [m] */
+    im_hit *hits, *truth;     /* [m, k] */
+    im_index_answer *answers; /* [m] */
+} bench;
+
+static void stop_on(im_code rc, const im_error *err)
+{
+    if (rc != IM_OK) {
+        fprintf(stderr, "%s: %s\n", err->reason, err->message);
+        exit(1);
+    }
+}
+
+static void *read_whole(const char *path, size_t n, size_t size)
+{
+    FILE *file = fopen(path, "rb");
+    void *data = malloc(n * size);
+    if (file == NULL || data == NULL || fread(data, size, n, file) != n) {
+        fprintf(stderr, "could not read %s\n", path);
+        exit(1);
+    }
+    fclose(file);
+    return data;
+}
+
+static void write_rows(bench *run, const char *path)
+{
+    im_error err = IM_ERROR_INIT;
+    im_index_writer *writer = NULL;
+    uint64_t items[CHUNK];
+    uint64_t slot = 0;
+    float *rows = malloc(CHUNK * run->dim * sizeof(float));
+    FILE *file = fopen(path, "rb");
+    if (file == NULL || rows == NULL) {
+        exit(1);
+    }
+    stop_on(im_index_create(run->folder, &run->state, &err), &err);
+    stop_on(im_index_writer_open(run->folder, &run->state, &writer, &err), &err);
+    for (size_t done = 0; done < run->n; done += CHUNK) {
+        size_t n = run->n - done < CHUNK ? run->n - done : CHUNK;
+        if (fread(rows, run->dim * sizeof(float), n, file) != n) {
+            exit(1);
+        }
+        for (size_t i = 0; i < n; i++) {
+            items[i] = done + i + 1;
+        }
+        stop_on(im_index_writer_append(writer, items, rows, n, &slot, &err), &err);
+    }
+    stop_on(im_index_writer_sync(writer, &err), &err);
+    im_index_writer_close(writer);
+    fclose(file);
+    free(rows);
+    run->state.n_rows = run->n;
+    uint64_t start = im_clock_ns();
+    stop_on(im_index_codes_update(run->folder, &run->state, NULL, &err), &err);
+    printf("{\"what\":\"codes\",\"ms\":%.1f}\n", im_clock_ms_since(start));
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static im_index_query query_of(const bench *run, im_index_part *part, size_t q, im_search_mode mode,
+                               const uint64_t *bitmap)
+{
+    *part = (im_index_part){run->queries + q * run->dim, 1, 0};
+    return (im_index_query){.parts = part,
+                            .n_parts = 1,
+                            .k = run->k,
+                            .bitmap = bitmap,
+                            .leave_out = IM_NO_ITEM,
+                            .mode = mode};
+}
+
+static double recall(const bench *run)
+{
+    size_t found = 0;
+    size_t all = 0;
+    for (size_t q = 0; q < run->m; q++) {
+        for (size_t i = 0; i < run->k; i++) {
+            uint64_t slot = run->truth[q * run->k + i].slot;
+            all += slot != IM_NO_ITEM;
+            for (size_t j = 0; j < run->k && slot != IM_NO_ITEM; j++) {
+                found += run->hits[q * run->k + j].slot == slot;
+            }
+        }
+    }
+    return (double)found / (double)all;
+}
+
+static size_t resident_bytes(void)
+{
+    size_t pages = 0;
+    size_t all = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file != NULL) {
+        if (fscanf(file, "%zu %zu", &all, &pages) != 2) {
+            pages = 0;
+        }
+        fclose(file);
+    }
+    return pages * 4096;
+}
+
+static void report(bench *run, const char *what, const char *filter, size_t batch, double first,
+                   bool has_truth)
+{
+    qsort(run->ms, run->m, sizeof(double), by_value);
+    printf("{\"what\":\"%s\",\"filter\":\"%s\",\"batch\":%zu,\"p50_ms\":%.4f,\"p95_ms\":%.4f,"
+           "\"first_ms\":%.2f,\"recall\":%.5f,\"engine\":\"%s\",\"exact\":%s,\"resident\":%zu}\n",
+           what, filter, batch, run->ms[run->m / 2], run->ms[run->m * 95 / 100], first,
+           has_truth ? recall(run) : 1.0, run->answers[0].engine,
+           run->answers[0].exact ? "true" : "false", resident_bytes());
+    fflush(stdout);
+}
+
+static void run_single(bench *run, im_index *index, const char *what, const char *filter,
+                       im_search_mode mode, const uint64_t *bitmap, bool has_truth)
+{
+    im_error err = IM_ERROR_INIT;
+    double first = 0;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        for (size_t q = 0; q < run->m; q++) {
+            im_index_part part;
+            im_index_query query = query_of(run, &part, q, mode, bitmap);
+            uint64_t start = im_clock_ns();
+            stop_on(im_index_search(index, &query, run->hits + q * run->k, &run->answers[q], &err),
+                    &err);
+            double ms = im_clock_ms_since(start);
+            first = round == 0 && q == 0 ? ms : first;
+            run->ms[q] = round == 0 || ms < run->ms[q] ? ms : run->ms[q];
+        }
+    }
+    report(run, what, filter, 1, first, has_truth);
+}
+
+static void run_batch(bench *run, im_index *index, const char *what, im_search_mode mode)
+{
+    im_error err = IM_ERROR_INIT;
+    im_index_query *queries = malloc(run->m * sizeof(*queries));
+    im_index_part *parts = malloc(run->m * sizeof(*parts));
+    im_hit **hits = malloc(run->m * sizeof(*hits));
+    double first = 0;
+    if (queries == NULL || parts == NULL || hits == NULL) {
+        exit(1);
+    }
+    for (size_t q = 0; q < run->m; q++) {
+        queries[q] = query_of(run, &parts[q], q, mode, NULL);
+        hits[q] = run->hits + q * run->k;
+    }
+    for (size_t round = 0; round < ROUNDS; round++) {
+        uint64_t start = im_clock_ns();
+        stop_on(im_index_search_many(index, queries, run->m, hits, run->answers, &err), &err);
+        double ms = im_clock_ms_since(start) / (double)run->m;
+        first = round == 0 ? ms : first;
+        for (size_t q = 0; q < run->m; q++) {
+            run->ms[q] = round == 0 || ms < run->ms[q] ? ms : run->ms[q];
+        }
+    }
+    report(run, what, "none", run->m, first, true);
+    free(queries);
+    free(parts);
+    free(hits);
+}
+
+static im_index *open_index(bench *run, im_engine engine, const char *what)
+{
+    im_error err = IM_ERROR_INIT;
+    im_index *index = NULL;
+    im_index_options options = {.engine = engine};
+    uint64_t start = im_clock_ns();
+    stop_on(im_index_open(run->folder, &run->state, NULL, &options, &index, &err), &err);
+    printf("{\"what\":\"open %s\",\"ms\":%.3f}\n", what, im_clock_ms_since(start));
+    return index;
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const names[] = {"1%", "10%", "50%"};
+    if (argc != 9) {
+        fprintf(stderr, "usage: bench_index FOLDER ROWS N DIM QUERIES M FILTERS K\n");
+        return 2;
+    }
+    bench run = {.folder = argv[1]};
+    run.n = strtoull(argv[3], NULL, 10);
+    run.dim = strtoull(argv[4], NULL, 10);
+    run.m = strtoull(argv[6], NULL, 10);
+    run.k = strtoull(argv[8], NULL, 10);
+    size_t words = (run.n + 63) / 64;
+    run.state = (im_index_state){.dim = run.dim, .generation = 1, .model_digest = "bench"};
+    run.queries = read_whole(argv[5], run.m * run.dim, sizeof(float));
+    run.filters = read_whole(argv[7], 3 * words, sizeof(uint64_t));
+    run.ms = malloc(run.m * sizeof(double));
+    run.hits = malloc(run.m * run.k * sizeof(im_hit));
+    run.truth = malloc(run.m * run.k * sizeof(im_hit));
+    run.answers = malloc(run.m * sizeof(im_index_answer));
+    if (run.ms == NULL || run.hits == NULL || run.truth == NULL || run.answers == NULL) {
+        return 1;
+    }
+    if (strcmp(argv[2], "-") != 0) { /* "-": the folder holds them already */
+        write_rows(&run, argv[2]);
+    }
+    run.state.n_rows = run.n;
+    im_index *tiered = open_index(&run, IM_ENGINE_TIERED, "tiered");
+    run_single(&run, tiered, "proved", "none", IM_MODE_EXACT, NULL, false);
+    memcpy(run.truth, run.hits, run.m * run.k * sizeof(im_hit));
+    run_single(&run, tiered, "fast", "none", IM_MODE_FAST, NULL, true);
+    run_batch(&run, tiered, "proved", IM_MODE_EXACT);
+    run_batch(&run, tiered, "fast", IM_MODE_FAST);
+    for (size_t f = 0; f < 3; f++) {
+        const uint64_t *bitmap = run.filters + f * words;
+        run_single(&run, tiered, "proved", names[f], IM_MODE_EXACT, bitmap, false);
+        memcpy(run.truth, run.hits, run.m * run.k * sizeof(im_hit));
+        run_single(&run, tiered, "fast", names[f], IM_MODE_FAST, bitmap, true);
+        run_single(&run, tiered, "auto", names[f], IM_MODE_AUTO, bitmap, true);
+    }
+    im_index_close(tiered);
+    im_index *scan = open_index(&run, IM_ENGINE_SCAN, "scan");
+    run.m = run.m < 20 ? run.m : 20;
+    run_single(&run, scan, "scan", "none", IM_MODE_AUTO, NULL, false);
+    im_index_close(scan);
+    return 0;
+}

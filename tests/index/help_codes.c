@@ -1,0 +1,153 @@
+/* tests/index/help_codes.c — see help_codes.h. */
+#include "help_codes.h"
+#include <inttypes.h>
+#include <math.h>
+
+enum { GROUPS = 12 };
+
+static void normalise(float *vector, size_t dim)
+{
+    double sum = 0;
+    for (size_t i = 0; i < dim; i++) {
+        sum += (double)vector[i] * (double)vector[i];
+    }
+    for (size_t i = 0; i < dim; i++) {
+        vector[i] = (float)((double)vector[i] / sqrt(sum));
+    }
+}
+
+void pictures_make(random_state *random, float *out, size_t n, size_t dim)
+{
+    float *parts = malloc((GROUPS + 2) * dim * sizeof(float));
+    assert_non_null(parts);
+    float *common = parts + GROUPS * dim;
+    float *own = common + dim;
+    for (size_t g = 0; g <= GROUPS; g++) {
+        random_unit(random, parts + g * dim, dim);
+    }
+    if (dim > 2) {
+        common[dim / 3] += 0.7F; /* encoders put much into a single dimension */
+    }
+    for (size_t r = 0; r < n; r++) {
+        const float *group = parts + random_below(random, GROUPS) * dim;
+        random_unit(random, own, dim);
+        for (size_t i = 0; i < dim; i++) {
+            out[r * dim + i] = 0.6F * common[i] + 0.4F * group[i] + 0.7F * own[i];
+        }
+        normalise(out + r * dim, dim);
+    }
+    free(parts);
+}
+
+/* A random vector, less its share of the rows' mean but for what gives a mean cosine of 0.03. */
+void text_make(random_state *random, const float *rows, size_t n, size_t dim, float *out)
+{
+    double *mean = calloc(dim, sizeof(*mean));
+    assert_non_null(mean);
+    double squares = 1e-12;
+    double dot = 0;
+    random_unit(random, out, dim);
+    for (size_t r = 0; r < n; r++) {
+        for (size_t i = 0; i < dim; i++) {
+            mean[i] += (double)rows[r * dim + i] / (double)n;
+        }
+    }
+    for (size_t i = 0; i < dim; i++) {
+        squares += mean[i] * mean[i];
+        dot += mean[i] * (double)out[i];
+    }
+    for (size_t i = 0; i < dim && dim > 1; i++) {
+        out[i] += (float)((0.03 - dot) / squares * mean[i]);
+    }
+    normalise(out, dim);
+    free(mean);
+}
+
+void rows_plant(random_state *random, float *rows, size_t n, size_t dim, const float *vector,
+                double score, size_t planted)
+{
+    float *other = malloc(dim * sizeof(float));
+    assert_non_null(other);
+    for (size_t p = 0; p < planted && dim > 1; p++) {
+        float *row = rows + random_below(random, n) * dim;
+        double wanted = score + (p % 2 == 0 ? 1e-4 : -1e-4) * (double)(p / 2);
+        double dot = 0;
+        random_unit(random, other, dim);
+        for (size_t i = 0; i < dim; i++) {
+            dot += (double)other[i] * (double)vector[i];
+        }
+        for (size_t i = 0; i < dim; i++) {
+            other[i] -= (float)dot * vector[i];
+        }
+        normalise(other, dim);
+        double rest = wanted * wanted < 1 ? sqrt(1 - wanted * wanted) : 0;
+        for (size_t i = 0; i < dim; i++) {
+            row[i] = (float)(wanted * (double)vector[i] + rest * (double)other[i]);
+        }
+        normalise(row, dim);
+    }
+    free(other);
+}
+
+void library_of_rows(test_library *library, random_state *random, const float *rows, size_t n,
+                     size_t dim)
+{
+    uint64_t *items = malloc((n + 1) * sizeof(uint64_t));
+    assert_non_null(items);
+    for (size_t i = 0; i < n; i++) {
+        size_t j = (size_t)random_below(random, i + 1);
+        items[i] = items[j];
+        items[j] = 5 * i + 2;
+    }
+    library_write(library, n, dim, rows, items);
+    free(items);
+    codes_update(library);
+}
+
+void codes_update(const test_library *library)
+{
+    assert_ok(im_index_codes_update(library->folder, &library->state, NULL, err));
+}
+
+im_index *tiered_open(const test_library *library, const uint64_t *alive, im_pool *pool)
+{
+    im_index_stats stats;
+    im_index *index = library_open(library, alive, IM_ENGINE_TIERED, pool);
+    im_index_describe(index, &stats);
+    assert_string_equal(stats.codes_problem, "");
+    assert_int_equal(stats.codes, library->n > 0 ? IM_CODES_SOUND : IM_CODES_ABSENT);
+    return index;
+}
+
+tiered_engine *engine_of(im_index *index)
+{
+    return index->engine_data;
+}
+
+void library_codes_path(const test_library *library, codes_kind kind, char out[128])
+{
+    snprintf(out, 128, "%.64s/codes.%" PRIu64 ".%s", library->folder, library->state.generation,
+             kind == CODES_I8 ? "i8" : "b1");
+}
+
+bool same_hits(const im_hit *a, const im_index_answer *answer_a, const im_hit *b,
+               const im_index_answer *answer_b, size_t k)
+{
+    if (answer_a->n_hits != answer_b->n_hits || answer_a->filtered != answer_b->filtered) {
+        return false;
+    }
+    for (size_t i = 0; i < k; i++) {
+        if (a[i].item != b[i].item || a[i].slot != b[i].slot ||
+            memcmp(&a[i].score, &b[i].score, sizeof(float)) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void assert_same(const im_hit *a, const im_index_answer *answer_a, const im_hit *b,
+                 const im_index_answer *answer_b, size_t k)
+{
+    assert_int_equal(answer_a->n_hits, answer_b->n_hits);
+    assert_true(same_hits(a, answer_a, b, answer_b, k));
+}

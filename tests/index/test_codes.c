@@ -1,0 +1,274 @@
+/* tests/index/test_codes.c — covers index/codes_kernels.c, index/rotation.c, index/codes_encode.c
+ * and index/codes_query.c: kernels against their plain twins, and what codes say of a row. */
+#include "help_codes.h"
+#include <math.h>
+
+static const size_t padded_dims[] = {64, 128, 192, 384, 512, 576, 768, 1024, 1152};
+
+typedef struct test_codes {
+    size_t padded, n;
+    int8_t *high, *low;
+    uint8_t *bytes; /* [n, padded] */
+    uint64_t *planes;
+    uint16_t *at;
+} test_codes;
+
+static void codes_make(test_codes *codes, random_state *random, size_t padded, size_t n)
+{
+    size_t words = CODES_PLANES * index_plane_words(padded);
+    *codes = (test_codes){.padded = padded, .n = n};
+    codes->high = aligned_alloc(64, padded);
+    codes->low = aligned_alloc(64, padded);
+    codes->bytes = malloc(n * padded);
+    codes->planes = calloc(words, sizeof(uint64_t));
+    codes->at = malloc(n * sizeof(uint16_t));
+    for (size_t i = 0; i < padded; i++) { /* the ends of what there may be, often */
+        codes->high[i] =
+            (int8_t)(random_below(random, 3) == 0 ? 127 : random_below(random, 255) - 127);
+        codes->low[i] = (int8_t)(random_below(random, 128) - 64);
+    }
+    for (size_t i = 0; i < n * padded; i++) {
+        codes->bytes[i] = (uint8_t)(random_below(random, 4) == 0 ? 255 * random_below(random, 2)
+                                                                 : random_next(random));
+    }
+    for (size_t j = 0; j < CODES_PLANES; j++) {
+        for (size_t w = 0; w < padded / 64; w++) {
+            codes->planes[j * index_plane_words(padded) + w] = random_next(random);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        codes->at[i] = (uint16_t)random_below(random, n);
+    }
+}
+
+static void codes_free(test_codes *codes)
+{
+    free(codes->high);
+    free(codes->low);
+    free(codes->bytes);
+    free(codes->planes);
+    free(codes->at);
+}
+
+static const index_codes_kernels *twin(void)
+{
+    const index_codes_kernels *last = NULL;
+    const index_codes_kernels *kernels = NULL;
+    int usable = 0;
+    for (size_t i = 0; (kernels = index_codes_kernels_at(i, &usable)) != NULL; i++) {
+        last = kernels;
+    }
+    assert_string_equal(last->name, "portable");
+    return last;
+}
+
+static void check_dot(const index_codes_kernels *kernels, const test_codes *codes, bool sparse,
+                      size_t n)
+{
+    int32_t high[2][40];
+    int32_t low[2][40];
+    index_query_i8 query = {codes->high, codes->low, 0, 0};
+    index_code_rows rows = {codes->bytes, codes->padded, sparse ? codes->at : NULL, n, n % 4 == 1};
+    for (size_t i = 0; i < codes->padded; i++) {
+        query.sum_high += codes->high[i];
+        query.sum_low += codes->low[i];
+    }
+    kernels->dot_i8(&query, &rows, high[0], low[0]);
+    twin()->dot_i8(&query, &rows, high[1], low[1]);
+    for (size_t r = 0; r < n; r++) {
+        int32_t sum = 0;
+        for (size_t i = 0; i < codes->padded; i++) {
+            size_t at = (sparse ? codes->at[r] : r) * codes->padded + i;
+            sum += codes->high[i] * ((int32_t)codes->bytes[at] - 128);
+        }
+        assert_int_equal(high[1][r], sum);
+        assert_int_equal(high[0][r], sum);
+        assert_int_equal(low[0][r], low[1][r]);
+    }
+}
+
+static void check_differ(const index_codes_kernels *kernels, const test_codes *codes, bool sparse,
+                         size_t n)
+{
+    int32_t got[40];
+    size_t words = codes->padded / 64;
+    index_code_rows rows = {codes->bytes, codes->padded / 8, sparse ? codes->at : NULL, n,
+                            n % 4 == 1};
+    kernels->differ_b1(codes->planes, &rows, got);
+    for (size_t r = 0; r < n; r++) {
+        const uint8_t *row = codes->bytes + (sparse ? codes->at[r] : r) * codes->padded / 8;
+        int32_t sum = 0;
+        for (size_t i = 0; i < codes->padded; i++) {
+            unsigned bit = ((unsigned)row[i / 8] >> (i % 8)) & 1u;
+            for (size_t j = 0; j < CODES_PLANES; j++) {
+                uint64_t word = codes->planes[j * index_plane_words(codes->padded) + i / 64];
+                unsigned plane = (unsigned)(word >> (i % 64)) & 1u;
+                sum += (int32_t)((plane ^ bit) << j);
+            }
+        }
+        assert_true(words > 0);
+        assert_int_equal(got[r], sum);
+    }
+}
+
+static void check_at_least(const index_codes_kernels *kernels, random_state *random)
+{
+    float values[64];
+    for (size_t i = 0; i < 64; i++) {
+        values[i] = (float)random_below(random, 5);
+    }
+    values[random_below(random, 64)] = -INFINITY;
+    uint64_t bits = kernels->at_least(values, 3.0F);
+    for (size_t i = 0; i < 64; i++) {
+        assert_int_equal((bits >> i) & 1, values[i] >= 3.0F);
+    }
+}
+
+static void every_kernel_equals_its_twin(void **state)
+{
+    (void)state;
+    random_state random = {301};
+    const index_codes_kernels *kernels = NULL;
+    int usable = 0;
+    for (size_t k = 0; (kernels = index_codes_kernels_at(k, &usable)) != NULL; k++) {
+        if (!usable) {
+            print_message("kernel %s is not usable here\n", kernels->name);
+            continue;
+        }
+        for (size_t d = 0; d < sizeof(padded_dims) / sizeof(padded_dims[0]); d++) {
+            test_codes codes;
+            codes_make(&codes, &random, padded_dims[d], 37);
+            for (size_t n = 1; n <= 37; n += 1 + n % 5) {
+                check_dot(kernels, &codes, n % 2 == 0, n);
+                check_differ(kernels, &codes, n % 3 == 0, n);
+            }
+            codes_free(&codes);
+        }
+        for (size_t i = 0; i < 100; i++) {
+            check_at_least(kernels, &random);
+        }
+    }
+}
+
+static void a_kernel_can_be_named(void **state)
+{
+    (void)state;
+    setenv("IMAGO_KERNEL", "portable", 1);
+    assert_string_equal(index_codes_kernels_choose()->name, "portable");
+    setenv("IMAGO_KERNEL", "abacus", 1);
+    assert_non_null(index_codes_kernels_choose());
+    unsetenv("IMAGO_KERNEL");
+    assert_non_null(index_codes_kernels_choose());
+}
+
+static double dot_of(const float *a, const float *b, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)a[i] * (double)b[i];
+    }
+    return sum;
+}
+
+/* Lengths and products stay, and what sat in one place is spread. */
+static void a_rotation_keeps_products_and_spreads(void **state)
+{
+    (void)state;
+    random_state random = {302};
+    static const size_t dims[] = {1, 2, 63, 64, 65, 100, 384, 512, 640, 768, 1024, 1152};
+    for (size_t d = 0; d < sizeof(dims) / sizeof(dims[0]); d++) {
+        index_rotation rotation;
+        size_t dim = dims[d];
+        assert_true(index_rotation_init(&rotation, dim));
+        float *a = calloc(rotation.padded, sizeof(float));
+        float *b = calloc(rotation.padded, sizeof(float));
+        for (size_t round = 0; round < 20; round++) {
+            memset(a, 0, rotation.padded * sizeof(float));
+            memset(b, 0, rotation.padded * sizeof(float));
+            random_unit(&random, a, dim);
+            b[random_below(&random, dim)] = 1; /* all in one place */
+            double before = dot_of(a, b, dim);
+            index_rotate(&rotation, a);
+            index_rotate(&rotation, b);
+            assert_true(fabs(dot_of(a, a, rotation.padded) - 1) < 3 * rotation.error);
+            assert_true(fabs(dot_of(a, b, rotation.padded) - before) < 3 * rotation.error);
+            float most = 0;
+            for (size_t i = 0; i < rotation.padded; i++) {
+                most = fmaxf(most, fabsf(b[i]));
+            }
+            assert_true((double)most < 6.5 / sqrt((double)rotation.padded));
+        }
+        free(a);
+        free(b);
+        index_rotation_clear(&rotation);
+    }
+}
+
+/* The stored bound is at least the distance, and not much more. */
+static void an_int8_code_is_within_its_bound(void **state)
+{
+    (void)state;
+    random_state random = {303};
+    float row[512];
+    uint8_t codes[512];
+    for (size_t round = 0; round < 300; round++) {
+        float scale = 0;
+        float bound = 0;
+        random_unit(&random, row, 512);
+        float size = round % 7 == 0 ? 1e-30F : (float)(1 + round % 3);
+        for (size_t i = 0; i < 512; i++) {
+            row[i] *= round % 50 == 49 ? 0 : size;
+        }
+        codes_encode_i8(row, 512, 0, codes, &scale, &bound);
+        double sum = 0;
+        for (size_t i = 0; i < 512; i++) {
+            double off = (double)row[i] - (double)scale * ((double)codes[i] - 128);
+            assert_in_range(codes[i], 1, 255);
+            sum += off * off;
+        }
+        assert_true((double)bound >= sqrt(sum));
+        assert_true((double)bound <= sqrt(sum) * (1 + 1e-6) + 1e-40);
+        assert_true(bound <= 0.02F * size);
+    }
+}
+
+/* Over many rows the guess is right on average and off by what it says. */
+static void a_guess_by_bits_is_unbiased(void **state)
+{
+    (void)state;
+    enum { D = 512, N = 2000 };
+    random_state random = {304};
+    float query[D];
+    float row[D];
+    uint8_t codes[D / 8];
+    double sum = 0;
+    double squares = 0;
+    random_unit(&random, query, D);
+    for (size_t r = 0; r < N; r++) {
+        float factor = 0;
+        float error = 0;
+        double guess = 0;
+        random_unit(&random, row, D);
+        codes_encode_b1(row, D, codes, &factor, &error);
+        for (size_t i = 0; i < D; i++) {
+            guess += ((codes[i / 8] >> (i % 8)) & 1) != 0 ? (double)query[i] : -(double)query[i];
+        }
+        double off = ((double)factor * guess - dot_of(query, row, D)) / (double)error;
+        sum += off;
+        squares += off * off;
+    }
+    assert_true(fabs(sum / N) < 0.1);
+    assert_true(fabs(squares / N - 1) < 0.15);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kernel_equals_its_twin),
+        cmocka_unit_test(a_kernel_can_be_named),
+        cmocka_unit_test(a_rotation_keeps_products_and_spreads),
+        cmocka_unit_test(an_int8_code_is_within_its_bound),
+        cmocka_unit_test(a_guess_by_bits_is_unbiased),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
