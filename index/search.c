@@ -31,8 +31,9 @@ static void pad(im_hit *hits, size_t from, size_t k)
     }
 }
 
-static im_code run(im_index *index, const im_index_query *query, engine_fn engine, im_hit *hits,
-                   im_index_answer *out_answer, im_error *err)
+static im_code run(im_index *index, const im_index_query *query, engine_fn engine,
+                   const im_faiss_effort *effort, im_hit *hits, im_index_answer *out_answer,
+                   im_error *err)
 {
     index_scoring scoring;
     im_index_answer answer = {.exact = true, .engine = index->engine->name};
@@ -45,7 +46,7 @@ static im_code run(im_index *index, const im_index_query *query, engine_fn engin
     }
     answer.filtered = index_count_selected(index, query->bitmap);
     if (answer.filtered > 0) {
-        index_request request = {query, &scoring, query->bitmap, answer.filtered};
+        index_request request = {query, &scoring, query->bitmap, answer.filtered, effort};
         rc = engine(index, &request, hits, &answer, err);
     }
     if (rc == IM_OK) {
@@ -62,7 +63,7 @@ static im_code run(im_index *index, const im_index_query *query, engine_fn engin
 im_code im_index_search(im_index *index, const im_index_query *query, im_hit *hits,
                         im_index_answer *out_answer, im_error *err)
 {
-    return run(index, query, index->engine->search, hits, out_answer, err);
+    return run(index, query, index->engine->search, NULL, hits, out_answer, err);
 }
 
 im_code im_index_range(im_index *index, const im_index_query *query, im_hit *hits,
@@ -71,7 +72,14 @@ im_code im_index_range(im_index *index, const im_index_query *query, im_hit *hit
     if (!query->has_floor) {
         return im_fail(err, IM_ERR_INVALID, "a range search needs a lowest score");
     }
-    return run(index, query, index->engine->range, hits, out_answer, err);
+    return run(index, query, index->engine->range, NULL, hits, out_answer, err);
+}
+
+im_code index_search_with(im_index *index, const index_engine *engine, const im_index_query *query,
+                          const im_faiss_effort *effort, im_hit *hits, im_index_answer *out_answer,
+                          im_error *err)
+{
+    return run(index, query, engine->search, effort, hits, out_answer, err);
 }
 
 /* Plain cosine of each part with the row. */
