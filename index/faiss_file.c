@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define BLOCK_BYTES (1u << 20)
+#define STDIO_BYTES (1u << 18) /* without it glibc reads a stream like ours byte by byte */
 #define TEMPORARY_TRIES 100
 
 static atomic_uint temporary_count; /* makes names of one process differ */
@@ -24,11 +25,12 @@ static atomic_uint temporary_count; /* makes names of one process differ */
 typedef struct faiss_stream {
     int fd;
     const char *path;
-    uint64_t at;      /* next byte */
-    im_error error;   /* of the first failure: stdio keeps none */
-    im_code rc;       /* IM_OK until then */
-    im_sha256 sha256; /* writing */
-    /* reading */
+    uint64_t at;    /* next byte */
+    im_error error; /* of the first failure: stdio keeps none */
+    im_code rc;     /* IM_OK until then */
+    im_sha256 sha256;
+    char *buffer; /* [STDIO_BYTES], of the FILE */
+    /* reading only */
     uint64_t bytes;
     uint8_t *block; /* [BLOCK_BYTES], of block number held */
     uint64_t held;  /* UINT64_MAX: none */
@@ -80,7 +82,7 @@ im_code faiss_file_damaged(const char *path, const char *what, im_error *err)
     return rc;
 }
 
-/* ---- writing ---- */
+/* ---- streams ---- */
 
 static ssize_t write_some(void *cookie, const char *data, size_t size)
 {
@@ -97,15 +99,75 @@ static ssize_t write_some(void *cookie, const char *data, size_t size)
     return (ssize_t)size;
 }
 
+static size_t block_size(const faiss_stream *stream, uint64_t block)
+{
+    return (size_t)IM_MIN((uint64_t)BLOCK_BYTES, stream->bytes - block * BLOCK_BYTES);
+}
+
+static im_code load_block(faiss_stream *stream, uint64_t block, im_error *err)
+{
+    stream->held = UINT64_MAX;
+    im_code rc = im_file_pread(stream->fd, stream->block, block_size(stream, block),
+                               block * BLOCK_BYTES, stream->path, err);
+    if (rc == IM_ERR_FORMAT) { /* it ends there: cut since its length was asked for */
+        return faiss_file_damaged(stream->path, "it was cut while it was read", err);
+    }
+    stream->held = rc == IM_OK ? block : UINT64_MAX;
+    return rc;
+}
+
+/* What FAISS asks for, out of blocks that are what was summed. */
+static ssize_t read_some(void *cookie, char *out, size_t size)
+{
+    faiss_stream *stream = cookie;
+    size_t done = 0;
+    size = (size_t)IM_MIN((uint64_t)size, stream->bytes - stream->at);
+    while (stream->rc == IM_OK && done < size) {
+        uint64_t block = stream->at / BLOCK_BYTES;
+        size_t from = (size_t)(stream->at % BLOCK_BYTES);
+        if (stream->held != block) {
+            stream->rc = load_block(stream, block, &stream->error);
+            if (stream->rc == IM_OK &&
+                im_crc32c(0, stream->block, block_size(stream, block)) != stream->crcs[block]) {
+                stream->held = UINT64_MAX;
+                stream->rc = faiss_file_damaged(stream->path, "it was changed while it was read",
+                                                &stream->error);
+            }
+            continue;
+        }
+        size_t n = IM_MIN(size - done, block_size(stream, block) - from);
+        memcpy(out + done, stream->block + from, n);
+        stream->at += n;
+        done += n;
+    }
+    return stream->rc == IM_OK ? (ssize_t)done : -1;
+}
+
+/* A FILE over the stream; closed before the stream's buffer is freed. */
+static im_code open_stream(faiss_stream *stream, const char *mode, FILE **out_file, im_error *err)
+{
+    cookie_io_functions_t functions = {.read = read_some, .write = write_some};
+    stream->buffer = im_alloc(STDIO_BYTES, 1);
+    FILE *file = stream->buffer != NULL ? fopencookie(stream, mode, functions) : NULL;
+    if (file == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a stream of '%s'", stream->path);
+    }
+    (void)setvbuf(file, stream->buffer, _IOFBF, STDIO_BYTES);
+    *out_file = file;
+    return IM_OK;
+}
+
+/* ---- writing ---- */
+
 /* Hands the index to FAISS's writer over a stream on fd. */
 static im_code write_stream(const im_faiss_engine *faiss, const void *index, faiss_stream *stream,
                             im_error *err)
 {
     char message[IM_FAISS_MESSAGE_BYTES] = "";
-    cookie_io_functions_t functions = {.write = write_some};
-    FILE *file = fopencookie(stream, "w", functions);
-    if (file == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for a stream to '%s'", stream->path);
+    FILE *file = NULL;
+    im_code rc = open_stream(stream, "w", &file, err);
+    if (rc != IM_OK) {
+        return rc;
     }
     im_faiss_result result = faiss->write(index, file, message);
     int closed = fclose(file);
@@ -188,6 +250,7 @@ im_code faiss_file_write(const im_faiss_engine *faiss, const void *index, const 
         rc = sync_folder_of(path, err);
     }
     im_str_clear(&temporary);
+    im_free(stream.buffer);
     im_sha256_end(&stream.sha256, digest);
     im_sha256_hex(digest, out_digest);
     *out_bytes = stream.at;
@@ -195,23 +258,6 @@ im_code faiss_file_write(const im_faiss_engine *faiss, const void *index, const 
 }
 
 /* ---- reading ---- */
-
-static size_t block_size(const faiss_stream *stream, uint64_t block)
-{
-    return (size_t)IM_MIN((uint64_t)BLOCK_BYTES, stream->bytes - block * BLOCK_BYTES);
-}
-
-static im_code load_block(faiss_stream *stream, uint64_t block, im_error *err)
-{
-    stream->held = UINT64_MAX;
-    im_code rc = im_file_pread(stream->fd, stream->block, block_size(stream, block),
-                               block * BLOCK_BYTES, stream->path, err);
-    if (rc == IM_ERR_FORMAT) { /* it ends there: cut since its length was asked for */
-        return faiss_file_damaged(stream->path, "it was cut while it was read", err);
-    }
-    stream->held = rc == IM_OK ? block : UINT64_MAX;
-    return rc;
-}
 
 /* Sums the whole file and holds it against the record. */
 static im_code check_digest(faiss_stream *stream, const char *expected, im_error *err)
@@ -238,43 +284,15 @@ static im_code check_digest(faiss_stream *stream, const char *expected, im_error
     return faiss_file_damaged(stream->path, what, err);
 }
 
-/* What FAISS asks for, out of blocks that are what was summed. */
-static ssize_t read_some(void *cookie, char *out, size_t size)
-{
-    faiss_stream *stream = cookie;
-    size_t done = 0;
-    size = (size_t)IM_MIN((uint64_t)size, stream->bytes - stream->at);
-    while (stream->rc == IM_OK && done < size) {
-        uint64_t block = stream->at / BLOCK_BYTES;
-        size_t from = (size_t)(stream->at % BLOCK_BYTES);
-        if (stream->held != block) {
-            stream->rc = load_block(stream, block, &stream->error);
-            if (stream->rc == IM_OK &&
-                im_crc32c(0, stream->block, block_size(stream, block)) != stream->crcs[block]) {
-                stream->held = UINT64_MAX;
-                stream->rc = faiss_file_damaged(stream->path, "it was changed while it was read",
-                                                &stream->error);
-            }
-            continue;
-        }
-        size_t n = IM_MIN(size - done, block_size(stream, block) - from);
-        memcpy(out + done, stream->block + from, n);
-        stream->at += n;
-        done += n;
-    }
-    return stream->rc == IM_OK ? (ssize_t)done : -1;
-}
-
 static im_code read_stream(const im_faiss_engine *faiss, faiss_stream *stream, void **out_index,
                            im_error *err)
 {
     char message[IM_FAISS_MESSAGE_BYTES] = "";
-    cookie_io_functions_t functions = {.read = read_some};
-    FILE *file = fopencookie(stream, "r", functions);
-    if (file == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for a stream from '%s'", stream->path);
+    FILE *file = NULL;
+    im_code rc = open_stream(stream, "r", &file, err);
+    if (rc != IM_OK) {
+        return rc;
     }
-    (void)setvbuf(file, NULL, _IONBF, 0); /* the block is the buffer */
     stream->held = UINT64_MAX;
     im_faiss_result result = faiss->read(file, out_index, message);
     (void)fclose(file);
@@ -347,6 +365,7 @@ im_code faiss_file_read(const im_faiss_engine *faiss, const char *path,
     }
 out:
     close(stream.fd);
+    im_free(stream.buffer);
     im_free(stream.block);
     im_free(stream.crcs);
     return rc;

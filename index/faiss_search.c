@@ -163,8 +163,8 @@ size_t index_faiss_lists(const im_index *index)
 /* ---- effort ---- */
 
 /* nprobe or efSearch for `asked` candidates of the rows that pass. Behind a filter the wanted rows
- * are further away: lists in proportion to the root of what is left out (measured, see the
- * docs), a queue that still holds enough of those that pass. */
+ * are further away: as many more lists or entries of the queue as there are fewer rows that pass,
+ * so that as many of them are looked at as without it. */
 static size_t effort_of(const faiss_search *search, size_t asked)
 {
     const im_faiss_facts *facts = &search->data->facts;
@@ -174,7 +174,7 @@ static size_t effort_of(const faiss_search *search, size_t asked)
     if (facts->kind == IM_FAISS_IVF) {
         tries = search->effort->n_probe != 0 ? (double)search->effort->n_probe
                                              : sqrt((double)facts->n_lists);
-        tries = IM_MIN(tries / sqrt(passing), (double)facts->n_lists);
+        tries = IM_MIN(tries / passing, (double)facts->n_lists);
     } else {
         tries = search->effort->ef_search != 0 ? (double)search->effort->ef_search : EF_SEARCH;
         tries = IM_MAX(tries, (double)asked) / passing;
