@@ -357,16 +357,34 @@ im_code faiss_file_read(const im_faiss_engine *faiss, const char *path,
         goto out;
     }
     rc = check_digest(&stream, record->digest, err);
-    if (rc == IM_OK) {
+    if (rc == IM_OK && faiss != NULL) {
         rc = read_stream(faiss, &stream, &index, err);
-    }
-    if (rc == IM_OK) {
-        *out_index = index;
+        if (rc == IM_OK) {
+            *out_index = index;
+        }
     }
 out:
     close(stream.fd);
     im_free(stream.buffer);
     im_free(stream.block);
     im_free(stream.crcs);
+    return rc;
+}
+
+im_code im_index_faiss_check(const char *folder, const im_faiss_record *record, im_error *err)
+{
+    uint64_t generation = 0;
+    if (memchr(record->name, '\0', sizeof(record->name)) == NULL ||
+        !faiss_file_parse_name(record->name, &generation) || generation != record->generation) {
+        return im_fail_as(err, IM_REASON_INDEX_DAMAGED,
+                          "a FAISS file's record names '%.39s' of generation %" PRIu64,
+                          record->name, record->generation);
+    }
+    char *path = im_path_join(folder, record->name);
+    if (path == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+    }
+    im_code rc = faiss_file_read(NULL, path, record, NULL, err);
+    im_free(path);
     return rc;
 }

@@ -28,6 +28,7 @@ IM_NODISCARD im_code faiss_file_write(const im_faiss_engine *faiss, const void *
                                       char out_digest[IM_SHA256_HEX], im_error *err);
 /** Reads the file of a record: its length and SHA-256 are compared before FAISS sees a byte, and
  * what FAISS then reads is compared with what was summed, block by block.
+ * @param faiss NULL: nothing is read after the check, out_index is not looked at
  * @param out_index closed with faiss->close */
 IM_NODISCARD im_code faiss_file_read(const im_faiss_engine *faiss, const char *path,
                                      const im_faiss_record *record, void **out_index,

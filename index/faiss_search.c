@@ -17,6 +17,8 @@
 #define ROUNDS 6u      /* of asking for more; each is four times the last */
 #define LINKS_READ 32u /* rows an HNSW looks at for each entry of its queue, about */
 #define SCAN_SPEED 2u  /* rows the scan reads while FAISS reads one (measured: 2 to 3) */
+#define FILTERED 0.9   /* share of rows that pass from which a filter counts as none */
+#define LISTED 4.0
 #define CANDIDATES_LIMIT (4u << 20) /* of all parts together: 64 MB */
 #define EFFORT_LIMIT 65536u
 
@@ -174,7 +176,12 @@ static size_t effort_of(const faiss_search *search, size_t asked)
     if (facts->kind == IM_FAISS_IVF) {
         tries = search->effort->n_probe != 0 ? (double)search->effort->n_probe
                                              : sqrt((double)facts->n_lists);
-        tries = IM_MIN(tries / passing, (double)facts->n_lists);
+        tries /= passing;
+        if (passing < FILTERED) {
+            tries = IM_MAX(tries, LISTED * (double)asked * (double)facts->n_lists /
+                                      (double)IM_MAX(search->within, (uint64_t)1));
+        }
+        tries = IM_MIN(tries, (double)facts->n_lists);
     } else {
         tries = search->effort->ef_search != 0 ? (double)search->effort->ef_search : EF_SEARCH;
         tries = IM_MAX(tries, (double)asked) / passing;

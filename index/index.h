@@ -118,6 +118,11 @@ IM_NODISCARD im_code im_index_faiss_build(const char *folder, const im_index_sta
                                           const uint64_t *alive, const im_faiss_build *build,
                                           im_faiss_record *out_record, im_error *err);
 
+/** Reads a FAISS file whole and holds length and SHA-256 against its record, without FAISS: IM_OK,
+ * or index_damaged saying what differs. */
+IM_NODISCARD im_code im_index_faiss_check(const char *folder, const im_faiss_record *record,
+                                          im_error *err);
+
 /** Recall of an index among queries of one kind, and its interval: with 95 % confidence the recall
  * over all queries of that kind lies in [low, high] (Wilson's interval, the number of neighbours
  * corrected for those of one query going together). */

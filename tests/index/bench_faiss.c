@@ -15,12 +15,21 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { K = 10, CHUNK = 1000, QUERIES = 100, SUBSPACE = 24, SUBSPACES = 64, THREADS = 2 };
+enum {
+    K = 10,
+    CHUNK = 1000,
+    QUERIES = 100,
+    SUBSPACE = 24,
+    SUBSPACES = 64,
+    GROUPS = 24,
+    THREADS = 2
+};
 
 typedef struct bench_run {
     char folder[128];
     im_index_state state;
     size_t n, dim, n_clusters;
+    float *groups;        /* [GROUPS, dim] */
     float *centres;       /* [n_clusters, dim] */
     float *bases;         /* [SUBSPACES, SUBSPACE, dim] */
     float *gap;           /* [dim] */
@@ -97,14 +106,16 @@ static float *units(size_t n, size_t dim)
     return vectors;
 }
 
-/* A cluster's centre, what varies in its subspace, noise; all on one side of the space, texts on
- * the other: cosines of pictures among themselves 0.3 to 0.95, of texts with pictures below 0.3. */
+/* A group's centre, that of one of its clusters, what varies in the cluster's subspace, noise; some
+ * clusters are much larger than others. All lie on one side of the space, texts on the other. */
 static void draw(const bench_run *bench, bool text, float *out)
 {
     size_t dim = bench->dim;
-    size_t cluster = (size_t)(next() % bench->n_clusters);
+    double share = (double)(next() >> 11) * 0x1p-53;
+    size_t cluster = (size_t)(share * share * (double)bench->n_clusters);
     memset(out, 0, dim * sizeof(float));
-    add(out, bench->centres + cluster * dim, 1, dim);
+    add(out, bench->groups + cluster % GROUPS * dim, 0.8F, dim);
+    add(out, bench->centres + cluster * dim, 0.6F, dim);
     add(out, bench->gap, text ? -0.6F : 0.6F, dim);
     for (size_t s = 0; s < SUBSPACE; s++) {
         add(out, bench->bases + (cluster % SUBSPACES * SUBSPACE + s) * dim, 0.16F * normal(), dim);
@@ -118,8 +129,9 @@ static void draw(const bench_run *bench, bool text, float *out)
 
 static void prepare(bench_run *bench)
 {
-    bench->n_clusters = bench->n / 100 + 20;
+    bench->n_clusters = bench->n / 1000 + 20;
     bench->centres = units(bench->n_clusters, bench->dim);
+    bench->groups = units(GROUPS, bench->dim);
     bench->bases = units((size_t)SUBSPACES * SUBSPACE, bench->dim);
     bench->gap = units(1, bench->dim);
     for (size_t kind = 0; kind < 2; kind++) {
@@ -278,6 +290,7 @@ int main(int argc, char **argv)
     snprintf(path, sizeof(path), "%s/vectors.1.f32", bench.folder);
     unlink(path);
     rmdir(bench.folder);
+    free(bench.groups);
     free(bench.centres);
     free(bench.bases);
     free(bench.gap);

@@ -320,6 +320,62 @@ static void pages_neither_repeat_nor_end_early(void **state)
     }
 }
 
+/* T54, T59: no number is too large. */
+static void any_effort_and_any_k_are_answered(void **state)
+{
+    (void)state;
+    random_state random = {94};
+    static const size_t numbers[] = {1, 2, 1 << 20, (size_t)1 << 30, SIZE_MAX / 2, SIZE_MAX};
+    float vector[DIM];
+    im_index_part part;
+    for (size_t e = 0; e < 2; e++) {
+        im_faiss_record record = build_file(&library, NULL, both[e], 0);
+        for (size_t i = 0; i < 18; i++) {
+            im_faiss_effort effort = {.n_probe = i / 6 == 0 ? numbers[i % 6] : 0,
+                                      .ef_search = i / 6 == 1 ? numbers[i % 6] : 0,
+                                      .candidates = i / 6 == 2 ? numbers[i % 6] : 0};
+            im_index *index = open_file(&library, NULL, both[e], &record, effort);
+            bool exact = false;
+            clusters_text(&groups, &random, vector);
+            im_index_query query = query_of(&part, vector, 7);
+            (void)check_answer(index, &query, NULL, &exact);
+            query.k = i % 2 == 0 ? ROWS : ROWS + 1;
+            (void)check_answer(index, &query, NULL, &exact);
+            assert_true(exact);
+            query.k = 0;
+            assert_refused(im_index_search(index, &query, NULL, NULL, err), "invalid");
+            im_index_close(index);
+        }
+    }
+}
+
+/* Weights at the ends of what is allowed: FAISS sees unit vectors, or nothing. */
+static void weights_of_any_size_are_answered(void **state)
+{
+    (void)state;
+    random_state random = {95};
+    static const float scales[] = {1e30F, -1e30F, 1e-30F, 0, -0.5F, 1e-45F};
+    float vectors[2 * DIM];
+    for (size_t e = 0; e < 2; e++) {
+        im_faiss_record record = build_file(&library, NULL, both[e], 0);
+        im_index *index = open_file(&library, NULL, both[e], &record, as_default);
+        for (size_t i = 0; i < 18; i++) {
+            bool exact = false;
+            clusters_picture(&groups, &random, vectors);
+            clusters_text(&groups, &random, vectors + DIM);
+            im_index_part parts[2] = {{vectors, scales[i / 3], 1},
+                                      {vectors + DIM, scales[(i / 3 + i) % 6], -1e30F}};
+            im_index_query query = {.parts = parts,
+                                    .n_parts = 2,
+                                    .combine = (im_combine)(i % 3),
+                                    .k = 10,
+                                    .leave_out = IM_NO_ITEM};
+            (void)check_answer(index, &query, NULL, &exact);
+        }
+        im_index_close(index);
+    }
+}
+
 /* ---- the file ---- */
 
 static void a_file_is_what_its_record_says(void **state)
@@ -506,6 +562,8 @@ int main(void)
         cmocka_unit_test(rows_removed_later_are_never_hits),
         cmocka_unit_test(removed_rows_may_be_damaged),
         cmocka_unit_test(pages_neither_repeat_nor_end_early),
+        cmocka_unit_test(any_effort_and_any_k_are_answered),
+        cmocka_unit_test(weights_of_any_size_are_answered),
         cmocka_unit_test(a_file_is_what_its_record_says),
         cmocka_unit_test(builds_that_cannot_be_are_refused),
         cmocka_unit_test(small_libraries_can_have_a_file_too),

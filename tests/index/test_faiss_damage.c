@@ -79,6 +79,15 @@ static void assert_damaged(im_engine engine, const im_faiss_record *record, cons
     }
 }
 
+/* The check without FAISS says the same of the file. */
+static void assert_damaged_file(im_engine engine, const im_faiss_record *record, const char *what)
+{
+    im_error error = IM_ERROR_INIT;
+    assert_damaged(engine, record, what);
+    assert_int_equal(im_index_faiss_check(library.folder, record, &error), IM_ERR_FORMAT);
+    assert_non_null(strstr(error.message, what));
+}
+
 /* ---- T54 ---- */
 
 static void each_corruption_is_refused_by_the_digest(void **state)
@@ -190,22 +199,23 @@ static void other_lengths_and_kinds_of_file_are_refused(void **state)
         char path[160];
         im_faiss_record record = build_file(&library, NULL, both[e], 0);
         faiss_path(&library, &record, path);
+        assert_ok(im_index_faiss_check(library.folder, &record, err));
         file_bytes bytes = read_whole(path, (size_t)record.bytes);
         memcpy(bytes.data + bytes.size, junk, 64);
         write_whole(path, bytes.data, bytes.size + 64);
-        assert_damaged(both[e], &record, "bytes, the library recorded");
+        assert_damaged_file(both[e], &record, "bytes, the library recorded");
         static const size_t cuts[] = {0, 1, 100, 4096};
         for (size_t i = 0; i < 4; i++) {
             write_whole(path, bytes.data, cuts[i]);
-            assert_damaged(both[e], &record, "bytes, the library recorded");
+            assert_damaged_file(both[e], &record, "bytes, the library recorded");
         }
         unlink(path);
-        assert_damaged(both[e], &record, "gone");
+        assert_damaged_file(both[e], &record, "gone");
         assert_int_equal(mkfifo(path, 0600), 0);
-        assert_damaged(both[e], &record, "not a regular file");
+        assert_damaged_file(both[e], &record, "not a regular file");
         unlink(path);
         assert_int_equal(mkdir(path, 0700), 0);
-        assert_damaged(both[e], &record, "not a regular file");
+        assert_damaged_file(both[e], &record, "not a regular file");
         rmdir(path);
         free(bytes.data);
     }
@@ -224,6 +234,9 @@ static void a_record_of_another_file_is_refused(void **state)
     assert_damaged(IM_ENGINE_IVF, &wrong, "expected 'ivf.1.faiss'");
     memset(wrong.name, 'x', sizeof(wrong.name)); /* without an end */
     assert_damaged(IM_ENGINE_IVF, &wrong, "expected 'ivf.1.faiss'");
+    assert_refused(im_index_faiss_check(library.folder, &wrong, err), "index_damaged");
+    snprintf(wrong.name, sizeof(wrong.name), "../ivf.1.faiss");
+    assert_refused(im_index_faiss_check(library.folder, &wrong, err), "index_damaged");
     wrong = ivf;
     wrong.generation = 2;
     assert_damaged(IM_ENGINE_IVF, &wrong, "of generation 2");
