@@ -2,6 +2,7 @@
  * made by FAISS's factory, trained, filled, written, read, searched. Searches run on the caller's
  * thread; training and adding may take more, because nothing else of imago runs then. */
 #include "index/engine_ann_internal.h"
+#include <faiss/c_api/AutoTune_c.h>
 #include <faiss/c_api/IndexIVF_c.h>
 #include <faiss/c_api/Index_c.h>
 #include <faiss/c_api/error_c.h>
@@ -36,12 +37,32 @@ im_faiss_result engine_result(int code, char *message)
     return is_memory ? IM_FAISS_NOMEM : IM_FAISS_FAILED;
 }
 
-im_faiss_result engine_make(size_t dim, const char *description, void **out_index, char *message)
+static im_faiss_result set_parameter(FaissIndex *index, const char *name, double value,
+                                     char *message)
+{
+    FaissParameterSpace *space = NULL;
+    im_faiss_result result = engine_result(faiss_ParameterSpace_new(&space), message);
+    if (result == IM_FAISS_OK) {
+        result = engine_result(faiss_ParameterSpace_set_index_parameter(space, index, name, value),
+                               message);
+        faiss_ParameterSpace_free(space);
+    }
+    return result;
+}
+
+im_faiss_result engine_make(size_t dim, const char *description, size_t ef_construction,
+                            void **out_index, char *message)
 {
     FaissIndex *index = NULL;
     engine_threads(1);
     im_faiss_result result = engine_result(
         faiss_index_factory(&index, (int)dim, description, METRIC_INNER_PRODUCT), message);
+    if (result == IM_FAISS_OK && ef_construction != 0) {
+        result = set_parameter(index, "efConstruction", (double)ef_construction, message);
+        if (result != IM_FAISS_OK) {
+            faiss_Index_free(index);
+        }
+    }
     if (result == IM_FAISS_OK) {
         *out_index = index;
     }

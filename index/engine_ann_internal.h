@@ -10,7 +10,8 @@ void engine_threads(int n);
 im_faiss_result engine_result(int code, char *message);
 
 /* The rows of im_faiss_engine for approximate indexes. */
-im_faiss_result engine_make(size_t dim, const char *description, void **out_index, char *message);
+im_faiss_result engine_make(size_t dim, const char *description, size_t ef_construction,
+                            void **out_index, char *message);
 im_faiss_result engine_train(void *index, const float *rows, size_t n, int n_threads,
                              char *message);
 im_faiss_result engine_add_labelled(void *index, const float *rows, const int64_t *labels, size_t n,

@@ -12,6 +12,8 @@
 #define ROWS_A_LIST 39u /* with fewer FAISS warns that its means are means of little */
 #define TRAIN_ROWS_A_LIST 64u
 #define LINKS 32u
+#define EF_CONSTRUCTION 200u
+#define EF_CONSTRUCTION_LIMIT 4096u
 
 /* What one build works with. */
 typedef struct faiss_work {
@@ -51,6 +53,11 @@ static im_code describe(const im_faiss_build *build, uint64_t n_alive, char *out
     if (n_links < 4 || n_links > 64) {
         return im_fail(err, IM_ERR_INVALID, "%zu links of a row in an HNSW, expected 4 to 64",
                        n_links);
+    }
+    if (build->ef_construction > EF_CONSTRUCTION_LIMIT) {
+        return im_fail(err, IM_ERR_INVALID,
+                       "a queue of %zu rows to build an HNSW, expected at most %u",
+                       build->ef_construction, EF_CONSTRUCTION_LIMIT);
     }
     snprintf(out, size, "HNSW%zu%s", n_links, build->small ? "_SQ8" : ",Flat");
     return IM_OK;
@@ -187,6 +194,14 @@ static im_code add_rows(faiss_work *work, im_error *err)
     return IM_OK;
 }
 
+static size_t ef_construction(const im_faiss_build *build)
+{
+    if (build->engine != IM_ENGINE_HNSW) {
+        return 0;
+    }
+    return build->ef_construction != 0 ? build->ef_construction : EF_CONSTRUCTION;
+}
+
 /* Makes, trains and fills; work->made is the caller's to close, also after a failure. */
 static im_code fill(faiss_work *work, im_error *err)
 {
@@ -208,7 +223,8 @@ static im_code fill(faiss_work *work, im_error *err)
     if (work->rows == NULL || work->labels == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory to build a FAISS file");
     }
-    im_faiss_result result = work->faiss->make(dim, description, &work->made, message);
+    im_faiss_result result =
+        work->faiss->make(dim, description, ef_construction(work->build), &work->made, message);
     if (result != IM_FAISS_OK) {
         work->made = NULL;
         return faiss_error(result, message, err);

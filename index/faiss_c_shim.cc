@@ -3,9 +3,11 @@
  * signatures are exactly the C API's, checked by the compiler against its headers: where a full
  * libfaiss_c is found, this file is left out and nothing else changes. Every exception ends here,
  * as a code and a sentence kept per thread. */
+#include <faiss/AutoTune.h>
 #include <faiss/IndexFlat.h>
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexIVF.h>
+#include <faiss/c_api/AutoTune_c.h>
 #include <faiss/c_api/IndexFlat_c.h>
 #include <faiss/c_api/IndexIVF_c.h>
 #include <faiss/c_api/Index_c.h>
@@ -201,6 +203,26 @@ int faiss_index_factory(FaissIndex **p_index, int d, const char *description,
     return guarded([&] {
         *p_index = reinterpret_cast<FaissIndex *>(
             faiss::index_factory(d, description, static_cast<faiss::MetricType>(metric)));
+    });
+}
+
+int faiss_ParameterSpace_new(FaissParameterSpace **space)
+{
+    return guarded(
+        [&] { *space = reinterpret_cast<FaissParameterSpace *>(new faiss::ParameterSpace()); });
+}
+
+void faiss_ParameterSpace_free(FaissParameterSpace *obj)
+{
+    delete reinterpret_cast<faiss::ParameterSpace *>(obj);
+}
+
+int faiss_ParameterSpace_set_index_parameter(const FaissParameterSpace *space, FaissIndex *index,
+                                             const char *name, double value)
+{
+    return guarded([&] {
+        reinterpret_cast<const faiss::ParameterSpace *>(space)->set_index_parameter(of(index), name,
+                                                                                    value);
     });
 }
 

@@ -45,8 +45,9 @@ typedef struct im_faiss_engine {
     /* approximate indexes; `index` may also come from read */
 
     /** An empty index as FAISS's factory describes it ("IVF1024,Flat", "HNSW32"), over inner
-     * products. */
-    im_faiss_result (*make)(size_t dim, const char *description, void **out_index, char *message);
+     * products. @param ef_construction of an HNSW; 0: FAISS's own */
+    im_faiss_result (*make)(size_t dim, const char *description, size_t ef_construction,
+                            void **out_index, char *message);
     im_faiss_result (*train)(void *index, const float *rows, size_t n, int n_threads,
                              char *message);
     /** Appends n rows. @param labels [n], NULL: they go on from the last (HNSW knows no others) */

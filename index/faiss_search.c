@@ -43,8 +43,8 @@ typedef struct faiss_search {
     bool is_all;          /* every row of the file is in selected */
     float *unit;          /* [padded] a fold, made a unit vector for FAISS */
     size_t asked, tries;  /* candidates of each fold; nprobe or efSearch */
-    float *scores;        /* [asked] */
-    int64_t *labels;      /* [asked] */
+    float *scores;        /* [reach_of] */
+    int64_t *labels;      /* [reach_of] */
     size_t found[IM_LIMIT_QUERY_PARTS]; /* of each fold */
     float *kept;                        /* [folds, asked] their scores, as the query counts */
     char message[IM_FAISS_MESSAGE_BYTES];
@@ -261,9 +261,17 @@ static im_code search_init(faiss_search *search, im_index *index, const index_re
     return IM_OK;
 }
 
+/* Rows FAISS is asked for. HNSW of 1.7.3 does not listen to efSearch among a search's parameters,
+ * but its queue is never shorter than that: what is behind the candidates is not looked at. */
+static size_t reach_of(const faiss_search *search)
+{
+    bool is_hnsw = search->data->facts.kind == IM_FAISS_HNSW;
+    return IM_MAX(search->asked, is_hnsw ? search->tries : (size_t)1);
+}
+
 static im_code make_room(faiss_search *search, im_error *err)
 {
-    size_t n = IM_MAX(search->asked, (size_t)1);
+    size_t n = reach_of(search);
     im_free(search->scores);
     im_free(search->labels);
     im_free(search->kept);
@@ -308,9 +316,9 @@ static im_faiss_result propose_fold(faiss_search *search, size_t fold)
     }
     size_t n_bytes = index_words(search->index) * sizeof(uint64_t);
     const uint8_t *bits = search->is_all ? NULL : (const uint8_t *)search->selected;
-    im_faiss_result result =
-        data->faiss->find(data->index, data->facts.kind, search->unit, search->asked, search->tries,
-                          bits, n_bytes, search->scores, search->labels, search->message);
+    im_faiss_result result = data->faiss->find(data->index, data->facts.kind, search->unit,
+                                               reach_of(search), search->tries, bits, n_bytes,
+                                               search->scores, search->labels, search->message);
     if (result != IM_FAISS_OK) {
         return result;
     }

@@ -95,13 +95,15 @@ typedef struct im_faiss_effort {
 
 /** How a FAISS file is built; zeros are the defaults. */
 typedef struct im_faiss_build {
-    im_engine engine; /* IM_ENGINE_IVF or IM_ENGINE_HNSW */
-    bool small;       /* rows in FAISS as bytes: a quarter of the size, slower */
-    size_t n_lists;   /* IVF; 0: 4 √n; at most a list for 39 rows */
-    size_t n_links;   /* HNSW, of each row, 4 to 64; 0: 32 */
-    size_t sample;    /* IVF: rows to train on; 0: 64 for each list */
-    size_t n_threads; /* FAISS's own, while it builds; 0: 1 */
-    uint64_t seed;    /* of the sample */
+    im_engine engine;       /* IM_ENGINE_IVF or IM_ENGINE_HNSW */
+    bool small;             /* rows in FAISS as bytes: a quarter of the size, slower */
+    size_t n_lists;         /* IVF; 0: 4 √n; at most a list for 39 rows */
+    size_t n_links;         /* HNSW, of each row, 4 to 64; 0: 32 */
+    size_t ef_construction; /* HNSW: length of the queue that finds a row's links, at most 4096;
+                             * 0: 200. Too short a one leaves rows that no search reaches */
+    size_t sample;          /* IVF: rows to train on; 0: 64 for each list */
+    size_t n_threads;       /* FAISS's own, while it builds; 0: 1 */
+    uint64_t seed;          /* of the sample */
     /** Called now and then; false stops the build (interrupted). May be NULL. */
     bool (*progress)(void *context, uint64_t n_done, uint64_t n_rows);
     void *progress_context;

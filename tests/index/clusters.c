@@ -99,7 +99,7 @@ im_faiss_record build_file(const test_library *library, const uint64_t *alive, i
                            size_t n_lists)
 {
     im_faiss_record record;
-    im_faiss_build build = {.engine = engine, .n_lists = n_lists};
+    im_faiss_build build = {.engine = engine, .n_lists = n_lists, .ef_construction = 60};
     memset(&record, 0, sizeof(record));
     assert_ok(im_index_faiss_build(library->folder, &library->state, alive, &build, &record, err));
     return record;

@@ -23,7 +23,7 @@ void clusters_library(test_library *library, const clusters *set, random_state *
 /** A plain query for one vector (borrowed). */
 im_index_query query_of(im_index_part *part, const float *vector, size_t k);
 
-/** Builds with the defaults but for `n_lists` (IVF). */
+/** Builds with the defaults but for n_lists (IVF) and a shorter queue (HNSW), for speed. */
 im_faiss_record build_file(const test_library *library, const uint64_t *alive, im_engine engine,
                            size_t n_lists);
 void faiss_path(const test_library *library, const im_faiss_record *record, char out[160]);

@@ -45,11 +45,13 @@ static im_faiss_result fail_when(const char *call, char *message)
     return IM_FAISS_OK;
 }
 
-static im_faiss_result spy_make(size_t dim, const char *description, void **out_index,
-                                char *message)
+static im_faiss_result spy_make(size_t dim, const char *description, size_t ef_construction,
+                                void **out_index, char *message)
 {
     im_faiss_result result = fail_when("make", message);
-    result = result == IM_FAISS_OK ? real()->make(dim, description, out_index, message) : result;
+    result = result == IM_FAISS_OK
+                 ? real()->make(dim, description, ef_construction, out_index, message)
+                 : result;
     spy_open_indexes += result == IM_FAISS_OK;
     return result;
 }

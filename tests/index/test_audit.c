@@ -114,7 +114,7 @@ static void intervals_hold_the_recall_of_a_bad_index(void **state)
 {
     (void)state;
     im_faiss_build ivf = {.engine = IM_ENGINE_IVF, .n_lists = 80};
-    im_faiss_build hnsw = {.engine = IM_ENGINE_HNSW, .n_links = 4};
+    im_faiss_build hnsw = {.engine = IM_ENGINE_HNSW, .n_links = 4, .ef_construction = 40};
     check_coverage(&ivf, (im_faiss_effort){.n_probe = 1});
     check_coverage(&hnsw, (im_faiss_effort){.ef_search = 1, .candidates = 1});
 }
@@ -156,6 +156,32 @@ static void proposals_reach_what_is_wanted_and_no_more(void **state)
     }
     free(texts);
     free(pictures);
+}
+
+/* FAISS 1.7.3 ignores efSearch as a parameter of a search: the queue must get longer all the same.
+ */
+static void a_longer_queue_of_an_hnsw_finds_more(void **state)
+{
+    (void)state;
+    random_state random = {126};
+    static const size_t lengths[] = {1, 2000};
+    double recalls[2];
+    im_faiss_record record;
+    im_faiss_build build = {.engine = IM_ENGINE_HNSW, .n_links = 4, .ef_construction = 40};
+    float *texts = make_queries(&random, true, 300);
+    im_audit_queries queries = {.texts = texts, .n_texts = 300, .k = K};
+    assert_ok(im_index_faiss_build(library.folder, &library.state, NULL, &build, &record, err));
+    for (size_t i = 0; i < 2; i++) {
+        im_audit audit;
+        im_faiss_effort effort = {.ef_search = lengths[i], .candidates = 1};
+        im_index *index = open_file(&library, NULL, IM_ENGINE_HNSW, &record, effort);
+        assert_ok(im_index_audit(index, &queries, &audit, err));
+        recalls[i] = audit.texts.recall;
+        im_index_close(index);
+    }
+    print_message("recall %.4f with the shortest queue, %.4f with 2000\n", recalls[0], recalls[1]);
+    assert_true(recalls[1] > recalls[0] + 0.02);
+    free(texts);
 }
 
 static void exact_engines_have_recall_one_and_nothing_to_tune(void **state)
@@ -227,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(intervals_hold_the_recall_of_a_bad_index),
         cmocka_unit_test(proposals_reach_what_is_wanted_and_no_more),
+        cmocka_unit_test(a_longer_queue_of_an_hnsw_finds_more),
         cmocka_unit_test(exact_engines_have_recall_one_and_nothing_to_tune),
         cmocka_unit_test(bad_audits_are_refused),
         cmocka_unit_test(audits_go_through_filters),

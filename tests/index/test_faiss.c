@@ -164,11 +164,12 @@ static double recall_of(im_engine engine, bool small, const uint64_t *bitmap, bo
     float vector[DIM];
     im_index_part part;
     im_faiss_record record;
-    im_faiss_build build = {.engine = engine, .small = small, .n_threads = 2};
+    im_faiss_build build = {
+        .engine = engine, .small = small, .n_threads = 2, .ef_construction = 60};
     size_t found = 0;
     assert_ok(im_index_faiss_build(library.folder, &library.state, NULL, &build, &record, err));
     im_index *index = open_file(&library, NULL, engine, &record, as_default);
-    for (size_t i = 0; i < 200; i++) {
+    for (size_t i = 0; i < 80; i++) {
         bool exact = false;
         if (texts) {
             clusters_text(&groups, &random, vector);
@@ -180,7 +181,7 @@ static double recall_of(im_engine engine, bool small, const uint64_t *bitmap, bo
         found += check_answer(index, &query, NULL, &exact);
     }
     im_index_close(index);
-    return (double)found / 2000;
+    return (double)found / 800;
 }
 
 static void the_defaults_find_nearly_all_neighbours(void **state)
@@ -438,6 +439,9 @@ static void builds_that_cannot_be_are_refused(void **state)
     assert_refused(im_index_faiss_build(library.folder, &library.state, none, &build, &record, err),
                    "invalid");
     build = (im_faiss_build){.engine = IM_ENGINE_HNSW, .n_links = 65};
+    assert_refused(im_index_faiss_build(library.folder, &library.state, NULL, &build, &record, err),
+                   "invalid");
+    build = (im_faiss_build){.engine = IM_ENGINE_HNSW, .ef_construction = 4097};
     assert_refused(im_index_faiss_build(library.folder, &library.state, NULL, &build, &record, err),
                    "invalid");
     build = (im_faiss_build){

@@ -210,7 +210,7 @@ static im_code whole_life(im_engine engine, im_faiss_record *record, im_error *e
     im_index *index = NULL;
     im_hit hits[20];
     im_index_answer answer;
-    im_faiss_build build = {.engine = engine};
+    im_faiss_build build = {.engine = engine, .ef_construction = 60};
     clusters_picture(&groups, &random, vectors);
     clusters_text(&groups, &random, vectors + DIM);
     im_index_query query = {
