@@ -1,6 +1,8 @@
-/* index/engine_flat.c — the module's side of faiss_engine.h: an exact IndexFlatIP through FAISS's C
- * API. Lives in imago-faiss.so, alone with FAISS: it allocates nothing of its own and uses no other
- * room. FAISS runs on the caller's thread: its own would fight with the one pool. */
+/* index/engine_flat.c — the module's side of faiss_engine.h: its table, and an exact IndexFlatIP
+ * through FAISS's C API (engine_ann.c has the approximate indexes). Lives in imago-faiss.so, alone
+ * with FAISS: it allocates nothing of its own and uses no other room. FAISS runs on the caller's
+ * thread: its own would fight with the one pool. */
+#include "index/engine_ann_internal.h"
 #include "index/faiss_engine.h"
 #include <faiss/c_api/IndexFlat_c.h>
 #include <faiss/c_api/Index_c.h>
@@ -10,36 +12,13 @@
 #include "index/faiss_c_newer.h"
 #endif
 #include <stdio.h>
-#include <string.h>
-
-/* Of OpenMP's run-time library; its header is not there for every compiler. */
-void omp_set_num_threads(int n_threads);
-
-/* The setting is one of the calling thread's, so each entry makes it. */
-static void stay_on_this_thread(void)
-{
-    omp_set_num_threads(1);
-}
-
-/* Turns a code of the C API into ours; the sentence is FAISS's, read right after the call. */
-static im_faiss_result result_of(int code, char *message)
-{
-    if (code == 0) {
-        return IM_FAISS_OK;
-    }
-    const char *text = faiss_get_last_error();
-    snprintf(message, IM_FAISS_MESSAGE_BYTES, "%s", text != NULL ? text : "no reason given");
-    /* std::bad_alloc, and a std::length_error, which libstdc++ words by the vector's member */
-    int is_memory = strstr(message, "bad_alloc") != NULL || strstr(message, "vector::") != NULL;
-    return is_memory ? IM_FAISS_NOMEM : IM_FAISS_FAILED;
-}
 
 static im_faiss_result flat_open(size_t dim, void **out_index, char *message)
 {
     FaissIndexFlatIP *index = NULL;
-    stay_on_this_thread();
+    engine_threads(1);
     im_faiss_result result =
-        result_of(faiss_IndexFlatIP_new_with(&index, (faiss_idx_t)dim), message);
+        engine_result(faiss_IndexFlatIP_new_with(&index, (faiss_idx_t)dim), message);
     if (result == IM_FAISS_OK) {
         *out_index = index;
     }
@@ -53,8 +32,8 @@ static void flat_close(void *index)
 
 static im_faiss_result flat_add(void *index, const float *rows, size_t n, char *message)
 {
-    stay_on_this_thread();
-    return result_of(faiss_Index_add(index, (faiss_idx_t)n, rows), message);
+    engine_threads(1);
+    return engine_result(faiss_Index_add(index, (faiss_idx_t)n, rows), message);
 }
 
 static im_faiss_result search_selected(const void *index, const float *query, size_t k,
@@ -64,16 +43,16 @@ static im_faiss_result search_selected(const void *index, const float *query, si
     FaissIDSelectorBitmap *selector = NULL;
     FaissSearchParameters *parameters = NULL;
     im_faiss_result result =
-        result_of(faiss_IDSelectorBitmap_new(&selector, n_bytes, bits), message);
+        engine_result(faiss_IDSelectorBitmap_new(&selector, n_bytes, bits), message);
     if (result != IM_FAISS_OK) {
         return result;
     }
-    result =
-        result_of(faiss_SearchParameters_new(&parameters, (FaissIDSelector *)selector), message);
-    if (result == IM_FAISS_OK) {
-        result = result_of(faiss_Index_search_with_params(index, 1, query, (faiss_idx_t)k,
-                                                          parameters, scores, labels),
+    result = engine_result(faiss_SearchParameters_new(&parameters, (FaissIDSelector *)selector),
                            message);
+    if (result == IM_FAISS_OK) {
+        result = engine_result(faiss_Index_search_with_params(index, 1, query, (faiss_idx_t)k,
+                                                              parameters, scores, labels),
+                               message);
         faiss_SearchParameters_free(parameters);
     }
     faiss_IDSelectorBitmap_free(selector);
@@ -88,23 +67,24 @@ static im_faiss_result flat_search(const void *index, const float *query, size_t
         snprintf(message, IM_FAISS_MESSAGE_BYTES, "k is 0");
         return IM_FAISS_FAILED;
     }
-    stay_on_this_thread();
+    engine_threads(1);
     if (bits != NULL) {
         return search_selected(index, query, k, bits, n_bytes, scores, labels, message);
     }
-    return result_of(faiss_Index_search(index, 1, query, (faiss_idx_t)k, scores, labels), message);
+    return engine_result(faiss_Index_search(index, 1, query, (faiss_idx_t)k, scores, labels),
+                         message);
 }
 
 static im_faiss_result flat_range(const void *index, const float *query, float radius,
                                   uint64_t *out_bits, uint64_t n_rows, char *message)
 {
     FaissRangeSearchResult *found = NULL;
-    stay_on_this_thread();
-    im_faiss_result result = result_of(faiss_RangeSearchResult_new(&found, 1), message);
+    engine_threads(1);
+    im_faiss_result result = engine_result(faiss_RangeSearchResult_new(&found, 1), message);
     if (result != IM_FAISS_OK) {
         return result;
     }
-    result = result_of(faiss_Index_range_search(index, 1, query, radius, found), message);
+    result = engine_result(faiss_Index_range_search(index, 1, query, radius, found), message);
     if (result == IM_FAISS_OK) {
         size_t *lims = NULL;
         faiss_idx_t *labels = NULL;
@@ -121,8 +101,8 @@ static im_faiss_result flat_range(const void *index, const float *query, float r
     return result;
 }
 
-extern const im_faiss_engine im_faiss_engine_v1;
-__attribute__((visibility("default"))) const im_faiss_engine im_faiss_engine_v1 = {
+extern const im_faiss_engine im_faiss_engine_v2;
+__attribute__((visibility("default"))) const im_faiss_engine im_faiss_engine_v2 = {
     IM_FAISS_ENGINE_VERSION,
     sizeof(im_faiss_engine),
     flat_open,
@@ -130,4 +110,11 @@ __attribute__((visibility("default"))) const im_faiss_engine im_faiss_engine_v1 
     flat_search,
     flat_range,
     flat_close,
+    engine_make,
+    engine_train,
+    engine_add_labelled,
+    engine_write,
+    engine_read,
+    engine_describe,
+    engine_find,
 };

@@ -23,6 +23,16 @@ int faiss_Index_search_with_params(const FaissIndex *index, idx_t n, const float
                                    const FaissSearchParameters *params, float *distances,
                                    idx_t *labels);
 
+FAISS_DECLARE_CLASS_INHERITED(SearchParametersIVF, SearchParameters)
+FAISS_DECLARE_DESTRUCTOR(SearchParametersIVF)
+int faiss_SearchParametersIVF_new_with(FaissSearchParametersIVF **p_sp, FaissIDSelector *sel,
+                                       size_t nprobe, size_t max_codes);
+
+FAISS_DECLARE_CLASS_INHERITED(SearchParametersHNSW, SearchParameters)
+FAISS_DECLARE_DESTRUCTOR(SearchParametersHNSW)
+int faiss_SearchParametersHNSW_new_with(FaissSearchParametersHNSW **p_sp, FaissIDSelector *sel,
+                                        int efSearch);
+
 #ifdef __cplusplus
 }
 #endif

@@ -5,7 +5,7 @@
  * When FAISS fails in a search the scan answers in its place and the answer says so. */
 #include "base/base.h"
 #include "base/log.h"
-#include "index/engine_load_internal.h"
+#include "index/faiss_internal.h"
 #include "index/index_internal.h"
 #include <float.h>
 #include <inttypes.h>
@@ -28,12 +28,6 @@ typedef struct flat_work {
     float *scores;        /* [asked] */
     int64_t *labels;      /* [asked] */
 } flat_work;
-
-static im_code faiss_error(im_faiss_result result, const char *message, im_error *err)
-{
-    return im_fail(err, result == IM_FAISS_NOMEM ? IM_ERR_NOMEM : IM_ERR_INTERNAL,
-                   "the FAISS engine failed: %s", message);
-}
 
 /* ---- building ---- */
 

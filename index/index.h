@@ -66,30 +66,134 @@ IM_NODISCARD im_code im_index_codes_update(const char *folder, const im_index_st
  * of all have no codes (im_index_stats says how many have). Rows without are scanned in f32. */
 bool im_index_codes_due(uint64_t n_rows, uint64_t n_coded);
 
-/** Removes the vector and codes files in `folder` of every generation but `keep_generation`, and
- * temporaries: leftovers of a crash or of a compaction. For the writer alone (the library's lock
- * held): it would take a generation that another writer is about to commit. Files it cannot remove
- * stay. */
+/** Removes the vector, codes and FAISS files in `folder` of every generation but `keep_generation`,
+ * and temporaries: leftovers of a crash or of a compaction. For the writer alone (the library's
+ * lock held): it would take a generation that another writer is about to commit. Files it cannot
+ * remove stay. */
 void im_index_sweep(const char *folder, uint64_t keep_generation);
 
 /* ---- searching ---- */
 
 typedef enum im_engine {
-    IM_ENGINE_AUTO,  /* tiered where there are codes, otherwise the scan */
-    IM_ENGINE_SCAN,  /* our own exact scan over the mapped rows */
-    IM_ENGINE_FLAT,  /* FAISS IndexFlat through its C API */
-    IM_ENGINE_TIERED /* codes first, rows decide; the scan where codes are missing or damaged */
+    IM_ENGINE_AUTO,   /* tiered where there are codes, otherwise the scan */
+    IM_ENGINE_SCAN,   /* our own exact scan over the mapped rows */
+    IM_ENGINE_FLAT,   /* FAISS IndexFlat through its C API */
+    IM_ENGINE_TIERED, /* codes first, rows decide; the scan where codes are missing or damaged */
+    IM_ENGINE_IVF,    /* FAISS inverted lists from a file that im_index_faiss_build made */
+    IM_ENGINE_HNSW    /* FAISS graph from such a file */
 } im_engine;
+
+/* ---- FAISS files ----
+ * An approximate index over the rows of the vector file, for libraries that outgrow the scan. It
+ * proposes candidates; the vector file's rows decide, by the same score as every engine's. */
+
+#define IM_FAISS_NAME_BYTES 40u
+
+/** What the database records of a FAISS file: the truth the file is held against. */
+typedef struct im_faiss_record {
+    char
+        name[IM_FAISS_NAME_BYTES]; /* in the index's folder: "ivf.<generation>.faiss" or "hnsw.…" */
+    uint64_t generation;           /* of the vector file it was built from */
+    uint64_t n_rows;               /* slots it covers, from 0; later ones are scanned */
+    uint64_t bytes;
+    char digest[65]; /* SHA-256 of the whole file, in hex */
+} im_faiss_record;
+
+/** How hard a search tries; zeros are the defaults (recall@10 of about 0.95 and more, see
+ * im_index_audit_propose). Larger than the index has is as large as it has. */
+typedef struct im_faiss_effort {
+    size_t n_probe;    /* IVF: lists that are looked into; 0: the square root of their number */
+    size_t ef_search;  /* HNSW: length of the queue; 0: 128 */
+    size_t candidates; /* rows that are scored again, for each hit asked for; 0: 4 */
+} im_faiss_effort;
+
+/** How a FAISS file is built; zeros are the defaults. */
+typedef struct im_faiss_build {
+    im_engine engine;       /* IM_ENGINE_IVF or IM_ENGINE_HNSW */
+    bool small;             /* rows in FAISS as bytes: a quarter of the size, slower */
+    size_t n_lists;         /* IVF; 0: 4 √n; at most a list for 39 rows */
+    size_t n_links;         /* HNSW, of each row, 4 to 64; 0: 32 */
+    size_t ef_construction; /* HNSW: length of the queue that finds a row's links, at most 4096;
+                             * 0: 200. Too short a one leaves rows that no search reaches */
+    size_t sample;          /* IVF: rows to train on; 0: 64 for each list */
+    size_t n_threads;       /* FAISS's own, while it builds; 0: 1 */
+    uint64_t seed;          /* of the sample */
+    /** Called now and then; false stops the build (interrupted). May be NULL. */
+    bool (*progress)(void *context, uint64_t n_done, uint64_t n_rows);
+    void *progress_context;
+} im_faiss_build;
+
+/** Builds a FAISS file from the rows of `state` that are alive: trained on a sample, written beside
+ * its place, synced, renamed. The caller then commits out_record; until it does, the old record
+ * names a file that is gone when the name is the same. Rows added later need no new file.
+ * @param alive as in im_index_open, borrowed for the call
+ * @return IM_OK; IM_ERR_INVALID (another engine, no row alive); IM_ERR_UNSUPPORTED without the
+ * FAISS module; index_damaged, map_lost (of the vector file); interrupted; IM_ERR_NOMEM,
+ * IM_ERR_IO, IM_ERR_FULL */
+IM_NODISCARD im_code im_index_faiss_build(const char *folder, const im_index_state *state,
+                                          const uint64_t *alive, const im_faiss_build *build,
+                                          im_faiss_record *out_record, im_error *err);
+
+/** Reads a FAISS file whole and holds length and SHA-256 against its record, without FAISS: IM_OK,
+ * or index_damaged saying what differs. */
+IM_NODISCARD im_code im_index_faiss_check(const char *folder, const im_faiss_record *record,
+                                          im_error *err);
+
+/** Recall of an index among queries of one kind, and its interval: with 95 % confidence the recall
+ * over all queries of that kind lies in [low, high] (Wilson's interval, the number of neighbours
+ * corrected for those of one query going together). */
+typedef struct im_audit_recall {
+    size_t n_queries;
+    uint64_t n_wanted, n_found; /* neighbours of the exact scan; those the index found */
+    double recall, low, high;   /* 0, 0, 1 without a query */
+} im_audit_recall;
+
+/** Queries of the two kinds that lie differently in the space, each [n, dim] of unit vectors. */
+typedef struct im_audit_queries {
+    const float *texts;
+    size_t n_texts;
+    const float *pictures;
+    size_t n_pictures;
+    size_t k;               /* of recall@k */
+    const uint64_t *bitmap; /* as in im_index_query, NULL = all */
+} im_audit_queries;
+
+typedef struct im_audit {
+    im_audit_recall texts, pictures;
+} im_audit;
+
+/** Compares the opened index, whatever its engine, with the exact scan. A hit counts as found when
+ * its score reaches that of the scan's last: ties are no misses. Errors as im_index_search's. */
+IM_NODISCARD im_code im_index_audit(im_index *index, const im_audit_queries *queries,
+                                    im_audit *out_audit, im_error *err);
+
+typedef struct im_audit_proposal {
+    bool reached;           /* the wanted recall, by both kinds; else effort is the hardest tried */
+    im_faiss_effort effort; /* for im_index_options.effort */
+    im_audit audit;         /* with that effort */
+} im_audit_proposal;
+
+/** Tries a ladder of efforts, cheapest first, until the recall of each kind that has queries is at
+ * least `wanted` (in (0, 1]). IM_ERR_UNSUPPORTED for an engine that has nothing to tune. */
+IM_NODISCARD im_code im_index_audit_propose(im_index *index, const im_audit_queries *queries,
+                                            double wanted, im_audit_proposal *out_proposal,
+                                            im_error *err);
+
+/* ---- opening ---- */
 
 typedef struct im_index_options {
     im_engine engine;
-    im_pool *pool; /* borrowed until close; may be NULL */
+    im_pool *pool;                /* borrowed until close; may be NULL */
+    const im_faiss_record *faiss; /* of the file of IM_ENGINE_IVF, IM_ENGINE_HNSW; borrowed for the
+                                   * call */
+    im_faiss_effort effort;       /* the same engines' */
 } im_index_options;
 
 /** Opens the rows for reading: header and length are checked against `state`; each row's CRC-32C
  * is checked at its first touch.
- * A file that is missing, short or of another index is index_damaged; IM_ENGINE_FLAT without the
- * FAISS module is IM_ERR_UNSUPPORTED.
+ * A file that is missing, short or of another index is index_damaged, a FAISS file too whose length
+ * or SHA-256 is not its record's (FAISS sees no byte of it); FAISS's engines without its module are
+ * IM_ERR_UNSUPPORTED.
  * @param alive  [ceil(n_rows / 64)] bit per slot, borrowed until close; NULL = all
  * @param options may be NULL: automatic engine, no pool */
 IM_NODISCARD im_code im_index_open(const char *folder, const im_index_state *state,
@@ -156,9 +260,11 @@ typedef struct im_index_answer {
     size_t n_hits;
     uint64_t filtered; /* alive rows that pass bitmap (leave_out not counted out) */
     uint64_t scanned;  /* rows whose score was worked out */
-    bool exact;
-    const char *engine; /* "scan", "flat", "tiered": whoever answered */
-    im_codes codes;     /* as known after this search */
+    bool exact;        /* false: an approximate way, which may have missed a row */
+    const char
+        *engine;    /* whoever answered: "scan", "flat", "tiered", "ivf", "hnsw"; "scan" too when
+                     * a FAISS engine failed, or few rows pass and the scan is the faster way */
+    im_codes codes; /* as known after this search */
 } im_index_answer;
 
 /** Finds the k best rows. Always min(k, matches) hits; hits behind them are {IM_NO_ITEM, …, 0}.

@@ -16,8 +16,9 @@ struct index_top;
 typedef struct index_request {
     const im_index_query *query; /* k, cursor, floor, leave_out */
     const index_scoring *scoring;
-    const uint64_t *bitmap; /* which slots may be hits, NULL = all alive */
-    uint64_t filtered;      /* alive slots that pass it, >= 1 */
+    const uint64_t *bitmap;        /* which slots may be hits, NULL = all alive */
+    uint64_t filtered;             /* alive slots that pass it, >= 1 */
+    const im_faiss_effort *effort; /* in place of the index's own; NULL: that */
 } index_request;
 
 /** One engine: a row of the table in search.c. Each finds the same hits. */
@@ -48,6 +49,11 @@ struct im_index {
     const index_kernels *kernels;
     const index_engine *engine;
     void *engine_data;
+    /* while it is opened, for the engines with a file of their own; then NULL */
+    const im_faiss_record *faiss;
+    const im_index_state *state;
+    const char *folder;
+    im_faiss_effort effort;
     /* bit per slot: its checksum was right. Set without order: two threads that check one row come
      * to the same answer. */
     _Atomic uint64_t *checked; /* [words] */
@@ -60,6 +66,8 @@ struct im_index {
 extern const index_engine index_engine_scan;
 extern const index_engine index_engine_flat;
 extern const index_engine index_engine_tiered;
+extern const index_engine index_engine_ivf;
+extern const index_engine index_engine_hnsw;
 
 static inline size_t index_words(const im_index *index)
 {
@@ -71,6 +79,13 @@ static inline const uint8_t *index_row_at(const im_index *index, uint64_t slot)
     return index->rows + slot * index->layout.pitch;
 }
 
+/** Lists of an IVF's file, 0 of an HNSW's; for these two engines. */
+size_t index_faiss_lists(const im_index *index);
+/** im_index_search with another engine than the index's, which holds nothing of its own (the scan),
+ * or another effort (NULL: the index's). */
+IM_NODISCARD im_code index_search_with(im_index *index, const index_engine *engine,
+                                       const im_index_query *query, const im_faiss_effort *effort,
+                                       im_hit *hits, im_index_answer *out_answer, im_error *err);
 /** Slots of word `at` that are alive, pass bitmap (NULL = all) and exist. */
 uint64_t index_selected(const im_index *index, const uint64_t *bitmap, size_t at);
 uint64_t index_count_selected(const im_index *index, const uint64_t *bitmap);

@@ -10,10 +10,9 @@
 #define CHECK_BYTES (1u << 20) /* read at once by im_index_check */
 
 static const index_engine *const engines[] = {
-    [IM_ENGINE_AUTO] = &index_engine_tiered,
-    [IM_ENGINE_SCAN] = &index_engine_scan,
-    [IM_ENGINE_FLAT] = &index_engine_flat,
-    [IM_ENGINE_TIERED] = &index_engine_tiered,
+    [IM_ENGINE_AUTO] = &index_engine_tiered, [IM_ENGINE_SCAN] = &index_engine_scan,
+    [IM_ENGINE_FLAT] = &index_engine_flat,   [IM_ENGINE_TIERED] = &index_engine_tiered,
+    [IM_ENGINE_IVF] = &index_engine_ivf,     [IM_ENGINE_HNSW] = &index_engine_hnsw,
 };
 
 /* ---- bits and checks ---- */
@@ -159,7 +158,16 @@ im_code im_index_open(const char *folder, const im_index_state *state, const uin
         goto out;
     }
     index->n_alive = index_count_selected(index, NULL);
+    index->state = state;
+    index->folder = folder;
+    if (options != NULL) {
+        index->faiss = options->faiss;
+        index->effort = options->effort;
+    }
     rc = open_engine(index, folder, state, options != NULL ? options->engine : IM_ENGINE_AUTO, err);
+    index->faiss = NULL;
+    index->state = NULL;
+    index->folder = NULL;
     if (rc != IM_OK) {
         goto out;
     }

@@ -47,13 +47,14 @@ static im_code prepare(im_index *index, const im_index_query *query, index_scori
     if (rc == IM_OK) {
         *answer = (im_index_answer){.exact = true, .engine = index->engine->name};
         answer->filtered = index_count_selected(index, query->bitmap);
-        *out = (index_request){query, scoring, query->bitmap, answer->filtered};
+        *out = (index_request){query, scoring, query->bitmap, answer->filtered, NULL};
     }
     return rc;
 }
 
-static im_code run(im_index *index, const im_index_query *query, engine_fn engine, im_hit *hits,
-                   im_index_answer *out_answer, im_error *err)
+static im_code run(im_index *index, const im_index_query *query, engine_fn engine,
+                   const im_faiss_effort *effort, im_hit *hits, im_index_answer *out_answer,
+                   im_error *err)
 {
     index_scoring scoring;
     index_request request;
@@ -63,6 +64,7 @@ static im_code run(im_index *index, const im_index_query *query, engine_fn engin
         return rc;
     }
     if (answer.filtered > 0) {
+        request.effort = effort;
         rc = engine(index, &request, hits, &answer, err);
     }
     if (rc == IM_OK) {
@@ -80,7 +82,7 @@ static im_code run(im_index *index, const im_index_query *query, engine_fn engin
 im_code im_index_search(im_index *index, const im_index_query *query, im_hit *hits,
                         im_index_answer *out_answer, im_error *err)
 {
-    return run(index, query, index->engine->search, hits, out_answer, err);
+    return run(index, query, index->engine->search, NULL, hits, out_answer, err);
 }
 
 im_code im_index_range(im_index *index, const im_index_query *query, im_hit *hits,
@@ -89,7 +91,14 @@ im_code im_index_range(im_index *index, const im_index_query *query, im_hit *hit
     if (!query->has_floor) {
         return im_fail(err, IM_ERR_INVALID, "a range search needs a lowest score");
     }
-    return run(index, query, index->engine->range, hits, out_answer, err);
+    return run(index, query, index->engine->range, NULL, hits, out_answer, err);
+}
+
+im_code index_search_with(im_index *index, const index_engine *engine, const im_index_query *query,
+                          const im_faiss_effort *effort, im_hit *hits, im_index_answer *out_answer,
+                          im_error *err)
+{
+    return run(index, query, engine->search, effort, hits, out_answer, err);
 }
 
 /* Engines that gain nothing from several queries at once. */

@@ -388,6 +388,26 @@ IM_NODISCARD im_code im_store_each_unembedded(im_store *store, uint64_t model, i
 IM_NODISCARD im_code im_store_renumber_slots(im_store *store, uint64_t model, uint64_t *out_n,
                                              im_error *err);
 
+/** Record of a file of an index that can be made again from the vector file. */
+typedef struct im_index_file {
+    char kind[16];       /* what it is: "ivf", "hnsw"; one of each for a model, never "vectors" */
+    uint64_t generation; /* of the vector file; 0: there is no record */
+    uint64_t n_rows;     /* slots it covers */
+    uint64_t bytes;
+    char digest[65]; /* SHA-256 of the whole file, in hex */
+    uint64_t change_seq;
+} im_index_file;
+/** *out is zeros but for its kind when there is no record. */
+IM_NODISCARD im_code im_store_get_index_file(im_store *store, uint64_t model, const char *kind,
+                                             im_index_file *out, im_error *err);
+/** Puts the record of a file that is in its place and synced, over that of the same kind.
+ * IM_ERR_INVALID (kind, digest), model_not_found. */
+IM_NODISCARD im_code im_store_put_index_file(im_store *store, uint64_t model,
+                                             const im_index_file *file, im_error *err);
+/** Forgets the record; IM_OK when there is none. */
+IM_NODISCARD im_code im_store_drop_index_file(im_store *store, uint64_t model, const char *kind,
+                                              im_error *err);
+
 /** Record of the vector file of a model; generation 0 when there is none yet. */
 typedef struct im_index_record {
     uint64_t generation;

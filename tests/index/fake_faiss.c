@@ -1,6 +1,7 @@
 /* tests/index/fake_faiss.c — a module with imago-faiss.so's table whose calls fail as the variable
  * IMAGO_FAKE_FAISS says: "open", "add", "search", "range" (out of memory), "short" (too few rows),
- * "wild" (a label beyond the last row). Without it every row is returned, in no order. */
+ * "wild" (a label beyond the last row). Without it every row is returned, in no order. For the flat
+ * engine alone: spy_faiss.c stands before the others. */
 #include "index/faiss_engine.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,13 +80,13 @@ static void fake_close(void *index)
     (void)index;
 }
 
-extern const im_faiss_engine im_faiss_engine_v1;
-__attribute__((visibility("default"))) const im_faiss_engine im_faiss_engine_v1 = {
-    IM_FAISS_ENGINE_VERSION,
-    sizeof(im_faiss_engine),
-    fake_open,
-    fake_add,
-    fake_search,
-    fake_range,
-    fake_close,
+extern const im_faiss_engine im_faiss_engine_v2;
+__attribute__((visibility("default"))) const im_faiss_engine im_faiss_engine_v2 = {
+    .version = IM_FAISS_ENGINE_VERSION,
+    .struct_bytes = sizeof(im_faiss_engine),
+    .open = fake_open,
+    .add = fake_add,
+    .search = fake_search,
+    .range = fake_range,
+    .close = fake_close,
 };

@@ -260,3 +260,9 @@ void assert_hits(const im_hit *hits, const im_index_answer *answer, size_t k,
         assert_true(hits[i].item == IM_NO_ITEM);
     }
 }
+
+int use_the_built_module(void **state)
+{
+    (void)state;
+    return setenv("IMAGO_MODULES", IMAGO_BINARY_DIR "/index", 1);
+}

@@ -93,4 +93,16 @@ void assert_hits(const im_hit *hits, const im_index_answer *answer, size_t k,
         assert_true(assert_err.message[0] != '\0');       \
     } while (0)
 
+/* clang's sanitizer looks for the C++ run-time library when the program starts; one that comes with
+ * a module is too late for it, and the first exception ends in its own assertion. gcc's does not
+ * mind. */
+#if defined(__clang__) && defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define THROWING_IS_IMPOSSIBLE 1
+#endif
+#endif
+
+/** Sets IMAGO_MODULES to the modules of this build. */
+int use_the_built_module(void **state);
+
 #endif

@@ -6,12 +6,6 @@
 #include <math.h>
 #include <pthread.h>
 
-static int use_the_built_module(void **state)
-{
-    (void)state;
-    return setenv("IMAGO_MODULES", IMAGO_BINARY_DIR "/index", 1);
-}
-
 static void check_engines(const test_library *library, const uint64_t *alive, test_query *query)
 {
     size_t k = query->query.k;
@@ -140,15 +134,6 @@ static void damaged_rows_never_reach_faiss(void **state)
 }
 
 /* ---- what FAISS throws (T59, T65) ---- */
-
-/* clang's sanitizer looks for the C++ run-time library when the program starts; one that comes with
- * a module is too late for it, and the first exception ends in its own assertion. gcc's does not
- * mind. */
-#if defined(__clang__) && defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define THROWING_IS_IMPOSSIBLE 1
-#endif
-#endif
 
 static void exceptions_end_in_the_module_as_sentences(void **state)
 {
