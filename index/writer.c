@@ -4,6 +4,7 @@
 #include "base/base.h"
 #include "base/fault.h"
 #include "base/file.h"
+#include "index/columns_internal.h"
 #include "index/format_internal.h"
 #include "index/scoring_internal.h"
 #include <dirent.h>
@@ -162,14 +163,14 @@ void im_index_writer_close(im_index_writer *writer)
 
 /* ---- leftovers ---- */
 
-/* True for "vectors.<generation>.f32" of another generation than `keep`, and for the temporaries of
- * im_file_write_atomic, which a kill leaves behind. */
+/* True for "vectors.<generation>.f32" and "columns.<generation>" of another generation than `keep`,
+ * and for the temporaries of im_file_write_atomic and of columns, which a kill leaves behind. */
 static bool is_leftover(const char *name, uint64_t keep)
 {
     static const char head[] = ".imago-";
     static const char tail[] = ".tmp";
     uint64_t generation = 0;
-    if (format_parse_name(name, &generation)) {
+    if (format_parse_name(name, &generation) || columns_parse_name(name, &generation)) {
         return generation != keep;
     }
     size_t length = strlen(name);
