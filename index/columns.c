@@ -277,8 +277,7 @@ size_t columns_patch_from(const im_columns *columns, uint64_t slot)
     return low;
 }
 
-/* The row of the patch that stands for a slot, SIZE_MAX for none. */
-static size_t patched_row(const im_columns *columns, uint64_t slot)
+size_t columns_patched_row(const im_columns *columns, uint64_t slot)
 {
     size_t at = columns_patch_from(columns, slot);
     return at < columns->patch.n && columns->patch.slots[at] == slot ? at : SIZE_MAX;
@@ -342,7 +341,7 @@ im_view columns_word(const columns_column *column, uint32_t word, bool folded)
     return folded ? words_folded(&texts, word) : words_original(&texts, word);
 }
 
-static im_code touch_row(im_columns *columns, columns_column *column, uint64_t slot, im_error *err)
+im_code columns_touch_row(im_columns *columns, columns_column *column, uint64_t slot, im_error *err)
 {
     if (slot >= columns->n_rows) {
         return im_fail(err, IM_ERR_INVALID, "slot %" PRIu64 " of columns of %" PRIu64 " rows", slot,
@@ -365,13 +364,13 @@ im_code im_columns_value(im_columns *columns, const char *column, uint64_t slot,
     columns_column *found = NULL;
     im_code rc = columns_find(columns, column, &found, err);
     if (rc == IM_OK) {
-        rc = touch_row(columns, found, slot, err);
+        rc = columns_touch_row(columns, found, slot, err);
     }
     if (rc != IM_OK) {
         return rc;
     }
     im_column_value value = {.text = {NULL, 0}};
-    uint64_t bits = columns_bits(columns, found, slot, patched_row(columns, slot));
+    uint64_t bits = columns_bits(columns, found, slot, columns_patched_row(columns, slot));
     bool has = columns_has_value(found->kind, bits);
     if (found->kind != IM_COLUMN_TEXT) {
         memcpy(&value, &bits, sizeof(bits));
@@ -382,37 +381,6 @@ im_code im_columns_value(im_columns *columns, const char *column, uint64_t slot,
     if (rc == IM_OK) {
         *out = value;
         *out_has = has;
-    }
-    return rc;
-}
-
-/* ---- groups ---- */
-
-im_code im_columns_group_key(im_columns *columns, const char *column, uint64_t slot,
-                             uint64_t *out_key, im_error *err)
-{
-    columns_column *found = NULL;
-    im_code rc = columns_find(columns, column, &found, err);
-    if (rc == IM_OK) {
-        rc = touch_row(columns, found, slot, err);
-    }
-    if (rc != IM_OK) {
-        return rc;
-    }
-    uint64_t key = columns_bits(columns, found, slot, patched_row(columns, slot));
-    if (!columns_has_value(found->kind, key)) {
-        key = found->kind == IM_COLUMN_NUMBER ? UINT64_MAX : key; /* one of the many NaNs */
-    } else if (found->kind == IM_COLUMN_NUMBER) {
-        double number;
-        memcpy(&number, &key, sizeof(number));
-        number += 0.0; /* -0 is 0 */
-        memcpy(&key, &number, sizeof(key));
-    } else if (found->kind == IM_COLUMN_TEXT) {
-        key = columns_fold_key(found, columns_word(found, (uint32_t)key, true));
-    }
-    rc = columns_check_map(columns, err);
-    if (rc == IM_OK) {
-        *out_key = key;
     }
     return rc;
 }

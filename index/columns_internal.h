@@ -149,6 +149,10 @@ struct im_columns {
 /** Checks the blocks that hold these bytes, unless it was done. Thread-safe. */
 IM_NODISCARD im_code columns_touch(im_columns *columns, const columns_section *section,
                                    uint64_t first, uint64_t bytes, im_error *err);
+/** As columns_touch for what a value of one row is made of. IM_ERR_INVALID for a slot that there is
+ * not. */
+IM_NODISCARD im_code columns_touch_row(im_columns *columns, columns_column *column, uint64_t slot,
+                                       im_error *err);
 /** As columns_touch for all words of a text column, and their ends; needed before they are read. */
 IM_NODISCARD im_code columns_touch_words(im_columns *columns, columns_column *column,
                                          im_error *err);
@@ -165,6 +169,8 @@ uint64_t columns_bits(const im_columns *columns, const columns_column *column, u
 uint64_t columns_item(const im_columns *columns, uint64_t slot, size_t patched_row);
 /** First row of the patch at or behind a slot. */
 size_t columns_patch_from(const im_columns *columns, uint64_t slot);
+/** The row of the patch that stands for a slot, SIZE_MAX for none. */
+size_t columns_patched_row(const im_columns *columns, uint64_t slot);
 
 static inline uint32_t columns_file_words(const columns_column *column)
 {
