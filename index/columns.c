@@ -140,15 +140,12 @@ static im_code map_file(im_columns *columns, const im_index_state *state, uint64
                         im_error *err)
 {
     int fd = -1;
-    im_error found = IM_ERROR_INIT;
-    im_code rc = im_file_open(columns->path, O_RDONLY, 0, &fd, &found);
+    /* non-blocking: a pipe in the file's place is never waited for */
+    im_code rc = im_file_open(columns->path, O_RDONLY | O_NONBLOCK, 0, &fd, err);
     if (rc == IM_ERR_NOT_FOUND) {
         return columns_damaged(columns->path, "it is gone", err);
     }
     if (rc != IM_OK) {
-        if (err != NULL) {
-            *err = found;
-        }
         return rc;
     }
     rc = columns_read(fd, columns->path, state, change_seq, &columns->layout, &columns->crcs,

@@ -232,13 +232,8 @@ static im_code check_identity(const uint8_t *page, const im_index_state *state, 
     return IM_OK;
 }
 
-static im_code check_length(int fd, const uint8_t *page, const char *path, im_error *err)
+static im_code check_length(uint64_t size, const uint8_t *page, const char *path, im_error *err)
 {
-    struct stat info;
-    if (fstat(fd, &info) != 0) {
-        return im_fail_errno(err, errno, "could not look at column file '%s'", path);
-    }
-    uint64_t size = (uint64_t)info.st_size;
     uint64_t table_at = get_u64(page + AT_TABLE);
     uint64_t table_bytes = get_u64(page + AT_TABLE_BYTES);
     if (size != get_u64(page + AT_FILE_BYTES)) {
@@ -313,22 +308,24 @@ static im_code read_table(const uint8_t *data, const uint8_t *page, const char *
 static im_code read_header(int fd, const char *path, const im_index_state *state,
                            uint64_t change_seq, uint8_t page[COLUMNS_HEADER_BYTES], im_error *err)
 {
-    im_error found = IM_ERROR_INIT;
-    im_code rc = im_file_pread(fd, page, COLUMNS_HEADER_BYTES, 0, path, &found);
-    if (rc == IM_ERR_FORMAT) {
+    struct stat info;
+    if (fstat(fd, &info) != 0) {
+        return im_fail_errno(err, errno, "could not ask for the length of '%s'", path);
+    }
+    if (!S_ISREG(info.st_mode)) {
+        return columns_damaged(path, "it is not a regular file", err);
+    }
+    if (info.st_size < (off_t)COLUMNS_HEADER_BYTES) {
         return columns_damaged(path, "it is shorter than its header", err);
     }
-    if (rc != IM_OK) {
-        if (err != NULL) {
-            *err = found;
-        }
-        return rc;
+    im_code rc = im_file_pread(fd, page, COLUMNS_HEADER_BYTES, 0, path, err);
+    if (rc == IM_OK) {
+        rc = check_form(page, path, err);
     }
-    rc = check_form(page, path, err);
     if (rc == IM_OK) {
         rc = check_identity(page, state, change_seq, path, err);
     }
-    return rc == IM_OK ? check_length(fd, page, path, err) : rc;
+    return rc == IM_OK ? check_length((uint64_t)info.st_size, page, path, err) : rc;
 }
 
 im_code columns_read(int fd, const char *path, const im_index_state *state, uint64_t change_seq,
