@@ -66,6 +66,9 @@ void im_text_shell(im_str *out, const char *data, size_t size);
 /** Appends `data` as UTF-8 with U+FFFD in place of each bad byte; returns true when it was valid.
  */
 bool im_text_lossy(im_str *out, const char *data, size_t size);
+/** Appends `data` as texts are compared: Unicode full case folding, composed (NFC), U+FFFD in place
+ * of each bad byte. Two texts that differ in case or composition alone give the same bytes. */
+void im_text_fold(im_str *out, const char *data, size_t size);
 
 /** Whole of text as a decimal number in [min, max]; false for anything else ("10abc", "", "+1"). */
 bool im_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *out);

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/pool.h"
+#include "base/text.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -319,5 +320,176 @@ typedef void (*im_index_report)(void *context, uint64_t slot, const char *what);
 IM_NODISCARD im_code im_index_check(const char *folder, const im_index_state *state,
                                     im_index_report report, void *context, uint64_t *out_bad,
                                     im_error *err);
+
+/* ---- columns: facts of the rows, for filters, sorting and groups ----
+ *
+ * columns.<generation> holds one column a field in slot order: a cache as the vector file is,
+ * written whole. The caller streams the rows. Texts compare case folded (im_text_fold). */
+
+typedef enum im_column_kind {
+    IM_COLUMN_NUMBER,  /* double; NaN = no value */
+    IM_COLUMN_INTEGER, /* int64; IM_COLUMN_NO_INTEGER = no value */
+    IM_COLUMN_TEXT     /* UTF-8; empty = no value */
+} im_column_kind;
+
+#define IM_COLUMN_NO_INTEGER INT64_MIN
+/** A column of this prefix may be absent from a file that is older than the field. */
+#define IM_COLUMN_OWN "field."
+
+typedef struct im_column_spec {
+    const char *name; /* 1 to 255 bytes */
+    im_column_kind kind;
+} im_column_spec;
+
+/** The columns that every library has; each of the users' own fields follows as "field.NAME":
+ * text TEXT, number NUMBER, date INTEGER (seconds of the wall clock as written), bool INTEGER. */
+#define IM_COLUMNS_BUILT_IN(X)                                                  \
+    X("taken", IM_COLUMN_INTEGER) /* s since 1970 on the camera's wall clock */ \
+    X("added", IM_COLUMN_INTEGER) /* s since 1970, UTC */                       \
+    X("camera", IM_COLUMN_TEXT)                                                 \
+    X("lens", IM_COLUMN_TEXT)                                                   \
+    X("lat", IM_COLUMN_NUMBER) /* degrees */                                    \
+    X("lon", IM_COLUMN_NUMBER)                                                  \
+    X("type", IM_COLUMN_TEXT) /* jpeg, png */                                   \
+    X("source", IM_COLUMN_TEXT)                                                 \
+    X("width", IM_COLUMN_INTEGER)                                               \
+    X("height", IM_COLUMN_INTEGER)                                              \
+    X("bytes", IM_COLUMN_INTEGER)                                               \
+    X("partial", IM_COLUMN_INTEGER) /* 0 or 1, as all below */                  \
+    X("missing", IM_COLUMN_INTEGER)                                             \
+    X("tagged", IM_COLUMN_INTEGER)                                              \
+    X("captioned", IM_COLUMN_INTEGER)
+
+/** A value; the column's kind says which member counts. */
+typedef union im_column_value {
+    double number;
+    int64_t integer;
+    im_view text;
+} im_column_value;
+
+typedef struct im_columns_row {
+    uint64_t slot, item;
+    const im_column_value *values; /* one a spec, in their order; borrowed for the call */
+} im_columns_row;
+
+typedef struct im_columns im_columns;
+
+/** Takes one row; a failure must be passed up by the source. */
+typedef im_code (*im_columns_sink)(void *sink, const im_columns_row *row, im_error *err);
+/** Streams rows: calls take(sink, row, err) for each one and stops at its first failure. */
+typedef im_code (*im_columns_source)(void *context, im_columns_sink take, void *sink,
+                                     im_error *err);
+
+/** Writes columns.<generation> for state->n_rows slots: temporary, sync, rename. Memory: 64 KiB a
+ * column and each text that differs once.
+ * @param source gives rows in ascending order of slots below n_rows (else IM_ERR_INVALID); a slot
+ *        that it leaves out has no values and IM_NO_ITEM
+ * @param change_seq the database's change counter that the rows are of */
+IM_NODISCARD im_code im_columns_build(const char *folder, const im_index_state *state,
+                                      const im_column_spec *specs, size_t n_specs,
+                                      uint64_t change_seq, im_columns_source source, void *context,
+                                      im_error *err);
+/** Opens the file for the snapshot (state, change_seq). Rows of state->n_rows that the file does
+ * not have, and "field." columns that it does not know, have no values until patched. index_damaged
+ * when the file is missing, not as it was written, of another library, model or generation, has
+ * more rows or a later change_seq than the snapshot (a restored database), lacks another column
+ * or has one of another kind: rebuild it. 64-KiB blocks are checked at first touch. */
+IM_NODISCARD im_code im_columns_open(const char *folder, const im_index_state *state,
+                                     uint64_t change_seq, const im_column_spec *specs,
+                                     size_t n_specs, im_columns **out_columns, im_error *err);
+void im_columns_close(im_columns *columns);
+/** The change counter that the values are of: the file's, or the last patch's. */
+uint64_t im_columns_seq(const im_columns *columns);
+uint64_t im_columns_n_rows(const im_columns *columns); /* state->n_rows */
+
+/** Puts the rows of slots that changed (in any order; of one slot the last counts; values in the
+ * order of im_columns_open's specs) over those of the file, in memory. Not while another thread
+ * uses `columns`. After a failure they are as before. */
+IM_NODISCARD im_code im_columns_patch(im_columns *columns, uint64_t change_seq,
+                                      im_columns_source source, void *context, im_error *err);
+
+typedef enum im_condition_kind {
+    IM_CONDITION_AND, /* of no children: true */
+    IM_CONDITION_OR,  /* of no children: false */
+    IM_CONDITION_NOT,
+    IM_CONDITION_PRESENT,    /* the row has a value in `column` */
+    IM_CONDITION_INTEGERS,   /* min_i <= value <= max_i */
+    IM_CONDITION_NUMBERS,    /* min <= value <= max; open_min, open_max exclude the end */
+    IM_CONDITION_TEXT_PART,  /* the value holds `text` */
+    IM_CONDITION_TEXT_EQUAL, /* the value is `text` */
+    IM_CONDITION_TEXT_GLOB,  /* as equal; '*' in `text` stands for any run of characters */
+    IM_CONDITION_NEAR,       /* place: latitude, longitude in degrees, metres (great circle) */
+    IM_CONDITION_BOX,        /* place: south, west, north, east; west > east crosses 180 degrees */
+    IM_CONDITION_SLOTS       /* the caller's bitmap */
+} im_condition_kind;
+
+/** A condition on a row. A comparison with a missing value is false, and its NOT true. */
+typedef struct im_condition {
+    im_condition_kind kind;
+    struct im_condition **children; /* [n_children], owned */
+    size_t n_children;
+    char *column; /* owned */
+    int64_t min_i, max_i;
+    double min, max;
+    bool open_min, open_max;
+    char *text; /* owned, UTF-8 as written: folded when it is used */
+    double place[4];
+    uint64_t *slots;  /* [ceil(n_slots / 64)], owned */
+    uint64_t n_slots; /* slots behind them are not in the bitmap */
+} im_condition;
+
+void im_condition_free(im_condition *condition); /* with its children; NULL is fine */
+
+/** Which rows meet a condition.
+ * @param condition NULL: all
+ * @param alive [ceil(n_rows / 64)], NULL = all
+ * @param out_bits [ceil(n_rows / 64)], bits behind the last row are 0; unspecified after a failure
+ * @param out_count bits set; may be NULL
+ * @return IM_OK; IM_ERR_INVALID (a column that was not opened or is of another kind; a tree deeper
+ * than 256); IM_ERR_FORMAT (index_damaged: rebuild); IM_ERR_IO (map_lost); IM_ERR_NOMEM */
+IM_NODISCARD im_code im_columns_filter(im_columns *columns, const im_condition *condition,
+                                       const uint64_t *alive, uint64_t *out_bits,
+                                       uint64_t *out_count, im_error *err);
+
+/** The value of one row, and whether it has one (*out_has false: *out is the "no value" of its
+ * kind). Text is borrowed until close or patch. */
+IM_NODISCARD im_code im_columns_value(im_columns *columns, const char *column, uint64_t slot,
+                                      im_column_value *out, bool *out_has, im_error *err);
+/** The kind of a column that was opened; false when there is none of that name. */
+bool im_columns_kind(const im_columns *columns, const char *column, im_column_kind *out);
+
+/** Where a sorted page ended. */
+typedef struct im_columns_after {
+    bool has_value; /* false: among the rows without one, which come last */
+    im_column_value value;
+    uint64_t item;
+} im_columns_after;
+
+typedef struct im_columns_hit {
+    uint64_t item, slot;
+} im_columns_hit;
+
+/** The first k rows by a column: numbers by size, texts by folded code points; rows without a value
+ * last in either direction; ties by ascending item.
+ * @param bitmap which rows (as im_columns_filter gives it); NULL = all
+ * @param after NULL, or only rows strictly behind it, which need not be there any more
+ * @param hits [k], caller owns @param out_n how many were written
+ * @param out_total rows in the bitmap, whatever `after` and k; may be NULL */
+IM_NODISCARD im_code im_columns_sort(im_columns *columns, const char *column, bool descending,
+                                     const uint64_t *bitmap, const im_columns_after *after,
+                                     size_t k, im_columns_hit *hits, size_t *out_n,
+                                     uint64_t *out_total, im_error *err);
+
+/** A number that two rows share exactly when their values are equal (texts: folded; rows without a
+ * value are equal to each other). Good until close or patch. */
+IM_NODISCARD im_code im_columns_group_key(im_columns *columns, const char *column, uint64_t slot,
+                                          uint64_t *out_key, im_error *err);
+/** Keeps, in their order, the first n_per hits of each value of a column; those without a value
+ * count as one value. To give k such hits of a ranking, ask for more (2k, 4k, … of one search)
+ * until *n_hits >= k or the ranking ends: the hits kept from a longer list begin with those of a
+ * shorter.
+ * @param n_hits in: how many; out: how many were kept, moved to the front */
+IM_NODISCARD im_code im_columns_group(im_columns *columns, const char *column, size_t n_per,
+                                      im_hit *hits, size_t *n_hits, im_error *err);
 
 #endif

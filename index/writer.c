@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "index/codes_internal.h"
+#include "index/columns_internal.h"
 #include "index/faiss_internal.h"
 #include "index/format_internal.h"
 #include "index/scoring_internal.h"
@@ -164,15 +165,15 @@ void im_index_writer_close(im_index_writer *writer)
 
 /* ---- leftovers ---- */
 
-/* True for vector, codes and FAISS files of another generation than `keep`, and for the temporaries
- * that a kill leaves behind. */
+/* True for vector, codes, column and FAISS files of another generation than `keep`, and for the
+ * temporaries that a kill leaves behind. */
 static bool is_leftover(const char *name, uint64_t keep)
 {
     static const char head[] = ".imago-";
     static const char tail[] = ".tmp";
     uint64_t generation = 0;
     if (format_parse_name(name, &generation) || codes_parse_name(name, &generation) ||
-        faiss_file_parse_name(name, &generation)) {
+        faiss_file_parse_name(name, &generation) || columns_parse_name(name, &generation)) {
         return generation != keep;
     }
     size_t length = strlen(name);

@@ -84,4 +84,75 @@ void im_cursor_write(const im_cursor *cursor, char out[64]);
 /** IM_ERR_INVALID when the text is no cursor of ours. */
 IM_NODISCARD im_code im_cursor_read(const char *text, im_cursor *out, im_error *err);
 
+/* ---- filters ---- */
+
+typedef enum im_filter_kind {
+    IM_FILTER_TEST,
+    IM_FILTER_AND,
+    IM_FILTER_OR,
+    IM_FILTER_NOT
+} im_filter_kind;
+
+typedef enum im_filter_op {
+    IM_FILTER_IS, /* ':' */
+    IM_FILTER_LESS,
+    IM_FILTER_AT_MOST,
+    IM_FILTER_MORE,
+    IM_FILTER_AT_LEAST,
+    IM_FILTER_EQUAL
+} im_filter_op;
+
+typedef struct im_filter {
+    im_filter_kind kind;
+    struct im_filter **children; /* and, or: >= 2; not: 1; test: 0 */
+    size_t n_children;
+    char *field;     /* test: canonical name (built-in in lower case, own field as registered) */
+    im_filter_op op; /* test */
+    char *value;     /* test: unescaped, UTF-8, as written */
+    size_t column;   /* test: 1-based column of the comparison in the query text (in characters) */
+} im_filter;
+void im_filter_free(im_filter *filter);
+
+typedef enum im_field_type {
+    IM_FIELD_TEXT,
+    IM_FIELD_NUMBER,
+    IM_FIELD_DATE,
+    IM_FIELD_BOOL
+} im_field_type;
+
+/** A user's field, as the library registers it. */
+typedef struct im_own_field {
+    const char *name;
+    im_field_type type;
+} im_own_field;
+
+/* ---- filters as conditions over columns ---- */
+
+/** Answers what is no column: path, in, tag, key, caption. Sets the bits of the slots that pass. */
+typedef struct im_filter_resolve {
+    void *context;
+    /** @param out_bits [ceil(n_slots / 64)], zero at the call */
+    im_code (*slots)(void *context, const char *field, im_filter_op op, const char *value,
+                     uint64_t *out_bits, im_error *err);
+} im_filter_resolve;
+
+typedef struct im_filter_options {
+    const im_own_field *fields; /* [n_fields] */
+    size_t n_fields;
+    uint64_t n_slots; /* of the index's snapshot */
+    im_filter_resolve resolve;
+    bool keep_missing; /* do not leave out items whose every file is missing */
+} im_filter_options;
+
+/** Makes a filter a condition for im_columns_filter: values typed and checked, periods in seconds,
+ * names of columns. Unless keep_missing is set or "is:missing" occurs, items whose every file is
+ * missing are left out. docs/manual.md says what each field takes.
+ * @param filter NULL: no filter (the condition is then just that on missing files, or NULL)
+ * @param out_condition im_condition_free
+ * @return IM_OK; IM_ERR_INVALID: query_field (no such field), query_value (a value, comparison or
+ * range that the field cannot have), each with "(column N)"; IM_ERR_LIMIT: nested deeper than 200;
+ * IM_ERR_NOMEM; what resolve gave */
+IM_NODISCARD im_code im_filter_compile(const im_filter *filter, const im_filter_options *options,
+                                       im_condition **out_condition, im_error *err);
+
 #endif
