@@ -100,17 +100,6 @@ def a_file_swapped_for_a_fifo_does_not_hold_the_run():  # T18
     assert imago.status()["items"] in (20, 21)
 
 
-def as_somebody_else(imago):
-    """Arguments of run() for a uid that file modes bind; root hands its files over."""
-    if not support.ROOT:
-        return {}
-    subprocess.run(["chown", "-R", "65534:65534", imago.base], check=True)
-    as_them = {"user": 65534, "group": 65534, "extra_groups": []}
-    done = subprocess.run([support.PROGRAM, "version"], env=imago.env, capture_output=True, **as_them)
-    need(done.returncode == 0, "a program and model that others may read")
-    return as_them
-
-
 def lost_rights_are_named_and_lose_no_item():  # T19
     imago = Imago()
     for i in range(4):
@@ -118,7 +107,7 @@ def lost_rights_are_named_and_lose_no_item():  # T19
         imago.picture(f"shut/{i}.png", 10 + i)
         imago.picture(f"listed/{i}.png", 20 + i)
     secret = imago.picture("secret.png", 30)
-    them = as_somebody_else(imago)
+    them = imago.as_somebody_else()
     imago.add(**them)
     before = imago.hits(**them)
     assert len(before) == 13
