@@ -20,6 +20,9 @@ LONG = os.environ.get("IMAGO_TEST_LONG", "0") not in ("", "0")
 ROOT = os.geteuid() == 0
 FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
+with open(PROGRAM, "rb") as program:
+    SANITIZED = b"__asan_init" in program.read()  # its run time bears neither ptrace nor preloads
+
 
 class Skipped(Exception):
     """What a test needs is not there: said, not failed."""
@@ -159,15 +162,17 @@ class Imago:
 
 def main(tests):
     failed = 0
+    skipped = 0
     for test in tests:
         print(f"[ RUN      ] {test.__name__}", flush=True)
         try:
             test()
             print(f"[       OK ] {test.__name__}", flush=True)
         except Skipped as reason:
+            skipped += 1
             print(f"[  SKIPPED ] {test.__name__}: {reason}", flush=True)
         except Exception as error:  # a failed test must not stop its neighbours
             failed += 1
             print(f"[  FAILED  ] {test.__name__}: {error!r}", flush=True)
-    print(f"{len(tests) - failed} passed, {failed} failed")
+    print(f"{len(tests) - failed - skipped} passed, {skipped} skipped, {failed} failed")
     sys.exit(failed != 0)
