@@ -126,7 +126,7 @@ typedef struct add_batch {
 /* ---- add_write.c ---- */
 
 /** Writes a batch: lock, vectors appended and synced, one commit, unlock. Counts into report. */
-IM_NODISCARD im_code add_write_batch(im_library *library, add_batch *batch, im_add_report *report,
+IM_NODISCARD im_code add_write_batch(add_run *run, add_batch *batch, im_add_report *report,
                                      im_error *err);
 
 /* ---- add_encode.c ---- */

@@ -42,7 +42,10 @@ static im_code open_writer(im_library *library, im_index_record *record,
     return rc;
 }
 
-static im_code put_path(im_store *store, const add_job *job, uint64_t item, im_error *err)
+/* `left` collects items that lost a path: they may get another one from a later job of the batch.
+ */
+static im_code put_path(im_store *store, const add_job *job, uint64_t item, id_list *left,
+                        im_error *err)
 {
     uint64_t id = 0;
     im_file_row row = {.root = job->root,
@@ -56,11 +59,76 @@ static im_code put_path(im_store *store, const add_job *job, uint64_t item, im_e
     if (rc == IM_OK) {
         rc = im_store_put_file(store, &row, &id, err);
     }
-    if (rc == IM_OK && before.id != 0 && before.item != item) { /* the path had other content */
-        rc = item_drop_bare(store, before.item, err);
+    if (rc == IM_OK && before.id != 0 && before.item != item && !id_list_add(left, before.item)) {
+        rc = im_fail(err, IM_ERR_NOMEM, "no memory for a list of items");
     }
     if (rc == IM_OK && job->moved_from != 0) {
-        rc = im_store_drop_file(store, job->moved_from, err);
+        im_error gone = IM_ERROR_INIT;
+        rc = im_store_drop_file(store, job->moved_from, &gone);
+        if (rc == IM_ERR_NOT_FOUND) { /* two new links of one moved file: the first took it */
+            rc = IM_OK;
+        } else if (rc != IM_OK && err != NULL) {
+            *err = gone;
+        }
+    }
+    return rc;
+}
+
+static im_code drop_bare(im_store *store, id_list *left, im_error *err)
+{
+    im_code rc = IM_OK;
+    id_list_sort(left);
+    for (size_t i = 0; i < left->n && rc == IM_OK; i++) {
+        if (i == 0 || left->ids[i] != left->ids[i - 1]) {
+            rc = item_drop_bare(store, left->ids[i], err);
+        }
+    }
+    return rc;
+}
+
+/* ---- items that went away since the lookup ---- */
+
+/* From the file's bytes to its vector once more, here and now. */
+static void embed_again(add_run *run, add_job *job)
+{
+    im_error error = IM_ERROR_INIT;
+    size_t dim = run->library->model.dim;
+    job->moved_from = 0;
+    add_decode_job(run, job);
+    if (job->outcome == JOB_NEW) {
+        job->vector = im_alloc(dim, sizeof(float));
+        im_code rc = job->vector != NULL ? im_encoder_pictures(run->encoder, job->pixels, 1,
+                                                               job->vector, NULL, &error)
+                                         : im_fail(&error, IM_ERR_NOMEM, "no memory for a vector");
+        if (rc != IM_OK) {
+            job->outcome = JOB_FAILED;
+            job->error = error;
+        }
+    }
+    if (job->outcome == JOB_FAILED) {
+        add_note_failure(&run->first, &job->error);
+    }
+}
+
+/* Known content is not decoded. When its item has gone since (removed by somebody, or the last path
+ * of it got other content in an earlier batch), the file is new after all. */
+static im_code look_again(add_run *run, add_batch *batch, im_error *err)
+{
+    im_code rc = IM_OK;
+    for (size_t i = 0; i < batch->n && rc == IM_OK; i++) {
+        add_job *job = batch->jobs[i];
+        im_item item;
+        im_error gone = IM_ERROR_INIT;
+        if (job->outcome != JOB_KNOWN) {
+            continue;
+        }
+        rc = im_store_get_item(run->library->store, job->item, &item, &gone);
+        if (rc == IM_ERR_NOT_FOUND) {
+            embed_again(run, job);
+            rc = IM_OK;
+        } else if (rc != IM_OK && err != NULL) {
+            *err = gone;
+        }
     }
     return rc;
 }
@@ -117,8 +185,20 @@ static im_code write_failed(im_store *store, const add_job *job, im_error *err)
     return im_store_put_failure(store, &failure, err);
 }
 
+/* A file that was marked missing is back; its row may have been removed meanwhile. */
+static im_code write_back(im_store *store, const add_job *job, im_error *err)
+{
+    im_error gone = IM_ERROR_INIT;
+    im_code rc = im_store_set_file_missing(store, job->file_row, false, &gone);
+    if (rc != IM_OK && rc != IM_ERR_NOT_FOUND && err != NULL) {
+        *err = gone;
+    }
+    return rc == IM_ERR_NOT_FOUND ? IM_OK : rc;
+}
+
 static im_code write_job(im_library *library, add_job *job, float *scratch, im_index_writer *writer,
-                         im_index_record *record, im_add_report *report, im_error *err)
+                         im_index_record *record, id_list *left, im_add_report *report,
+                         im_error *err)
 {
     bool embed = false;
     bool made = false;
@@ -132,13 +212,13 @@ static im_code write_job(im_library *library, add_job *job, float *scratch, im_i
         return IM_OK;
     case JOB_BACK:
         report->unchanged++;
-        return im_store_set_file_missing(library->store, job->file_row, false, err);
+        return write_back(library->store, job, err);
     case JOB_KNOWN:
         report->moved += job->moved_from != 0;
         report->updated += job->moved_from == 0 && job->updated;
         report->linked += job->moved_from == 0 && job->file_row == 0;
         report->unchanged += job->file_row != 0 && !job->updated;
-        return put_path(library->store, job, job->item, err);
+        return put_path(library->store, job, job->item, left, err);
     case JOB_NEW:
         break;
     }
@@ -147,7 +227,7 @@ static im_code write_job(im_library *library, add_job *job, float *scratch, im_i
         rc = append_vector(library, job, writer, record, err);
     }
     if (rc == IM_OK) {
-        rc = put_path(library->store, job, job->item, err);
+        rc = put_path(library->store, job, job->item, left, err);
     }
     report->added += made;
     report->linked += !made && job->file_row == 0;
@@ -166,36 +246,50 @@ static bool needs_vectors(const add_batch *batch)
     return false;
 }
 
-/* Everything between lock and unlock. */
-static im_code write_locked(im_library *library, add_batch *batch, float *scratch,
-                            im_add_report *report, im_error *err)
+/* One transaction around all rows. */
+static im_code write_rows(im_library *library, add_batch *batch, float *scratch,
+                          im_index_writer *writer, im_index_record *record, im_add_report *report,
+                          im_error *err)
 {
-    im_index_writer *writer = NULL;
-    im_index_record record = {0};
-    im_add_report counted = *report;
-    bool vectors = needs_vectors(batch);
-    im_code rc = vectors ? open_writer(library, &record, &writer, err) : IM_OK;
+    id_list left = {0};
+    im_code rc = im_store_begin(library->store, err);
     if (rc != IM_OK) {
-        return rc;
-    }
-    rc = im_store_begin(library->store, err);
-    if (rc != IM_OK) {
-        im_index_writer_close(writer);
         return rc;
     }
     for (size_t i = 0; i < batch->n && rc == IM_OK; i++) {
-        rc = write_job(library, batch->jobs[i], scratch, writer, &record, &counted, err);
+        rc = write_job(library, batch->jobs[i], scratch, writer, record, &left, report, err);
     }
-    if (rc == IM_OK && vectors) {
+    if (rc == IM_OK) {
+        rc = drop_bare(library->store, &left, err);
+    }
+    if (rc == IM_OK && writer != NULL) {
         rc = im_index_writer_sync(writer, err);
     }
-    if (rc == IM_OK && vectors) {
-        rc = im_store_set_index(library->store, library->model.id, &record, err);
+    if (rc == IM_OK && writer != NULL) {
+        rc = im_store_set_index(library->store, library->model.id, record, err);
     }
     if (rc == IM_OK) {
         rc = im_store_commit(library->store, err);
     } else {
         im_store_rollback(library->store);
+    }
+    id_list_clear(&left);
+    return rc;
+}
+
+/* Everything between lock and unlock. */
+static im_code write_locked(add_run *run, add_batch *batch, float *scratch, im_add_report *report,
+                            im_error *err)
+{
+    im_index_writer *writer = NULL;
+    im_index_record record = {0};
+    im_add_report counted = *report;
+    im_code rc = look_again(run, batch, err);
+    if (rc == IM_OK && needs_vectors(batch)) {
+        rc = open_writer(run->library, &record, &writer, err);
+    }
+    if (rc == IM_OK) {
+        rc = write_rows(run->library, batch, scratch, writer, &record, &counted, err);
     }
     im_index_writer_close(writer);
     if (rc == IM_OK) {
@@ -204,15 +298,16 @@ static im_code write_locked(im_library *library, add_batch *batch, float *scratc
     return rc;
 }
 
-im_code add_write_batch(im_library *library, add_batch *batch, im_add_report *report, im_error *err)
+im_code add_write_batch(add_run *run, add_batch *batch, im_add_report *report, im_error *err)
 {
-    float *scratch = im_alloc(library->model.dim, sizeof(float));
+    im_store *store = run->library->store;
+    float *scratch = im_alloc(run->library->model.dim, sizeof(float));
     im_code rc = scratch != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a vector");
     if (rc == IM_OK && batch->n > 0) {
-        rc = im_store_lock(library->store, IM_LIMIT_LOCK_WAIT_MS, err);
+        rc = im_store_lock(store, IM_LIMIT_LOCK_WAIT_MS, err);
         if (rc == IM_OK) {
-            rc = write_locked(library, batch, scratch, report, err);
-            im_store_unlock(library->store);
+            rc = write_locked(run, batch, scratch, report, err);
+            im_store_unlock(store);
         }
     }
     for (size_t i = 0; i < batch->n; i++) {

@@ -39,6 +39,7 @@ void answer_put_path(im_json_writer *w, const char *path)
     im_str_init(&base64, 2 * IM_LIMIT_PATH_BYTES);
     im_text_base64(&base64, path, strlen(path));
     im_json_put_string(w, "path_b64", im_str_text(&base64));
+    w->out.failed = w->out.failed || base64.failed; /* half of the bytes must not pass for all */
     im_str_clear(&base64);
 }
 

@@ -299,16 +299,30 @@ static im_code activate(im_library *library, uint64_t model, im_error *err)
     return rc;
 }
 
+static void forget_model(im_library *library)
+{
+    library_close_index(library);
+    im_encoder_close(library->encoder);
+    library->encoder = NULL;
+    im_model_row_clear(&library->model);
+}
+
 im_code model_prepare(im_library *library, const im_events *events, im_error *err)
 {
     char *folder = NULL;
-    im_code rc = im_store_active_model(library->store, &library->model, err);
+    im_model_row active = {0};
+    im_code rc = im_store_active_model(library->store, &active, err);
     if (rc != IM_OK) {
         return rc;
     }
-    if (library->model.id != 0) {
-        im_model_row_clear(&library->model);
-        return library_encoder(library, IM_TOWERS_BOTH, err);
+    uint64_t id = active.id;
+    im_model_row_clear(&active);
+    if (id != library->model.id) { /* another process changed over since it was loaded */
+        forget_model(library);
+    }
+    if (id != 0) {
+        rc = library_model(library, err);
+        return rc == IM_OK ? library_encoder(library, IM_TOWERS_BOTH, err) : rc;
     }
     rc = im_app_model_folder(&library->places, library->model_wanted, &folder, err);
     if (rc == IM_OK) {
@@ -340,10 +354,7 @@ im_code im_app_model_use(im_library *library, const char *model, const im_events
     if (rc == IM_OK || (rc == IM_ERR_PARTIAL && !im_stop_asked())) {
         im_code activated = activate(library, row.id, err);
         rc = activated != IM_OK ? activated : rc;
-        library_close_index(library);
-        im_encoder_close(library->encoder);
-        library->encoder = NULL;
-        im_model_row_clear(&library->model);
+        forget_model(library);
     }
     im_encoder_close(encoder);
     im_model_row_clear(&row);

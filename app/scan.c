@@ -7,6 +7,7 @@
 #include "app/scan_internal.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -96,14 +97,6 @@ static bool visit(walk *w, const struct stat *st)
     return false;
 }
 
-static im_file_stamp stamp_of(const struct stat *st)
-{
-    im_file_stamp stamp = {(uint64_t)st->st_size,
-                           (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
-                           (uint64_t)st->st_dev, (uint64_t)st->st_ino};
-    return stamp;
-}
-
 /* A link that may be followed: to a file, or to a folder that is neither above the root nor holds
  * it. */
 static bool leads_above(const walk *w, const char *path)
@@ -124,7 +117,7 @@ static void take_link(walk *w, int dir, const char *name, const char *relative, 
     if (w->options->follow_links && fstatat(dir, name, &st, 0) == 0) {
         if (S_ISREG(st.st_mode)) {
             entry.what = SCAN_FILE;
-            entry.stamp = stamp_of(&st);
+            entry.stamp = im_file_stamp_of(&st);
         } else if (S_ISDIR(st.st_mode) && leads_above(w, full)) {
             entry.what = SCAN_LOOP;
         } else if (S_ISDIR(st.st_mode)) {
@@ -169,7 +162,7 @@ static void take_entry(walk *w, int dir, const char *folder, const char *name)
     } else {
         scan_entry entry = {.what = S_ISREG(st.st_mode) ? SCAN_FILE : SCAN_SPECIAL,
                             .path = relative,
-                            .stamp = stamp_of(&st)};
+                            .stamp = im_file_stamp_of(&st)};
         tell(w, &entry);
     }
     im_free(relative);

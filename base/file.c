@@ -19,11 +19,26 @@ void im_bytes_clear(im_bytes *bytes)
     *bytes = (im_bytes){0};
 }
 
-im_file_stamp file_stamp_of(const struct stat *info)
+/* A file may bear any 64-bit second; what nanoseconds cannot count becomes the nearest that still
+ * leaves room for differences to now (1823, 2262). */
+static int64_t mtime_ns_of(const struct timespec *mtime)
+{
+    const int64_t first_s = -(INT64_C(1) << 62) / 1000000000;
+    const int64_t last_s = INT64_MAX / 1000000000 - 1;
+    if (mtime->tv_sec < first_s) {
+        return first_s * 1000000000;
+    }
+    if (mtime->tv_sec > last_s) {
+        return last_s * 1000000000 + 999999999;
+    }
+    return (int64_t)mtime->tv_sec * 1000000000 + (int64_t)mtime->tv_nsec;
+}
+
+im_file_stamp im_file_stamp_of(const struct stat *info)
 {
     im_file_stamp stamp = {
         .size = info->st_size > 0 ? (uint64_t)info->st_size : 0,
-        .mtime_ns = (int64_t)info->st_mtim.tv_sec * 1000000000 + (int64_t)info->st_mtim.tv_nsec,
+        .mtime_ns = mtime_ns_of(&info->st_mtim),
         .device = (uint64_t)info->st_dev,
         .inode = (uint64_t)info->st_ino,
     };
@@ -62,7 +77,7 @@ im_code im_file_stat(const char *path, im_file_stamp *out, im_error *err)
     if (!S_ISREG(info.st_mode)) {
         return refuse_kind(path, info.st_mode, err);
     }
-    *out = file_stamp_of(&info);
+    *out = im_file_stamp_of(&info);
     return IM_OK;
 }
 
@@ -157,7 +172,7 @@ static im_code check_unchanged(int fd, const char *path, im_file_stamp before, i
     if (fstat(fd, &info) != 0) {
         return im_fail_errno(err, errno, "could not look up '%s'", path);
     }
-    im_file_stamp after = file_stamp_of(&info);
+    im_file_stamp after = im_file_stamp_of(&info);
     bool same = after.size == before.size && after.mtime_ns == before.mtime_ns;
     return same ? IM_OK : changed(path, err);
 }
@@ -173,7 +188,7 @@ im_code im_file_read_at(int dir_fd, const char *path, uint64_t max_bytes, im_byt
     if (rc != IM_OK) {
         return rc;
     }
-    stamp = file_stamp_of(&info);
+    stamp = im_file_stamp_of(&info);
     if (stamp.size > max_bytes || stamp.size >= SIZE_MAX) {
         rc = im_fail_as(err, IM_REASON_FILE_TOO_LARGE, "'%s' has %llu bytes, expected at most %llu",
                         path, (unsigned long long)stamp.size, (unsigned long long)max_bytes);

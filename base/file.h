@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 /** What identifies the content of a file without reading it. */
@@ -25,6 +26,8 @@ typedef struct im_bytes {
 
 void im_bytes_clear(im_bytes *bytes);
 
+/** Stamp of what stat told; a date beyond what nanoseconds can count is the nearest one. */
+im_file_stamp im_file_stamp_of(const struct stat *info);
 /** Stamp of a path, links followed. IM_ERR_NOT_FOUND, IM_ERR_DENIED, IM_ERR_IO;
  * not_a_regular_file when it is anything but a regular file. */
 IM_NODISCARD im_code im_file_stat(const char *path, im_file_stamp *out, im_error *err);

@@ -21,6 +21,4 @@ ssize_t file_pwrite_once(int fd, const void *data, size_t size, uint64_t offset)
 /** Folder part of path in a new string ("." when there is none), NULL when memory is out. */
 char *file_folder_of(const char *path);
 
-im_file_stamp file_stamp_of(const struct stat *info);
-
 #endif

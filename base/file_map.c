@@ -234,7 +234,7 @@ im_code im_map_fd(int fd, size_t size, const char *name, im_map **out_map, im_er
     if (fstat(fd, &info) != 0) {
         return im_fail_errno(err, errno, "could not look up '%s'", name);
     }
-    im_file_stamp stamp = file_stamp_of(&info);
+    im_file_stamp stamp = im_file_stamp_of(&info);
     if (stamp.size < size) {
         return im_fail(err, IM_ERR_FORMAT, "'%s' has %llu bytes, expected at least %zu", name,
                        (unsigned long long)stamp.size, size);
@@ -254,7 +254,7 @@ im_code im_map_open(const char *path, im_map **out_map, im_error *err)
     if (rc != IM_OK) {
         return rc;
     }
-    im_file_stamp stamp = file_stamp_of(&info);
+    im_file_stamp stamp = im_file_stamp_of(&info);
     if (stamp.size > PTRDIFF_MAX) {
         (void)close(fd);
         return im_fail_as(err, IM_REASON_FILE_TOO_LARGE, "'%s' is too large to be mapped", path);
@@ -280,7 +280,7 @@ bool im_map_lost(const im_map *map)
     /* A cut inside the last page raises no signal: the kernel shows zeros there. The size tells. */
     struct stat info;
     if (!atomic_load(&map->slot->lost) &&
-        (fstat(map->fd, &info) != 0 || file_stamp_of(&info).size < map->size)) {
+        (fstat(map->fd, &info) != 0 || im_file_stamp_of(&info).size < map->size)) {
         atomic_store(&map->slot->lost, true);
     }
     return atomic_load(&map->slot->lost);

@@ -13,6 +13,7 @@ typedef struct cli_session {
     im_places places;
     bool event_lines;         /* `add --json`: events are lines of the result */
     im_json_writer *findings; /* `check --json`: warnings go into this array */
+    char told[384];           /* the first failure shown: the last word need not repeat it */
 } cli_session;
 
 /* One function a command, named in commands.def. */

@@ -88,6 +88,9 @@ static void on_failed(void *context, const char *path, const im_error *error)
     if (!s->args->options.json) {
         cli_progress_hide(&s->progress);
         cli_put_error(&s->words, error, false);
+        if (s->told[0] == '\0') {
+            (void)snprintf(s->told, sizeof(s->told), "%s", error->message);
+        }
         return;
     }
     if (s->event_lines) {

@@ -227,6 +227,27 @@ static im_code run_command(cli_session *s, im_error *err)
     return rc;
 }
 
+/* What to do where there is no library, or nothing in it, so that it can be typed as it stands:
+ * with the folder that --library named, if that fits. */
+static void hint_library(const cli_options *options, im_error *err)
+{
+    bool none = strcmp(err->reason, im_reason_name(IM_REASON_LIBRARY_NOT_FOUND)) == 0;
+    bool empty = strcmp(err->reason, im_reason_name(IM_REASON_LIBRARY_EMPTY)) == 0;
+    im_str hint;
+    if (!none && !empty) {
+        return;
+    }
+    im_str_init(&hint, sizeof(err->hint) - 1);
+    im_str_addf(&hint, "%s: imago add FOLDER", none ? "make and fill one" : "add pictures first");
+    if (options->library != NULL) {
+        im_str_add_c(&hint, " --library ");
+        im_text_shell(&hint, options->library, strlen(options->library));
+    }
+    im_hint(err, "%s",
+            hint.failed ? "imago add FOLDER, with the same --library" : im_str_text(&hint));
+    im_str_clear(&hint);
+}
+
 static int exit_code(im_code rc)
 {
     int stop = im_stop_signal();
@@ -255,7 +276,8 @@ int im_cli_main(int argc, char **argv)
         rc = end;
         err = end_err;
     }
-    if (rc != IM_OK) {
+    hint_library(&args.options, &err);
+    if (rc != IM_OK && (args.options.json || strcmp(err.message, s.told) != 0)) {
         cli_put_error(&s.words, &err, args.options.json);
     }
     cli_args_clear(&args);

@@ -209,9 +209,7 @@ static void stamp_of(const char *path, const char *suffix, im_file_stamp *out)
     *out = (im_file_stamp){0};
     int size = snprintf(name, sizeof name, "%s%s", path, suffix);
     if (size > 0 && (size_t)size < sizeof name && stat(name, &info) == 0) {
-        out->size = (uint64_t)info.st_size;
-        out->mtime_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
-        out->inode = (uint64_t)info.st_ino;
+        *out = im_file_stamp_of(&info);
     }
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Files, folders and libraries as they should not be, through the command line (blocks A, B and E
 of the hostile cases in their everyday form)."""
+import hashlib
 import json
 import os
 import shutil
@@ -150,6 +151,55 @@ def an_unmounted_root_changes_nothing():
     assert done["unchanged"] == 10 and done["added"] == 0, done
 
 
+def files_that_change_places_keep_their_content():
+    """The content of each path moves to another path that is there already, in one run."""
+    imago = Imago()
+    for i in range(8):
+        imago.picture(f"{i}.png", i)
+    imago.add()
+
+    def move(*names):
+        for old, new in zip(names, names[1:]):
+            os.rename(os.path.join(imago.pictures, old), os.path.join(imago.pictures, new))
+
+    def content():
+        found = {}
+        for path, (item, _) in imago.hits().items():
+            shown = json.loads(imago.run("show", "--json", f"id:{item}").stdout)
+            for entry in shown["paths"]:
+                found[entry["path"]] = shown["sha256"]
+        return found
+
+    def truth():
+        found = {}
+        for name in os.listdir(imago.pictures):
+            path = os.path.join(imago.pictures, name)
+            with open(path, "rb") as file:
+                found[path] = hashlib.sha256(file.read()).hexdigest()
+        return found
+
+    move("0.png", "t"), move("1.png", "0.png"), move("t", "1.png")  # a swap
+    imago.add()
+    assert content() == truth()
+    move("5.png", "t"), move("4.png", "5.png"), move("3.png", "4.png"), move("2.png", "3.png")
+    move("t", "2.png")  # a ring of four
+    imago.add()
+    assert content() == truth()
+    move("6.png", "6a.png")  # moved, and linked to at the same time
+    os.link(os.path.join(imago.pictures, "6a.png"), os.path.join(imago.pictures, "6b.png"))
+    imago.add()
+    imago.sound()
+    assert content() == truth() and imago.status()["items"] == 8
+    for i in range(100, 400):  # more than one transaction takes, turned around
+        imago.picture(f"{i}.png", i)
+    imago.add()
+    for i in range(100, 250):
+        move(f"{i}.png", "t"), move(f"{499 - i}.png", f"{i}.png"), move("t", f"{499 - i}.png")
+    imago.add()
+    imago.sound()
+    assert content() == truth() and imago.status()["items"] == 308
+
+
 def removed_pictures_stay_away_until_named():
     imago = Imago()
     path = imago.picture("a.png", 1)
@@ -232,6 +282,7 @@ support.main([one_bad_among_a_hundred_good_stops_nobody, content_decides_not_the
               named_files_that_cannot_be_are_told, links_end_and_each_picture_is_there_once,
               odd_names_come_back_to_the_byte, moves_copies_and_changes_are_told_apart,
               forgotten_files_take_their_pictures_along, more_pictures_at_once_give_the_same_vectors,
-              an_unmounted_root_changes_nothing, removed_pictures_stay_away_until_named,
+              an_unmounted_root_changes_nothing, files_that_change_places_keep_their_content,
+              removed_pictures_stay_away_until_named,
               index_files_are_made_anew_when_damaged_or_gone,
               foreign_and_newer_libraries_are_left_alone, another_model_is_a_conflict])

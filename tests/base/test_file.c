@@ -36,6 +36,26 @@ static void a_file_is_read_whole(void **state)
     assert_int_equal(im_live_allocations(), 0);
 }
 
+static void dates_beyond_what_nanoseconds_count_are_the_nearest(void **state)
+{
+    static const int64_t seconds[] = {
+        INT64_MIN, -(INT64_C(1) << 40), -4611686019, -4611686018, -1,          0,
+        1,         4294967296,          9223372035,  9223372036,  16725225600, INT64_MAX};
+    int64_t before = INT64_MIN;
+    (void)state;
+    for (size_t i = 0; i < IM_COUNT(seconds); i++) {
+        struct stat info = {.st_mtim = {(time_t)seconds[i], 999999999}};
+        int64_t mtime_ns = im_file_stamp_of(&info).mtime_ns;
+        assert_true(mtime_ns >= before); /* the order stays */
+        before = mtime_ns;
+        if (seconds[i] >= -4611686018 && seconds[i] <= 9223372035) {
+            assert_true(mtime_ns == seconds[i] * 1000000000 + 999999999);
+        }
+        assert_true(mtime_ns >= -(INT64_C(1) << 62)); /* so that "now - date" has room */
+    }
+    assert_true(before > INT64_C(9223372034) * 1000000000);
+}
+
 static void a_file_above_the_limit_is_refused_before_memory_is_taken(void **state)
 {
     (void)state;
@@ -291,6 +311,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(a_file_is_read_whole),
+        CASE(dates_beyond_what_nanoseconds_count_are_the_nearest),
         CASE(a_file_above_the_limit_is_refused_before_memory_is_taken),
         CASE(what_is_no_regular_file_is_never_waited_for),
         CASE(missing_and_odd_paths_have_their_classes),

@@ -78,6 +78,10 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
         (void)!im_fail_as(&failure, IM_REASON_PICTURE_TRUNCATED, "picture '%s': cut short",
                           fake.failed_path);
         events->failed(events->context, fake.failed_path, &failure);
+        if (fake.told) {
+            *err = failure;
+            return failure.code;
+        }
     }
     if (fake.raise_signal != 0) {
         (void)raise(fake.raise_signal);

@@ -11,6 +11,7 @@ typedef struct fake_app {
     im_reason reason;
     im_add_report report;
     const char *failed_path;  /* told by add, NULL: none */
+    bool told;                /* add ends with the error of that path */
     const char *warning;      /* told by check */
     const char *question;     /* asked by remove */
     const char *const *paths; /* of the hits of search */

@@ -225,7 +225,46 @@ static void add_makes_a_missing_library_and_says_so(void **state)
     assert_non_null(strstr(result.out, "{\"event\":\"warning\",\"message\":\"made a new library"));
     assert_string_equal(result.err, "");
     fake.library_missing = true;
-    expect("imago search a --library /l", 3, "", "imago: there is no library in '/l'\n");
+    expect("imago search a --library /l", 3, "",
+           "imago: there is no library in '/l'\n"
+           "  hint: make and fill one: imago add FOLDER --library /l\n");
+}
+
+/* The hint can be typed as it stands: quoted, and whole or not there. */
+static void a_missing_library_is_hinted_with_its_own_folder(void **state)
+{
+    char command[400];
+    char folder[201];
+    (void)state;
+    memset(folder, 'x', sizeof(folder) - 1);
+    folder[sizeof(folder) - 1] = '\0';
+    fake.library_missing = true;
+    run("imago status --library it's");
+    assert_non_null(strstr(result.err, "imago add FOLDER --library 'it'\\''s'\n"));
+    run("imago status");
+    assert_non_null(strstr(result.err, "hint: make and fill one: imago add FOLDER\n"));
+    (void)snprintf(command, sizeof(command), "imago status --library %s", folder);
+    run(command);
+    assert_non_null(strstr(result.err, "hint: imago add FOLDER, with the same --library\n"));
+    fake.library_missing = false;
+    fake.code = IM_ERR_NOT_FOUND;
+    fake.reason = IM_REASON_LIBRARY_EMPTY;
+    run("imago search a --library /l");
+    assert_non_null(strstr(result.err, "add pictures first: imago add FOLDER --library /l\n"));
+}
+
+static void a_failure_that_was_told_is_not_the_last_word_again(void **state)
+{
+    (void)state;
+    fake.failed_path = "/p/a.jpg";
+    fake.code = IM_ERR_FORMAT;
+    fake.told = true; /* the use case's own error is that of the file */
+    run("imago add /p/a.jpg");
+    char *first = strstr(result.err, "/p/a.jpg");
+    assert_non_null(first);
+    assert_null(strstr(first + 1, "/p/a.jpg"));
+    run("imago add /p/a.jpg --json"); /* programs read the last word */
+    assert_non_null(strstr(result.err, "/p/a.jpg"));
 }
 
 static void add_passes_its_options_on(void **state)
@@ -495,6 +534,8 @@ int main(void)
         cmocka_unit_test_setup(similar_leaves_its_own_item_out, forget),
         cmocka_unit_test_setup(digits_that_are_a_file_too_must_be_told_apart, forget),
         cmocka_unit_test_setup(add_makes_a_missing_library_and_says_so, forget),
+        cmocka_unit_test_setup(a_missing_library_is_hinted_with_its_own_folder, forget),
+        cmocka_unit_test_setup(a_failure_that_was_told_is_not_the_last_word_again, forget),
         cmocka_unit_test_setup(add_passes_its_options_on, forget),
         cmocka_unit_test_setup(add_names_failures_and_what_it_skipped, forget),
         cmocka_unit_test_setup(add_says_which_stage_sets_the_pace, forget),
