@@ -241,7 +241,8 @@ im_code im_index_faiss_build(const char *folder, const im_index_state *state, co
     im_faiss_record record = {.generation = state->generation, .n_rows = state->n_rows};
     char *path = NULL;
     work.n_threads = (int)IM_MIN(IM_MAX(build->n_threads, (size_t)1), (size_t)1024);
-    im_code rc = im_index_open(folder, state, alive, NULL, &work.index, err);
+    const im_index_options rows_only = {.engine = IM_ENGINE_SCAN};
+    im_code rc = im_index_open(folder, state, alive, &rows_only, &work.index, err);
     if (rc != IM_OK) {
         return rc;
     }
