@@ -173,6 +173,15 @@ static void close_stages(add_run *run, add_encode *stage, add_scan *scan)
     im_store_close(run->lookup);
 }
 
+static void update_codes(im_library *library, const im_events *events)
+{
+    char *folder = library_index_folder(library, library->model.digest);
+    if (folder != NULL) {
+        codes_update(library->store, folder, &library->model, library->pool, events);
+    }
+    im_free(folder);
+}
+
 im_code im_app_add(im_library *library, const im_add_request *request, const im_events *events,
                    im_add_report *out_report, im_error *err)
 {
@@ -206,6 +215,9 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
     for (size_t i = 0; i < targets.n && rc == IM_OK && !out_report->interrupted; i++) {
         rc = add_mark_vanished(library, request, &targets.targets[i], started_ns, events,
                                out_report, err);
+    }
+    if (rc == IM_OK && out_report->added > 0) {
+        update_codes(library, events);
     }
     out_report->seconds = im_clock_ms_since(start) / 1e3;
     if (rc == IM_OK) {

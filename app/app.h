@@ -128,6 +128,7 @@ typedef struct im_search_request {
     uint64_t offset;
     const char *cursor; /* NULL */
     uint64_t leave_out; /* 0: none; an item id (similar id:N) */
+    im_search_mode mode;
     bool exact_decode;
     im_image_limits limits;
 } im_search_request;

@@ -59,6 +59,12 @@ char *library_index_folder(const im_library *library, const char *digest);
 void library_index_state(const im_library *library, const im_model_row *model,
                          const im_index_record *record, im_index_state *out);
 
+/* ---- codes.c ---- */
+/** Makes or extends the codes of a model's index when they are due. Takes the lock. Never fails:
+ * what goes wrong is told as a warning. */
+void codes_update(im_store *store, const char *folder, const im_model_row *model, im_pool *pool,
+                  const im_events *events);
+
 /* ---- lists.c ---- */
 typedef struct id_list {
     uint64_t *ids; /* owned */

@@ -171,6 +171,9 @@ im_code rebuild_index(im_store *store, const char *index_folder, const im_model_
         }
         im_store_unlock(store);
     }
+    if (rc == IM_OK) {
+        codes_update(store, index_folder, model, NULL, events);
+    }
     im_index_writer_close(copy->writer);
     im_free(copy->unsound);
     im_free(copy->rows);

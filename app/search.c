@@ -204,7 +204,8 @@ static im_code find_page(im_library *library, const im_search_request *request, 
                             .n_parts = plan->n_parts,
                             .combine = request->combine,
                             .k = wanted,
-                            .leave_out = request->leave_out != 0 ? request->leave_out : IM_NO_ITEM};
+                            .leave_out = request->leave_out != 0 ? request->leave_out : IM_NO_ITEM,
+                            .mode = request->mode};
     im_hit *found = im_alloc(wanted, sizeof(*found));
     uint64_t start = im_clock_ns();
     im_code rc =
@@ -230,6 +231,10 @@ static im_code find_page(im_library *library, const im_search_request *request, 
     answer->scanned = facts.scanned;
     answer->exact = facts.exact;
     answer->engine = facts.engine;
+    if (facts.codes == IM_CODES_DAMAGED) {
+        add_warning(answer, "the codes of the index are damaged: slower, and as right as ever "
+                            "(imago rebuild makes them anew)");
+    }
     answer->hits = im_alloc_zero(facts.n_hits - skip, sizeof(*answer->hits));
     if (answer->hits == NULL) {
         rc = im_fail(err, IM_ERR_NOMEM, "no memory for hits");

@@ -33,6 +33,26 @@ static void put_model(im_json_writer *w, const im_model_row *model)
     im_json_end_object(w);
 }
 
+/* What would search the index: headers are read, no rows (FAISS would copy all). A damaged index is
+ * for `check` to tell. */
+static void describe_index(im_library *library, const im_model_row *model,
+                           const im_index_record *record, im_index_stats *out)
+{
+    im_index *index = NULL;
+    im_index_state state;
+    im_index_options options = {.engine = library->engine};
+    im_error ignored = IM_ERROR_INIT;
+    char *folder = library_index_folder(library, model->digest);
+    *out = (im_index_stats){.engine = library->engine == IM_ENGINE_FLAT ? "flat" : "scan"};
+    library_index_state(library, model, record, &state);
+    if (folder != NULL && record->n_rows > 0 && library->engine != IM_ENGINE_FLAT &&
+        im_index_open(folder, &state, NULL, &options, &index, &ignored) == IM_OK) {
+        im_index_describe(index, out);
+    }
+    im_index_close(index);
+    im_free(folder);
+}
+
 im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err)
 {
     im_model_row model = {0};
@@ -46,6 +66,8 @@ im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err
         rc = im_store_get_index(library->store, model.id, &record, err);
     }
     if (rc == IM_OK) {
+        im_index_stats stats;
+        describe_index(library, &model, &record, &stats);
         im_json_begin_object(w);
         im_json_put_string(w, "library", library->folder);
         im_json_put_uint(w, "items", counts.items);
@@ -57,9 +79,10 @@ im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err
         im_json_put_uint(w, "unembedded",
                          counts.items > counts.embeddings ? counts.items - counts.embeddings : 0);
         im_json_put_uint(w, "database_bytes", counts.db_bytes + counts.wal_bytes);
-        im_json_put_string(w, "engine", library->engine == IM_ENGINE_FLAT ? "flat" : "scan");
+        im_json_put_string(w, "engine", stats.engine);
         im_json_put_uint(w, "index_generation", record.generation);
         im_json_put_uint(w, "index_rows", record.n_rows);
+        im_json_put_uint(w, "coded_rows", stats.n_coded);
         put_model(w, &model);
         im_json_key(w, "roots");
         im_json_begin_array(w);

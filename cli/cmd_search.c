@@ -7,6 +7,9 @@ static im_code check_page(const cli_options *options, im_error *err)
     if (options->cursor != NULL && options->offset > 0) {
         return im_fail(err, IM_ERR_INVALID, "options '--cursor' and '--offset' exclude each other");
     }
+    if (options->exact && options->fast) {
+        return im_fail(err, IM_ERR_INVALID, "options '--exact' and '--fast' exclude each other");
+    }
     if (options->offset + options->k > IM_LIMIT_OFFSET_PLUS_K) {
         im_code rc = im_fail(err, IM_ERR_INVALID, "offset %llu and k %llu make more than %u",
                              (unsigned long long)options->offset, (unsigned long long)options->k,
@@ -50,6 +53,9 @@ static im_code search(cli_session *s, const char *query, bool leave_out, im_erro
         .k = (size_t)args->options.k,
         .offset = args->options.offset,
         .cursor = args->options.cursor,
+        .mode = args->options.fast    ? IM_MODE_FAST
+                : args->options.exact ? IM_MODE_EXACT
+                                      : IM_MODE_AUTO,
         .exact_decode = args->options.exact_decode,
         .limits = cli_limits(&args->options),
     };

@@ -13,7 +13,9 @@
 _Static_assert(IM_PRECISION_AUTO == 0 && IM_PRECISION_FP32 == 1 && IM_PRECISION_BF16 == 2 &&
                    IM_PRECISION_INT8 == 3,
                "--precision");
-_Static_assert(IM_ENGINE_AUTO == 0 && IM_ENGINE_SCAN == 1 && IM_ENGINE_FLAT == 2, "--engine");
+_Static_assert(IM_ENGINE_AUTO == 0 && IM_ENGINE_SCAN == 1 && IM_ENGINE_FLAT == 2 &&
+                   IM_ENGINE_TIERED == 3,
+               "--engine");
 _Static_assert(IM_COMBINE_SUM == 0 && IM_COMBINE_ANY == 1 && IM_COMBINE_ALL == 2, "--combine");
 
 typedef im_code (*cli_function)(cli_session *s, im_error *err);
