@@ -235,6 +235,23 @@ void library_index_state(const im_library *library, const im_model_row *model,
     out->n_rows = record->n_rows;
 }
 
+/* Items whose every file is missing are no hits: there is nothing to show. */
+static im_code leave_out_missing(im_library *library, size_t n_words, im_error *err)
+{
+    uint64_t *missing = im_alloc_zero(n_words, sizeof(*missing));
+    if (missing == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for %zu bits of an index", n_words * 64);
+    }
+    im_code rc = im_store_slots_missing(library->store, library->model.id,
+                                        library->index_record.n_rows, missing, err);
+    for (size_t i = 0; rc == IM_OK && i < n_words; i++) {
+        library->n_alive -= (uint64_t)__builtin_popcountll(library->alive[i] & missing[i]);
+        library->alive[i] &= ~missing[i];
+    }
+    im_free(missing);
+    return rc;
+}
+
 /* Reads what the database says of the index and opens the files against it. */
 static im_code open_index(im_library *library, uint64_t change_seq, const char *folder,
                           im_error *err)
@@ -261,6 +278,9 @@ static im_code open_index(im_library *library, uint64_t change_seq, const char *
     }
     rc = im_store_alive_slots(library->store, library->model.id, library->index_record.n_rows,
                               library->alive, &library->n_alive, err);
+    if (rc == IM_OK) {
+        rc = leave_out_missing(library, n_words, err);
+    }
     if (rc == IM_OK) {
         library_index_state(library, &library->model, &library->index_record, &state);
         rc = im_index_open(folder, &state, library->alive, &options, &library->index, err);

@@ -92,6 +92,14 @@ im_code im_store_slots_tagged(im_store *store, uint64_t model, uint64_t n_rows, 
     return rc == IM_OK ? collect(&st, n_rows, bits, err) : rc;
 }
 
+im_code im_store_slots_missing(im_store *store, uint64_t model, uint64_t n_rows, uint64_t *bits,
+                               im_error *err)
+{
+    statement st;
+    im_code rc = begin(store, STORE_SQL_SLOTS_MISSING, model, n_rows, bits, &st, err);
+    return rc == IM_OK ? collect(&st, n_rows, bits, err) : rc;
+}
+
 im_code im_store_slots_captioned(im_store *store, uint64_t model, im_caption_kind kind,
                                  uint64_t n_rows, uint64_t *bits, im_error *err)
 {

@@ -487,6 +487,9 @@ IM_NODISCARD im_code im_store_slots_of_text(im_store *store, uint64_t model, im_
 IM_NODISCARD im_code im_store_slots_of_key(im_store *store, uint64_t model, im_view key,
                                            uint64_t n_rows, uint64_t *bits, im_error *err);
 /** Items with any tag; with any text of that kind. */
+/** Of items that have files, each of which is missing. */
+IM_NODISCARD im_code im_store_slots_missing(im_store *store, uint64_t model, uint64_t n_rows,
+                                            uint64_t *bits, im_error *err);
 IM_NODISCARD im_code im_store_slots_tagged(im_store *store, uint64_t model, uint64_t n_rows,
                                            uint64_t *bits, im_error *err);
 IM_NODISCARD im_code im_store_slots_captioned(im_store *store, uint64_t model, im_caption_kind kind,

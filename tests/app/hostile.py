@@ -97,6 +97,8 @@ def moves_copies_and_changes_are_told_apart():
     status = imago.status()
     # 2.png's old content is in no file any more: no hit without a path
     assert status["items"] == 5 and status["missing_files"] == 1, status
+    answer = json.loads(imago.run("search", "--json", "red").stdout)
+    assert answer["total"] == len(answer["hits"]) == 4, answer  # 3.png is gone: nothing to show
     imago.run("check")
     done, _ = imago.add()
     assert done["added"] == 0 and done["missing"] == 0, done

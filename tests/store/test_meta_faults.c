@@ -304,6 +304,9 @@ static im_code read_bitmaps(im_store *store, uint64_t model, counted *c)
     }
     if (rc == IM_OK) {
         c->n += (size_t)__builtin_popcountll(bits[0]);
+        rc = im_store_slots_missing(store, model, N_ITEMS, bits, &err);
+    }
+    if (rc == IM_OK) {
         rc = im_store_slots_captioned(store, model, IM_CAPTION, N_ITEMS, bits, &err);
         c->n += rc == IM_OK ? (size_t)__builtin_popcountll(bits[0]) : 0;
     }

@@ -290,6 +290,38 @@ static void tags_and_keys_are_whole_names(void **state)
     assert_string_equal(list(bits), "7 ");
 }
 
+/* ---- files that are gone ---- */
+
+static uint64_t add_file(fixture *f, const char *path, uint64_t item)
+{
+    uint64_t id = 0;
+    im_file_row row = {.root = f->root, .path = im_view_from(path), .item = item};
+    help_ok(im_store_put_file(f->store, &row, &id, &err), &err);
+    return id;
+}
+
+static void an_item_is_missing_when_each_of_its_files_is(void **state)
+{
+    fixture *f = *state;
+    uint64_t bits[2];
+    im_file_row first;
+    help_ok(im_store_find_file(f->store, f->root, im_view_from("000003.jpg"), &first, &err), &err);
+    assert_int_not_equal(first.id, 0);
+    uint64_t second = add_file(f, "copy of 3.jpg", first.item);
+    help_ok(im_store_slots_missing(f->store, f->model, N_ITEMS, bits, &err), &err);
+    assert_string_equal(list(bits), "");
+    help_ok(im_store_set_file_missing(f->store, first.id, true, &err), &err);
+    help_ok(im_store_slots_missing(f->store, f->model, N_ITEMS, bits, &err), &err);
+    assert_string_equal(list(bits), "");
+    help_ok(im_store_set_file_missing(f->store, second, true, &err), &err);
+    help_ok(im_store_slots_missing(f->store, f->model, N_ITEMS, bits, &err), &err);
+    assert_string_equal(list(bits), "3 ");
+    help_ok(im_store_drop_file(f->store, first.id, &err), &err);
+    help_ok(im_store_drop_file(f->store, second, &err), &err); /* an item without files is not */
+    help_ok(im_store_slots_missing(f->store, f->model, N_ITEMS, bits, &err), &err);
+    assert_string_equal(list(bits), "");
+}
+
 /* ---- places ---- */
 
 static void a_place_is_a_root_or_a_folder(void **state)
@@ -464,6 +496,7 @@ int main(void)
         cmocka_unit_test(a_glob_of_many_stars_ends),
         T(any_file_of_an_item_counts),
         T(tags_and_keys_are_whole_names),
+        T(an_item_is_missing_when_each_of_its_files_is),
         T(a_place_is_a_root_or_a_folder),
         T(words_are_found_where_they_stand),
         T(hostile_words_are_taken_literally),
