@@ -1,42 +1,12 @@
-/* base/text_fold.c — text as it is compared: case folded, composed. The marks behind a letter are
- * sorted here and not by utf8proc, whose ordering takes the square of a run. */
+/* base/text_fold.c — text as it is compared: case folded, composed. */
 #include "base/memory.h"
 #include "base/text.h"
-#include <stdlib.h>
+#include "base/text_marks.h"
 #include <string.h>
 #include <utf8proc.h>
 
 #define MOST_CODES 64 /* of one code point, folded and decomposed */
 #define REPLACEMENT 0xfffd
-
-static int by_number(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Brings each run of marks into canonical order: by class, equal ones as they stood. */
-static void order_marks(utf8proc_int32_t *codes, size_t n, uint64_t *keys)
-{
-    for (size_t at = 0; at < n;) {
-        size_t run = 0;
-        for (; at + run < n; run++) {
-            uint64_t class = (uint64_t)utf8proc_get_property(codes[at + run])->combining_class;
-            if (class == 0) {
-                break;
-            }
-            keys[run] = class << 56 | (uint64_t)run << 24 | (uint64_t)codes[at + run];
-        }
-        if (run > 1) {
-            qsort(keys, run, sizeof(*keys), by_number);
-            for (size_t i = 0; i < run; i++) {
-                codes[at + i] = (utf8proc_int32_t)(keys[i] & 0xffffff);
-            }
-        }
-        at += run + 1;
-    }
-}
 
 static size_t decode_lossy(const char *data, size_t size, uint32_t *out_code)
 {
@@ -97,7 +67,7 @@ void im_text_fold(im_str *out, const char *data, size_t size)
         out->failed = true;
     } else {
         fold_codes(data, size, codes);
-        order_marks(codes, n, keys);
+        im_text_order_marks(codes, n, keys);
         utf8proc_ssize_t left = utf8proc_normalize_utf32(codes, (utf8proc_ssize_t)n,
                                                          UTF8PROC_COMPOSE | UTF8PROC_STABLE);
         for (utf8proc_ssize_t i = 0; i < left; i++) {

@@ -4,6 +4,7 @@
  *   's|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+
  * cuts words, whose bytes are merged by rank. Merging uses a heap and a linked list: a word of n
  * bytes costs n log n. */
+#include "base/text_marks.h"
 #include "encoder/tokenizer_internal.h"
 
 #include <utf8proc.h>
@@ -193,36 +194,6 @@ static size_t lower(uint32_t code, char *out)
 
 #define MOST_CODES 4u /* of one code point's canonical decomposition */
 
-static int compare_marks(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Brings each run of marks into canonical order: by class, equal ones as they stood. utf8proc's own
- * ordering takes the square of a run: 63 ms for the worst 8 KiB. */
-static void order_marks(utf8proc_int32_t *codes, size_t n, uint64_t *keys)
-{
-    for (size_t at = 0; at < n;) {
-        size_t run = 0;
-        for (; at + run < n; run++) {
-            uint64_t class = (uint64_t)utf8proc_get_property(codes[at + run])->combining_class;
-            if (class == 0) {
-                break;
-            }
-            keys[run] = class << 56 | (uint64_t)run << 24 | (uint64_t)codes[at + run];
-        }
-        if (run > 1) {
-            qsort(keys, run, sizeof(*keys), compare_marks);
-        }
-        for (size_t i = 0; i < run; i++) {
-            codes[at + i] = (utf8proc_int32_t)(keys[i] & 0xffffffu);
-        }
-        at += IM_MAX(run, (size_t)1);
-    }
-}
-
 /* NFC of one stretch of valid UTF-8: *out_n code points in *out_codes (im_free). */
 static im_code compose(im_view text, utf8proc_int32_t **out_codes, size_t *out_n, im_error *err)
 {
@@ -246,7 +217,7 @@ static im_code compose(im_view text, utf8proc_int32_t **out_codes, size_t *out_n
         n += (size_t)more;
     }
     if (rc == IM_OK) {
-        order_marks(codes, n, keys);
+        im_text_order_marks(codes, n, keys);
         *out_n = (size_t)utf8proc_normalize_utf32(codes, (utf8proc_ssize_t)n, options);
         *out_codes = codes;
         codes = NULL;

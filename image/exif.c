@@ -1,5 +1,6 @@
 /* image/exif.c — the few EXIF tags that imago keeps (EXIF 2.32, CIPA DC-008). libexif reads the
  * block; each value is then judged here: what is not valid is absent, never guessed. */
+#include "base/date.h"
 #include "image/image_internal.h"
 #include <libexif/exif-data.h>
 #include <math.h>
@@ -142,23 +143,6 @@ static int digits(const char *p, size_t n)
     return value;
 }
 
-static int days_in_month(int year, int month)
-{
-    static const int days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    return month == 2 && leap ? 29 : days[month - 1];
-}
-
-/* Days since 1970-01-01 in the proleptic Gregorian calendar, years from March on. */
-static int64_t days_from_civil(int year, int month, int day)
-{
-    int64_t y = month <= 2 ? year - 1 : year;
-    int64_t era = (y >= 0 ? y : y - 399) / 400;
-    int64_t of_era = y - era * 400;
-    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
 /* "2024:05:31 17:04:09" (some write dashes or a T): a date of the calendar or none. */
 static bool parse_date(const char *text, size_t size, int64_t *out_s)
 {
@@ -174,11 +158,11 @@ static bool parse_date(const char *text, size_t size, int64_t *out_s)
     bool shape = (text[4] == ':' || text[4] == '-') && text[7] == text[4] &&
                  (text[10] == ' ' || text[10] == 'T') && text[13] == ':' && text[16] == ':';
     if (!shape || year < 1 || month < 1 || month > 12 || day < 1 ||
-        day > days_in_month(year, month) || hour < 0 || hour > 23 || minute < 0 || minute > 59 ||
-        second < 0 || second > 59) {
+        day > im_date_month_days(year, month) || hour < 0 || hour > 23 || minute < 0 ||
+        minute > 59 || second < 0 || second > 59) {
         return false;
     }
-    *out_s = days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
+    *out_s = im_date_seconds(year, month, day, hour, minute, second);
     return true;
 }
 

@@ -2,6 +2,7 @@
  * whole of it. Wall clocks (the camera's) are counted as if they were UTC's; times in the user's
  * zone go through mktime, so that a day of 23 hours is one. */
 #include "base/base.h"
+#include "base/date.h"
 #include "query/filter_internal.h"
 #include <string.h>
 #include <time.h>
@@ -16,17 +17,6 @@ typedef struct moment {
 static const char expected_date[] =
     "a date such as 2019, 2019-06, 2019-06-03 or 2019-06-03T10:11, or a range of them such as "
     "2019..2021-06, ..2020 or 2019..";
-
-static bool is_leap(int year)
-{
-    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-}
-
-static int days_of(int year, int month)
-{
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    return days[month - 1] + (month == 2 && is_leap(year));
-}
 
 /* ---- reading ---- */
 
@@ -79,7 +69,7 @@ static im_code read_moment(const im_filter *test, im_view text, moment *out, im_
     int last[FIELDS] = {9999, 12, 31, 23, 59, 59};
     for (int i = 0; i < FIELDS; i++) {
         if (i == DAY) {
-            last[DAY] = days_of(out->field[YEAR], out->field[MONTH]);
+            last[DAY] = im_date_month_days(out->field[YEAR], out->field[MONTH]);
         }
         if (out->field[i] < first[i] || out->field[i] > last[i]) {
             return wrong_field(test, text, names[i], out->field[i], first[i], last[i], err);
@@ -89,16 +79,6 @@ static im_code read_moment(const im_filter *test, im_view text, moment *out, im_
 }
 
 /* ---- seconds ---- */
-
-/* Days since 1970-01-01 (H. Hinnant, days_from_civil). */
-static int64_t days_from_civil(int64_t year, int month, int day)
-{
-    year -= month <= 2;
-    int64_t era = (year >= 0 ? year : year - 399) / 400;
-    int64_t of_era = year - era * 400;
-    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
 
 static int64_t seconds_of(const int field[FIELDS], bool local)
 {
@@ -112,8 +92,8 @@ static int64_t seconds_of(const int field[FIELDS], bool local)
                         .tm_isdst = -1};
         return (int64_t)mktime(&tm);
     }
-    int64_t days = days_from_civil(field[YEAR], field[MONTH], field[DAY]);
-    return ((days * 24 + field[HOUR]) * 60 + field[MINUTE]) * 60 + field[SECOND];
+    return im_date_seconds(field[YEAR], field[MONTH], field[DAY], field[HOUR], field[MINUTE],
+                           field[SECOND]);
 }
 
 /* The moment after a period: its last field one more, carried where it must be. */
@@ -122,8 +102,8 @@ static int64_t end_of(const moment *when, bool local)
     int field[FIELDS];
     memcpy(field, when->field, sizeof(field));
     field[when->precision]++;
-    const int most[FIELDS] = {INT32_MAX, 12, days_of(when->field[YEAR], when->field[MONTH]),
-                              23,        59, 59};
+    const int most[FIELDS] = {
+        INT32_MAX, 12, im_date_month_days(when->field[YEAR], when->field[MONTH]), 23, 59, 59};
     for (int i = when->precision; i > YEAR && field[i] > most[i]; i--) {
         field[i] = i <= DAY ? 1 : 0;
         field[i - 1]++;

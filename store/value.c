@@ -1,7 +1,9 @@
 /* store/value.c — values of the users' own fields: read as people write them, printed so that they
  * are read back, kept as SQLite keeps their type. And what a name may be. */
+#include "base/date.h"
 #include "store/store_internal.h"
 #include <math.h>
+#include <time.h>
 
 static const char *const type_names[] = {
     [IM_VALUE_TEXT] = "text",
@@ -123,29 +125,6 @@ im_code store_check_value(const char *field, const im_value *value, im_error *er
 
 /* ---- dates ---- */
 
-/* Days since 1970-01-01 of the proleptic Gregorian calendar (H. Hinnant, days_from_civil). */
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
-{
-    year -= month <= 2;
-    int64_t era = (year >= 0 ? year : year - 399) / 400;
-    int64_t of_era = year - era * 400;
-    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
-static void date_of(int64_t days, int64_t *out_year, int64_t *out_month, int64_t *out_day)
-{
-    days += 719468;
-    int64_t era = (days >= 0 ? days : days - 146096) / 146097;
-    int64_t of_era = days - era * 146097;
-    int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-    int64_t of_year = of_era - (365 * year + year / 4 - year / 100);
-    int64_t month = (5 * of_year + 2) / 153;
-    *out_day = of_year - (153 * month + 2) / 5 + 1;
-    *out_month = month < 10 ? month + 3 : month - 9;
-    *out_year = year + era * 400 + (*out_month <= 2);
-}
-
 /* Exactly `digits` digits at *at, with a number in [min, max]; `mark` before them unless 0. */
 static bool take(im_view text, size_t *at, char mark, size_t digits, int64_t min, int64_t max,
                  int64_t *out)
@@ -167,12 +146,6 @@ static bool take(im_view text, size_t *at, char mark, size_t digits, int64_t min
     *at = i;
     *out = number;
     return true;
-}
-
-static int64_t days_in(int64_t year, int64_t month)
-{
-    return days_of(month == 12 ? year + 1 : year, month == 12 ? 1 : month + 1, 1) -
-           days_of(year, month, 1);
 }
 
 /* "Z", "+02:00", "-0330" or nothing, up to the end of the text. */
@@ -217,11 +190,11 @@ static bool read_date(im_view text, int64_t *out_s)
         return false;
     }
     bool whole = take(text, &at, '-', 2, 1, 12, &month) &&
-                 take(text, &at, '-', 2, 1, days_in(year, month), &day);
+                 take(text, &at, '-', 2, 1, im_date_month_days((int)year, (int)month), &day);
     if (whole ? !take_time(text, at, &of_day) : at != text.size) {
         return false;
     }
-    *out_s = days_of(year, month, day) * 86400 + of_day;
+    *out_s = im_date_seconds((int)year, (int)month, (int)day, 0, 0, 0) + of_day;
     return true;
 }
 
@@ -285,16 +258,14 @@ im_code im_value_parse(const char *field, im_value_type type, im_view text, im_v
 
 static void print_date(im_str *out, int64_t date_s)
 {
-    int64_t of_day = date_s % 86400;
-    int64_t year = 0;
-    int64_t month = 0;
-    int64_t day = 0;
-    of_day += of_day < 0 ? 86400 : 0;
-    date_of((date_s - of_day) / 86400, &year, &month, &day);
-    im_str_addf(out, "%04d-%02d-%02d", (int)year, (int)month, (int)day);
-    if (of_day != 0) {
-        im_str_addf(out, "T%02d:%02d:%02d", (int)(of_day / 3600), (int)(of_day / 60 % 60),
-                    (int)(of_day % 60));
+    struct tm parts;
+    time_t seconds = (time_t)date_s;
+    if (gmtime_r(&seconds, &parts) == NULL) { /* beyond all years: no value is */
+        return;
+    }
+    im_str_addf(out, "%04d-%02d-%02d", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday);
+    if (parts.tm_hour != 0 || parts.tm_min != 0 || parts.tm_sec != 0) {
+        im_str_addf(out, "T%02d:%02d:%02d", parts.tm_hour, parts.tm_min, parts.tm_sec);
     }
 }
 
