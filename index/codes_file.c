@@ -1,72 +1,45 @@
 /* index/codes_file.c — header, blocks and opening of a codes file. Only this file knows where a
- * field lies. Nothing here is an error of a search: the caller scans the rows instead. */
+ * field of its own lies. Nothing here is an error of a search: the caller scans the rows instead.
+ */
 #include "base/base.h"
 #include "base/hash.h"
 #include "index/codes_internal.h"
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include "base/pool.h"
 #include <nmmintrin.h>
 #endif
 
-#define ORDER_MARK 0x01020304u
 #define PAGE_BYTES 4096u
 #define QUARTER ((size_t)(CODES_BLOCK_BYTES - CODES_TRAILER_BYTES) / 4)
 #define WORD_BITS 64u
 
 _Static_assert(QUARTER % 4 == 0, "a quarter is read in words");
 
-static const char magic[8] = {'i', 'm', 'a', 'g', 'o', 'c', 'o', 'd'};
-
 /* Places in the header page. */
 enum {
-    AT_MAGIC = 0,
-    AT_VERSION = 8,
-    AT_ORDER = 12,
-    AT_LIBRARY = 16,
-    AT_DIGEST = 32,
-    AT_DIM = 96,
-    AT_GENERATION = 104,
-    AT_KIND = 112,
-    AT_ROTATION = 116,
-    AT_N_ROWS = 120,
-    AT_BLOCK_BYTES = 128,
-    AT_BLOCK_ROWS = 136,
-    AT_ANCHOR_SLOTS = 144,
+    AT_DIM = HEADER_AT_OWN,
+    AT_GENERATION = AT_DIM + 8,
+    AT_KIND = AT_GENERATION + 8,
+    AT_ROTATION = AT_KIND + 4,
+    AT_N_ROWS = AT_ROTATION + 4,
+    AT_BLOCK_BYTES = AT_N_ROWS + 8,
+    AT_BLOCK_ROWS = AT_BLOCK_BYTES + 8,
+    AT_ANCHOR_SLOTS = AT_BLOCK_ROWS + 8,
     AT_ANCHOR_CRCS = AT_ANCHOR_SLOTS + 8 * CODES_ANCHORS,
     AT_MEAN_CRC = AT_ANCHOR_CRCS + 4 * CODES_ANCHORS,
-    AT_END = AT_MEAN_CRC + 4, /* zeros from here to the checksum */
-    AT_CRC = FORMAT_HEADER_BYTES - 4
+    AT_END = AT_MEAN_CRC + 4
 };
 
-static uint32_t get_u32(const uint8_t *p)
-{
-    uint32_t value;
-    memcpy(&value, p, sizeof(value));
-    return value;
-}
-
-static uint64_t get_u64(const uint8_t *p)
-{
-    uint64_t value;
-    memcpy(&value, p, sizeof(value));
-    return value;
-}
-
-static void put_u32(uint8_t *p, uint32_t value)
-{
-    memcpy(p, &value, sizeof(value));
-}
-
-static void put_u64(uint8_t *p, uint64_t value)
-{
-    memcpy(p, &value, sizeof(value));
-}
+static const header_form form = {
+    .magic = {'i', 'm', 'a', 'g', 'o', 'c', 'o', 'd'},
+    .what = "codes file",
+    .hint = "searches read the vectors instead; 'imago rebuild' makes it again",
+    .version = CODES_VERSION,
+    .end = AT_END};
 
 codes_layout codes_layout_of(codes_kind kind, size_t dim)
 {
@@ -75,7 +48,7 @@ codes_layout codes_layout_of(codes_kind kind, size_t dim)
     layout.rows =
         (CODES_BLOCK_BYTES - CODES_TRAILER_BYTES) / (layout.row_bytes + 2 * sizeof(float));
     layout.head_bytes =
-        FORMAT_HEADER_BYTES + (dim * sizeof(float) + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+        HEADER_BYTES + (dim * sizeof(float) + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
     return layout;
 }
 
@@ -97,19 +70,8 @@ char *codes_path(const char *folder, codes_kind kind, uint64_t generation)
 
 bool codes_parse_name(const char *name, uint64_t *out_generation)
 {
-    static const char head[] = "codes.";
-    char digits[24];
-    size_t length = strlen(name);
-    size_t around = strlen(head) + strlen(tails[CODES_I8]);
-    if (length <= around || length - around >= sizeof(digits) ||
-        strncmp(name, head, strlen(head)) != 0 ||
-        (strcmp(name + length - 3, tails[CODES_I8]) != 0 &&
-         strcmp(name + length - 3, tails[CODES_B1]) != 0)) {
-        return false;
-    }
-    memcpy(digits, name + strlen(head), length - around);
-    digits[length - around] = '\0';
-    return digits[0] != '0' && im_parse_u64(digits, 1, UINT64_MAX, out_generation);
+    return header_parse_name(name, "codes.", tails[CODES_I8], out_generation) ||
+           header_parse_name(name, "codes.", tails[CODES_B1], out_generation);
 }
 
 /* ---- header ---- */
@@ -122,109 +84,56 @@ uint64_t codes_anchor(uint64_t n_rows, size_t i)
 }
 
 void codes_write_header(const codes_layout *layout, const im_index_state *state,
-                        const codes_header *header, uint8_t page[FORMAT_HEADER_BYTES])
+                        const codes_header *header, uint8_t page[HEADER_BYTES])
 {
-    memset(page, 0, FORMAT_HEADER_BYTES);
-    memcpy(page + AT_MAGIC, magic, sizeof(magic));
-    put_u32(page + AT_VERSION, CODES_VERSION);
-    put_u32(page + AT_ORDER, ORDER_MARK);
-    memcpy(page + AT_LIBRARY, state->library_id, sizeof(state->library_id));
-    memcpy(page + AT_DIGEST, state->model_digest,
-           strnlen(state->model_digest, sizeof(state->model_digest)));
-    put_u64(page + AT_DIM, state->dim);
-    put_u64(page + AT_GENERATION, state->generation);
-    put_u32(page + AT_KIND, (uint32_t)layout->kind);
-    put_u32(page + AT_ROTATION, ROTATION_VERSION);
-    put_u64(page + AT_N_ROWS, header->n_rows);
-    put_u64(page + AT_BLOCK_BYTES, CODES_BLOCK_BYTES);
-    put_u64(page + AT_BLOCK_ROWS, layout->rows);
+    header_begin(&form, state, page);
+    header_put_u64(page + AT_DIM, state->dim);
+    header_put_u64(page + AT_GENERATION, state->generation);
+    header_put_u32(page + AT_KIND, (uint32_t)layout->kind);
+    header_put_u32(page + AT_ROTATION, ROTATION_VERSION);
+    header_put_u64(page + AT_N_ROWS, header->n_rows);
+    header_put_u64(page + AT_BLOCK_BYTES, CODES_BLOCK_BYTES);
+    header_put_u64(page + AT_BLOCK_ROWS, layout->rows);
     for (size_t i = 0; i < CODES_ANCHORS; i++) {
-        put_u64(page + AT_ANCHOR_SLOTS + 8 * i, header->anchor_slots[i]);
-        put_u32(page + AT_ANCHOR_CRCS + 4 * i, header->anchor_crcs[i]);
+        header_put_u64(page + AT_ANCHOR_SLOTS + 8 * i, header->anchor_slots[i]);
+        header_put_u32(page + AT_ANCHOR_CRCS + 4 * i, header->anchor_crcs[i]);
     }
-    put_u32(page + AT_MEAN_CRC, header->mean_crc);
-    put_u32(page + AT_CRC, im_crc32c(0, page, AT_CRC));
-}
-
-static im_code damaged(const char *path, const char *what, im_error *err)
-{
-    im_code rc = im_fail_as(err, IM_REASON_INDEX_DAMAGED, "codes file '%s': %s", path, what);
-    im_hint(err, "searches read the vectors instead; 'imago rebuild' makes it again");
-    return rc;
-}
-
-static im_code damaged_field(const char *path, const char *field, uint64_t found, uint64_t expected,
-                             im_error *err)
-{
-    char what[120];
-    snprintf(what, sizeof(what), "%s is %" PRIu64 ", expected %" PRIu64, field, found, expected);
-    return damaged(path, what, err);
-}
-
-static im_code check_identity(const uint8_t *page, const codes_layout *layout,
-                              const im_index_state *state, const char *path, im_error *err)
-{
-    if (memcmp(page + AT_LIBRARY, state->library_id, sizeof(state->library_id)) != 0) {
-        return damaged(path, "it belongs to another library", err);
-    }
-    if (strncmp((const char *)page + AT_DIGEST, state->model_digest, AT_DIM - AT_DIGEST) != 0) {
-        return damaged(path, "it belongs to another model", err);
-    }
-    const struct {
-        const char *name;
-        uint64_t found, expected;
-    } fields[] = {
-        {"dimension", get_u64(page + AT_DIM), state->dim},
-        {"generation", get_u64(page + AT_GENERATION), state->generation},
-        {"kind", get_u32(page + AT_KIND), (uint64_t)layout->kind},
-        {"rotation", get_u32(page + AT_ROTATION), ROTATION_VERSION},
-        {"block length", get_u64(page + AT_BLOCK_BYTES), CODES_BLOCK_BYTES},
-        {"rows of a block", get_u64(page + AT_BLOCK_ROWS), layout->rows},
-    };
-    for (size_t i = 0; i < IM_COUNT(fields); i++) {
-        if (fields[i].found != fields[i].expected) {
-            return damaged_field(path, fields[i].name, fields[i].found, fields[i].expected, err);
-        }
-    }
-    return IM_OK;
+    header_put_u32(page + AT_MEAN_CRC, header->mean_crc);
+    header_seal(page);
 }
 
 static im_code check_header(const uint8_t *page, const codes_layout *layout,
                             const im_index_state *state, const char *path, im_error *err)
 {
-    if (memcmp(page + AT_MAGIC, magic, sizeof(magic)) != 0) {
-        return damaged(path, "it does not begin like a codes file", err);
-    }
-    if (get_u32(page + AT_ORDER) != ORDER_MARK) {
-        return damaged(path, "its numbers have another byte order", err);
-    }
-    if (get_u32(page + AT_VERSION) != CODES_VERSION) {
-        return damaged_field(path, "format version", get_u32(page + AT_VERSION), CODES_VERSION,
-                             err);
-    }
-    if (get_u32(page + AT_CRC) != im_crc32c(0, page, AT_CRC)) {
-        return damaged(path, "its header fails its checksum", err);
-    }
-    im_code rc = check_identity(page, layout, state, path, err);
-    for (size_t i = AT_END; rc == IM_OK && i < AT_CRC; i++) {
-        if (page[i] != 0) {
-            rc = damaged(path, "its header holds more than this version knows", err);
-        }
-    }
-    return rc;
+    const header_field fields[] = {
+        {"dimension", header_u64(page + AT_DIM), state->dim},
+        {"generation", header_u64(page + AT_GENERATION), state->generation},
+        {"kind", header_u32(page + AT_KIND), (uint64_t)layout->kind},
+        {"rotation", header_u32(page + AT_ROTATION), ROTATION_VERSION},
+        {"block length", header_u64(page + AT_BLOCK_BYTES), CODES_BLOCK_BYTES},
+        {"rows of a block", header_u64(page + AT_BLOCK_ROWS), layout->rows},
+    };
+    im_code rc = header_check(&form, page, state, path, err);
+    return rc == IM_OK ? header_check_fields(&form, path, fields, IM_COUNT(fields), err) : rc;
 }
 
 static void read_header(const uint8_t *page, codes_header *out)
 {
-    out->n_rows = get_u64(page + AT_N_ROWS);
-    out->mean_crc = get_u32(page + AT_MEAN_CRC);
+    out->n_rows = header_u64(page + AT_N_ROWS);
+    out->mean_crc = header_u32(page + AT_MEAN_CRC);
     for (size_t i = 0; i < CODES_ANCHORS; i++) {
-        out->anchor_slots[i] = get_u64(page + AT_ANCHOR_SLOTS + 8 * i);
-        out->anchor_crcs[i] = get_u32(page + AT_ANCHOR_CRCS + 4 * i);
+        out->anchor_slots[i] = header_u64(page + AT_ANCHOR_SLOTS + 8 * i);
+        out->anchor_crcs[i] = header_u32(page + AT_ANCHOR_CRCS + 4 * i);
     }
 }
 
 /* ---- opening ---- */
+
+static im_code length_damaged(const char *path, uint64_t size, uint64_t expected, im_error *err)
+{
+    const header_field length = {"length", size, expected};
+    return header_check_fields(&form, path, &length, 1, err);
+}
 
 /* The length says how many blocks there are; n_rows, foreign, must fit it exactly. */
 static im_code check_length(codes_file *file, uint64_t size, im_error *err)
@@ -233,11 +142,11 @@ static im_code check_length(codes_file *file, uint64_t size, im_error *err)
     uint64_t blocks = codes_blocks_of(layout, file->header.n_rows);
     uint64_t expected = 0;
     if (file->header.n_rows < 1) {
-        return damaged(file->path, "it holds no rows", err);
+        return header_damaged(&form, file->path, "it holds no rows", err);
     }
     if (!im_u64_mul(blocks, CODES_BLOCK_BYTES, &expected) ||
         !im_u64_add(expected, layout->head_bytes, &expected) || expected != size) {
-        return damaged_field(file->path, "length", size, expected, err);
+        return length_damaged(file->path, size, expected, err);
     }
     file->n_blocks = blocks;
     return IM_OK;
@@ -245,19 +154,15 @@ static im_code check_length(codes_file *file, uint64_t size, im_error *err)
 
 static im_code open_checked(codes_file *file, const im_index_state *state, int fd, im_error *err)
 {
-    uint8_t page[FORMAT_HEADER_BYTES];
-    struct stat status;
-    if (fstat(fd, &status) != 0) {
-        return im_fail_errno(err, errno, "could not ask for the length of '%s'", file->path);
+    uint8_t page[HEADER_BYTES];
+    uint64_t size = 0;
+    im_code rc = header_stat(&form, fd, file->path, &size, err);
+    if (rc == IM_OK && (size < HEADER_BYTES || size > SIZE_MAX)) {
+        rc = length_damaged(file->path, size, HEADER_BYTES, err);
     }
-    if (!S_ISREG(status.st_mode)) {
-        return damaged(file->path, "it is not a regular file", err);
+    if (rc == IM_OK) {
+        rc = im_file_pread(fd, page, sizeof(page), 0, file->path, err);
     }
-    uint64_t size = (uint64_t)status.st_size;
-    if (size < FORMAT_HEADER_BYTES || size > SIZE_MAX) {
-        return damaged_field(file->path, "length", size, FORMAT_HEADER_BYTES, err);
-    }
-    im_code rc = im_file_pread(fd, page, sizeof(page), 0, file->path, err);
     if (rc == IM_OK) {
         rc = check_header(page, &file->layout, state, file->path, err);
     }
@@ -270,7 +175,7 @@ static im_code open_checked(codes_file *file, const im_index_state *state, int f
     }
     if (rc == IM_OK && im_crc32c(0, codes_file_mean(file), file->layout.dim * sizeof(float)) !=
                            file->header.mean_crc) {
-        rc = damaged(file->path, "its mean fails its checksum", err);
+        rc = header_damaged(&form, file->path, "its mean fails its checksum", err);
     }
     return rc;
 }
@@ -321,7 +226,7 @@ void codes_file_close(codes_file *file)
 
 const float *codes_file_mean(const codes_file *file)
 {
-    return (const float *)(const void *)(im_map_data(file->map) + FORMAT_HEADER_BYTES);
+    return (const float *)(const void *)(im_map_data(file->map) + HEADER_BYTES);
 }
 
 /* ---- blocks ---- */
@@ -342,15 +247,15 @@ __attribute__((target("sse4.2"))) static void quarters_sse42(const uint8_t *bloc
     uint64_t a = UINT32_MAX, b = UINT32_MAX, c = UINT32_MAX, d = UINT32_MAX;
     size_t i = 0;
     for (; i + 8 <= QUARTER; i += 8) {
-        a = _mm_crc32_u64(a, get_u64(block + i));
-        b = _mm_crc32_u64(b, get_u64(block + QUARTER + i));
-        c = _mm_crc32_u64(c, get_u64(block + 2 * QUARTER + i));
-        d = _mm_crc32_u64(d, get_u64(block + 3 * QUARTER + i));
+        a = _mm_crc32_u64(a, header_u64(block + i));
+        b = _mm_crc32_u64(b, header_u64(block + QUARTER + i));
+        c = _mm_crc32_u64(c, header_u64(block + 2 * QUARTER + i));
+        d = _mm_crc32_u64(d, header_u64(block + 3 * QUARTER + i));
     }
     uint64_t sums[4] = {a, b, c, d};
     for (size_t j = 0; j < 4; j++) {
         if (i < QUARTER) {
-            sums[j] = _mm_crc32_u32((uint32_t)sums[j], get_u32(block + j * QUARTER + i));
+            sums[j] = _mm_crc32_u32((uint32_t)sums[j], header_u32(block + j * QUARTER + i));
         }
         out[j] = ~(uint32_t)_mm_crc32_u64(sums[j], number);
     }

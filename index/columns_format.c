@@ -1,79 +1,39 @@
 /* index/columns_format.c — the column file's header, table and places. Only this file knows where a
- * field lies. Sizes alone are stored: where a section begins follows from those before it, so that
- * no file can claim sections that overlap. Numbers are little-endian, as in format.c. */
+ * field of its own lies. Sizes alone are stored: where a section begins follows from those before
+ * it, so that no file can claim sections that overlap. */
 #include "base/base.h"
 #include "base/hash.h"
 #include "index/columns_internal.h"
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define VERSION 1u
-#define ORDER_MARK 0x01020304u
-#define DIGEST_BYTES 64u
 #define ENTRY_BYTES 32u
 #define MOST_BYTES (UINT64_C(1) << 60)
 #define MOST_ROWS (UINT64_C(1) << 48)
 
-static const char magic[8] = {'i', 'm', 'a', 'g', 'o', 'c', 'o', 'l'};
-
 /* Places in the header page. */
 enum {
-    AT_MAGIC = 0,
-    AT_VERSION = 8,
-    AT_ORDER = 12,
-    AT_LIBRARY = 16,
-    AT_DIGEST = 32,
-    AT_GENERATION = 96,
-    AT_ROWS = 104,
-    AT_SEQ = 112,
-    AT_COLUMNS = 120,
-    AT_TABLE = 128,
-    AT_TABLE_BYTES = 136,
-    AT_FILE_BYTES = 144,
-    AT_TABLE_CRC = 152,
-    AT_END = 156, /* zeros from here to the checksum */
-    AT_CRC = COLUMNS_HEADER_BYTES - 4
+    AT_GENERATION = HEADER_AT_OWN,
+    AT_ROWS = AT_GENERATION + 8,
+    AT_SEQ = AT_ROWS + 8,
+    AT_COLUMNS = AT_SEQ + 8,
+    AT_TABLE = AT_COLUMNS + 8,
+    AT_TABLE_BYTES = AT_TABLE + 8,
+    AT_FILE_BYTES = AT_TABLE_BYTES + 8,
+    AT_TABLE_CRC = AT_FILE_BYTES + 8,
+    AT_END = AT_TABLE_CRC + 4
 };
 
-static uint32_t get_u32(const uint8_t *p)
-{
-    uint32_t value;
-    memcpy(&value, p, sizeof(value));
-    return value;
-}
-
-static uint64_t get_u64(const uint8_t *p)
-{
-    uint64_t value;
-    memcpy(&value, p, sizeof(value));
-    return value;
-}
-
-static void put_u32(uint8_t *p, uint32_t value)
-{
-    memcpy(p, &value, sizeof(value));
-}
-
-static void put_u64(uint8_t *p, uint64_t value)
-{
-    memcpy(p, &value, sizeof(value));
-}
+static const header_form form = {.magic = {'i', 'm', 'a', 'g', 'o', 'c', 'o', 'l'},
+                                 .what = "column file",
+                                 .hint = "'imago rebuild' makes it again from the library",
+                                 .version = VERSION,
+                                 .end = AT_END};
 
 im_code columns_damaged(const char *path, const char *what, im_error *err)
 {
-    im_code rc = im_fail_as(err, IM_REASON_INDEX_DAMAGED, "column file '%s': %s", path, what);
-    im_hint(err, "'imago rebuild' makes it again from the library");
-    return rc;
-}
-
-static im_code damaged_field(const char *path, const char *field, uint64_t found, uint64_t expected,
-                             im_error *err)
-{
-    char what[120];
-    snprintf(what, sizeof(what), "%s is %" PRIu64 ", expected %" PRIu64, field, found, expected);
-    return columns_damaged(path, what, err);
+    return header_damaged(&form, path, what, err);
 }
 
 /* ---- names ---- */
@@ -87,10 +47,7 @@ char *columns_path(const char *folder, uint64_t generation)
 
 bool columns_parse_name(const char *name, uint64_t *out_generation)
 {
-    static const char head[] = "columns.";
-    size_t length = strlen(head);
-    return strncmp(name, head, length) == 0 && name[length] != '0' &&
-           im_parse_u64(name + length, 1, UINT64_MAX, out_generation);
+    return header_parse_name(name, "columns.", "", out_generation);
 }
 
 /* ---- places ---- */
@@ -117,7 +74,7 @@ static uint64_t padded(uint64_t bytes)
 
 bool columns_place(columns_layout *layout)
 {
-    uint64_t at = COLUMNS_HEADER_BYTES;
+    uint64_t at = HEADER_BYTES;
     uint64_t block = 0;
     uint64_t table = 0;
     bool fits = layout->n_rows <= MOST_ROWS &&
@@ -147,11 +104,11 @@ void columns_write_table(const columns_layout *layout, const uint32_t *crcs, uin
     memset(out, 0, (size_t)layout->table_bytes);
     for (size_t i = 0; i < layout->n_entries; i++) {
         const columns_entry *entry = &layout->entries[i];
-        put_u32(out, (uint32_t)entry->kind);
-        put_u32(out + 4, (uint32_t)entry->name_bytes);
-        put_u64(out + 8, entry->n_words);
-        put_u64(out + 16, entry->originals.bytes);
-        put_u64(out + 24, entry->folded.bytes);
+        header_put_u32(out, (uint32_t)entry->kind);
+        header_put_u32(out + 4, (uint32_t)entry->name_bytes);
+        header_put_u64(out + 8, entry->n_words);
+        header_put_u64(out + 16, entry->originals.bytes);
+        header_put_u64(out + 24, entry->folded.bytes);
         memcpy(out + ENTRY_BYTES, entry->name, entry->name_bytes);
         out += ENTRY_BYTES + padded(entry->name_bytes);
     }
@@ -159,67 +116,41 @@ void columns_write_table(const columns_layout *layout, const uint32_t *crcs, uin
 }
 
 void columns_write_header(const im_index_state *state, const columns_layout *layout,
-                          uint32_t table_crc, uint8_t page[COLUMNS_HEADER_BYTES])
+                          uint32_t table_crc, uint8_t page[HEADER_BYTES])
 {
-    memset(page, 0, COLUMNS_HEADER_BYTES);
-    memcpy(page + AT_MAGIC, magic, sizeof(magic));
-    put_u32(page + AT_VERSION, VERSION);
-    put_u32(page + AT_ORDER, ORDER_MARK);
-    memcpy(page + AT_LIBRARY, state->library_id, sizeof(state->library_id));
-    memcpy(page + AT_DIGEST, state->model_digest,
-           strnlen(state->model_digest, sizeof(state->model_digest)));
-    put_u64(page + AT_GENERATION, state->generation);
-    put_u64(page + AT_ROWS, layout->n_rows);
-    put_u64(page + AT_SEQ, layout->change_seq);
-    put_u64(page + AT_COLUMNS, layout->n_entries);
-    put_u64(page + AT_TABLE, layout->table_at);
-    put_u64(page + AT_TABLE_BYTES, layout->table_bytes);
-    put_u64(page + AT_FILE_BYTES, layout->file_bytes);
-    put_u32(page + AT_TABLE_CRC, table_crc);
-    put_u32(page + AT_CRC, im_crc32c(0, page, AT_CRC));
+    header_begin(&form, state, page);
+    header_put_u64(page + AT_GENERATION, state->generation);
+    header_put_u64(page + AT_ROWS, layout->n_rows);
+    header_put_u64(page + AT_SEQ, layout->change_seq);
+    header_put_u64(page + AT_COLUMNS, layout->n_entries);
+    header_put_u64(page + AT_TABLE, layout->table_at);
+    header_put_u64(page + AT_TABLE_BYTES, layout->table_bytes);
+    header_put_u64(page + AT_FILE_BYTES, layout->file_bytes);
+    header_put_u32(page + AT_TABLE_CRC, table_crc);
+    header_seal(page);
 }
 
 /* ---- reading ---- */
 
-static im_code check_form(const uint8_t *page, const char *path, im_error *err)
-{
-    if (memcmp(page + AT_MAGIC, magic, sizeof(magic)) != 0) {
-        return columns_damaged(path, "it does not begin like a column file", err);
-    }
-    if (get_u32(page + AT_ORDER) != ORDER_MARK) {
-        return columns_damaged(path, "it was written by a machine of another byte order", err);
-    }
-    if (get_u32(page + AT_CRC) != im_crc32c(0, page, AT_CRC)) {
-        return columns_damaged(path, "its header fails its checksum", err);
-    }
-    if (get_u32(page + AT_VERSION) != VERSION) {
-        return damaged_field(path, "format version", get_u32(page + AT_VERSION), VERSION, err);
-    }
-    return IM_OK;
-}
-
 static im_code check_identity(const uint8_t *page, const im_index_state *state, uint64_t change_seq,
                               const char *path, im_error *err)
 {
-    char digest[DIGEST_BYTES + 1] = "";
-    memcpy(digest, page + AT_DIGEST, DIGEST_BYTES);
-    if (memcmp(page + AT_LIBRARY, state->library_id, sizeof(state->library_id)) != 0) {
-        return columns_damaged(path, "it belongs to another library", err);
+    const header_field generation = {"generation", header_u64(page + AT_GENERATION),
+                                     state->generation};
+    im_code rc = header_check(&form, page, state, path, err);
+    if (rc == IM_OK) {
+        rc = header_check_fields(&form, path, &generation, 1, err);
     }
-    if (strncmp(digest, state->model_digest, sizeof(digest)) != 0) {
-        return columns_damaged(path, "it belongs to another model", err);
-    }
-    if (get_u64(page + AT_GENERATION) != state->generation) {
-        return damaged_field(path, "generation", get_u64(page + AT_GENERATION), state->generation,
-                             err);
+    if (rc != IM_OK) {
+        return rc;
     }
     const struct {
         const char *name;
         uint64_t found, most;
     } fields[] = {
-        {"number of rows", get_u64(page + AT_ROWS), state->n_rows},
-        {"change number", get_u64(page + AT_SEQ), change_seq},
-        {"number of columns", get_u64(page + AT_COLUMNS), COLUMNS_MOST},
+        {"number of rows", header_u64(page + AT_ROWS), state->n_rows},
+        {"change number", header_u64(page + AT_SEQ), change_seq},
+        {"number of columns", header_u64(page + AT_COLUMNS), COLUMNS_MOST},
     };
     for (size_t i = 0; i < IM_COUNT(fields); i++) {
         if (fields[i].found > fields[i].most) {
@@ -234,13 +165,15 @@ static im_code check_identity(const uint8_t *page, const im_index_state *state, 
 
 static im_code check_length(uint64_t size, const uint8_t *page, const char *path, im_error *err)
 {
-    uint64_t table_at = get_u64(page + AT_TABLE);
-    uint64_t table_bytes = get_u64(page + AT_TABLE_BYTES);
-    if (size != get_u64(page + AT_FILE_BYTES)) {
-        return damaged_field(path, "length", size, get_u64(page + AT_FILE_BYTES), err);
+    uint64_t table_at = header_u64(page + AT_TABLE);
+    uint64_t table_bytes = header_u64(page + AT_TABLE_BYTES);
+    const header_field length = {"length", size, header_u64(page + AT_FILE_BYTES)};
+    im_code rc = header_check_fields(&form, path, &length, 1, err);
+    if (rc != IM_OK) {
+        return rc;
     }
-    if (table_at < COLUMNS_HEADER_BYTES || table_at > size || table_bytes != size - table_at ||
-        table_bytes / ENTRY_BYTES < get_u64(page + AT_COLUMNS)) {
+    if (table_at < HEADER_BYTES || table_at > size || table_bytes != size - table_at ||
+        table_bytes / ENTRY_BYTES < header_u64(page + AT_COLUMNS)) {
         return columns_damaged(path, "its table does not fit into it", err);
     }
     return IM_OK;
@@ -252,17 +185,17 @@ static uint64_t read_entry(const uint8_t *p, uint64_t left, columns_entry *out)
     if (left < ENTRY_BYTES) {
         return 0;
     }
-    uint32_t kind = get_u32(p);
-    uint64_t bytes = ENTRY_BYTES + padded(get_u32(p + 4));
+    uint32_t kind = header_u32(p);
+    uint64_t bytes = ENTRY_BYTES + padded(header_u32(p + 4));
     if (kind > IM_COLUMN_TEXT || bytes > left) {
         return 0;
     }
     out->kind = (im_column_kind)kind;
     out->name = (const char *)p + ENTRY_BYTES;
-    out->name_bytes = get_u32(p + 4);
-    out->n_words = get_u64(p + 8);
-    out->originals.bytes = get_u64(p + 16);
-    out->folded.bytes = get_u64(p + 24);
+    out->name_bytes = header_u32(p + 4);
+    out->n_words = header_u64(p + 8);
+    out->originals.bytes = header_u64(p + 16);
+    out->folded.bytes = header_u64(p + 24);
     bool plain = out->n_words == 0 && out->originals.bytes == 0 && out->folded.bytes == 0;
     return plain || (kind == IM_COLUMN_TEXT && out->n_words < COLUMNS_NO_WORD / 2) ? bytes : 0;
 }
@@ -276,9 +209,9 @@ static im_code read_table(const uint8_t *data, const uint8_t *page, const char *
                           columns_layout *out, const uint8_t **out_crcs, im_error *err)
 {
     const char *lies = "its table is not one that was written";
-    uint64_t at = get_u64(page + AT_TABLE);
-    uint64_t left = get_u64(page + AT_TABLE_BYTES);
-    if (im_crc32c(0, data + at, (size_t)left) != get_u32(page + AT_TABLE_CRC)) {
+    uint64_t at = header_u64(page + AT_TABLE);
+    uint64_t left = header_u64(page + AT_TABLE_BYTES);
+    if (im_crc32c(0, data + at, (size_t)left) != header_u32(page + AT_TABLE_CRC)) {
         return columns_damaged(path, "its table fails its checksum", err);
     }
     for (size_t i = 0; i < out->n_entries; i++) {
@@ -289,8 +222,8 @@ static im_code read_table(const uint8_t *data, const uint8_t *page, const char *
         at += bytes;
         left -= bytes;
     }
-    if (!columns_place(out) || out->table_at != get_u64(page + AT_TABLE) ||
-        out->file_bytes != get_u64(page + AT_FILE_BYTES)) {
+    if (!columns_place(out) || out->table_at != header_u64(page + AT_TABLE) ||
+        out->file_bytes != header_u64(page + AT_FILE_BYTES)) {
         return columns_damaged(path, lies, err);
     }
     point(&out->items, data);
@@ -306,47 +239,41 @@ static im_code read_table(const uint8_t *data, const uint8_t *page, const char *
 }
 
 static im_code read_header(int fd, const char *path, const im_index_state *state,
-                           uint64_t change_seq, uint8_t page[COLUMNS_HEADER_BYTES], im_error *err)
+                           uint64_t change_seq, uint8_t page[HEADER_BYTES], im_error *err)
 {
-    struct stat info;
-    if (fstat(fd, &info) != 0) {
-        return im_fail_errno(err, errno, "could not ask for the length of '%s'", path);
+    uint64_t size = 0;
+    im_code rc = header_stat(&form, fd, path, &size, err);
+    if (rc == IM_OK && size < HEADER_BYTES) {
+        rc = columns_damaged(path, "it is shorter than its header", err);
     }
-    if (!S_ISREG(info.st_mode)) {
-        return columns_damaged(path, "it is not a regular file", err);
-    }
-    if (info.st_size < (off_t)COLUMNS_HEADER_BYTES) {
-        return columns_damaged(path, "it is shorter than its header", err);
-    }
-    im_code rc = im_file_pread(fd, page, COLUMNS_HEADER_BYTES, 0, path, err);
     if (rc == IM_OK) {
-        rc = check_form(page, path, err);
+        rc = im_file_pread(fd, page, HEADER_BYTES, 0, path, err);
     }
     if (rc == IM_OK) {
         rc = check_identity(page, state, change_seq, path, err);
     }
-    return rc == IM_OK ? check_length((uint64_t)info.st_size, page, path, err) : rc;
+    return rc == IM_OK ? check_length(size, page, path, err) : rc;
 }
 
 im_code columns_read(int fd, const char *path, const im_index_state *state, uint64_t change_seq,
                      columns_layout *out, const uint8_t **out_crcs, im_map **out_map, im_error *err)
 {
-    uint8_t page[COLUMNS_HEADER_BYTES];
+    uint8_t page[HEADER_BYTES];
     columns_layout layout = {0};
     im_map *map = NULL;
     im_code rc = read_header(fd, path, state, change_seq, page, err);
     if (rc != IM_OK) {
         return rc;
     }
-    layout.n_rows = get_u64(page + AT_ROWS);
-    layout.change_seq = get_u64(page + AT_SEQ);
-    layout.n_entries = (size_t)get_u64(page + AT_COLUMNS);
+    layout.n_rows = header_u64(page + AT_ROWS);
+    layout.change_seq = header_u64(page + AT_SEQ);
+    layout.n_entries = (size_t)header_u64(page + AT_COLUMNS);
     layout.entries = im_alloc_zero(layout.n_entries, sizeof(columns_entry));
     if (layout.entries == NULL) {
         rc = im_fail(err, IM_ERR_NOMEM, "no memory for %zu columns", layout.n_entries);
         goto out;
     }
-    rc = im_map_fd(fd, (size_t)get_u64(page + AT_FILE_BYTES), path, &map, err);
+    rc = im_map_fd(fd, (size_t)header_u64(page + AT_FILE_BYTES), path, &map, err);
     if (rc != IM_OK) {
         goto out;
     }

@@ -4,6 +4,7 @@
 #define IM_INDEX_COLUMNS_INTERNAL_H
 
 #include "base/file.h"
+#include "index/header_internal.h"
 #include "index/index.h"
 #include <stdatomic.h>
 
@@ -12,7 +13,7 @@
 #define COLUMNS_CHUNK_WORDS (COLUMNS_CHUNK / 64)
 #define COLUMNS_NO_WORD UINT32_MAX
 #define COLUMNS_MOST 65536u /* columns of a file */
-#define COLUMNS_HEADER_BYTES 4096u
+#define COLUMNS_HEADER_BYTES HEADER_BYTES
 #define COLUMNS_DEPTH 256u /* of a condition */
 
 static inline size_t columns_words_of(uint64_t n_slots)

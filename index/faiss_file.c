@@ -48,25 +48,8 @@ void faiss_file_name(im_engine kind, uint64_t generation, char out[IM_FAISS_NAME
 
 bool faiss_file_parse_name(const char *name, uint64_t *out_generation)
 {
-    static const im_engine kinds[] = {IM_ENGINE_IVF, IM_ENGINE_HNSW};
-    char again[IM_FAISS_NAME_BYTES];
-    for (size_t i = 0; i < IM_COUNT(kinds); i++) {
-        size_t length = strlen(prefixes[kinds[i]]);
-        if (strncmp(name, prefixes[kinds[i]], length) != 0 || name[length] != '.') {
-            continue;
-        }
-        uint64_t generation = 0;
-        const char *digit = name + length + 1;
-        for (; *digit >= '0' && *digit <= '9' && generation < UINT64_MAX / 10; digit++) {
-            generation = 10 * generation + (uint64_t)(*digit - '0');
-        }
-        faiss_file_name(kinds[i], generation, again); /* no zeros in front, nothing behind */
-        if (strcmp(again, name) == 0) {
-            *out_generation = generation;
-            return true;
-        }
-    }
-    return false;
+    return header_parse_name(name, "ivf.", ".faiss", out_generation) ||
+           header_parse_name(name, "hnsw.", ".faiss", out_generation);
 }
 
 im_code faiss_error(im_faiss_result result, const char *message, im_error *err)

@@ -3,13 +3,14 @@
 #ifndef IM_INDEX_FORMAT_INTERNAL_H
 #define IM_INDEX_FORMAT_INTERNAL_H
 
+#include "index/header_internal.h"
 #include "index/index.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define FORMAT_VERSION 1u
-#define FORMAT_HEADER_BYTES 4096u
+#define FORMAT_HEADER_BYTES HEADER_BYTES
 #define FORMAT_TRAILER_BYTES 16u /* u64 item, u32 CRC-32C, u32 zero */
 #define FORMAT_GROUP 4u          /* rows whose checksums are worked out side by side */
 
