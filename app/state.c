@@ -121,6 +121,11 @@ static void index_finding(void *context, uint64_t slot, const char *what)
     say(context, what, "index row", slot);
 }
 
+static void codes_finding(void *context, uint64_t slot, const char *what)
+{
+    say(context, what, "index codes from row", slot);
+}
+
 /* Row and database must hold the same vector of the same item. */
 static bool compare_row(void *context, uint64_t item, uint64_t slot, const float *vector,
                         bool sound)
@@ -147,10 +152,12 @@ static bool compare_row(void *context, uint64_t item, uint64_t slot, const float
 
 static im_code check_index(im_library *library, check_context *check, im_error *err)
 {
+    const im_index_options rows_only = {.engine = IM_ENGINE_SCAN};
     im_index_record record;
     im_index_state state;
     im_error cause = IM_ERROR_INIT;
     uint64_t bad = 0;
+    uint64_t bad_codes = 0;
     char *folder = library_index_folder(library, library->model.digest);
     if (folder == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
@@ -160,7 +167,10 @@ static im_code check_index(im_library *library, check_context *check, im_error *
         library_index_state(library, &library->model, &record, &state);
         rc = im_index_check(folder, &state, index_finding, check, &bad, &cause);
         if (rc == IM_OK && bad == 0) {
-            rc = im_index_open(folder, &state, NULL, NULL, &check->index, &cause);
+            rc = im_index_codes_check(folder, &state, codes_finding, check, &bad_codes, &cause);
+        }
+        if (rc == IM_OK && bad == 0) {
+            rc = im_index_open(folder, &state, NULL, &rows_only, &check->index, &cause);
         }
         if (rc == IM_ERR_FORMAT || rc == IM_ERR_NOT_FOUND) {
             event_warning(check->events, cause.message);
@@ -169,7 +179,7 @@ static im_code check_index(im_library *library, check_context *check, im_error *
         } else if (rc != IM_OK && err != NULL) {
             *err = cause;
         }
-        check->report->index_findings += bad;
+        check->report->index_findings += bad + bad_codes;
     }
     if (rc == IM_OK) {
         rc = im_store_each_embedding(library->store, library->model.id, library->model.dim,

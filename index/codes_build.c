@@ -327,3 +327,71 @@ im_code im_index_codes_update(const char *folder, const im_index_state *state, i
     im_index_close(job.index);
     return rc;
 }
+
+/* ---- checking ---- */
+
+/* One of the two files: header, mean, anchors, every block. */
+static im_code check_file(const im_index *index, const char *folder, const im_index_state *state,
+                          codes_kind kind, im_index_report report, void *context, uint64_t *bad,
+                          bool *out_there, im_error *err)
+{
+    codes_file file = {0};
+    im_error cause = IM_ERROR_INIT;
+    im_code rc = codes_file_open(folder, kind, state, &file, &cause);
+    *out_there = rc != IM_ERR_NOT_FOUND;
+    if (rc == IM_ERR_NOT_FOUND) {
+        return IM_OK;
+    }
+    if (rc == IM_ERR_FORMAT) {
+        report(context, 0, cause.message);
+        (*bad)++;
+        return IM_OK;
+    }
+    if (rc != IM_OK) {
+        if (err != NULL) {
+            *err = cause;
+        }
+        return rc;
+    }
+    if (!index_codes_fit(&file, index)) {
+        report(context, 0, "the codes are not those of the vectors");
+        (*bad)++;
+    }
+    for (uint64_t block = 0; block < file.n_blocks; block++) {
+        if (codes_file_block(&file, block) == NULL) {
+            report(context, block * file.layout.rows,
+                   "the block of codes from here fails its checksum");
+            (*bad)++;
+        }
+    }
+    if (im_map_lost(file.map)) {
+        rc = im_fail_as(err, IM_REASON_MAP_LOST, "codes file '%s' was cut while it was read",
+                        file.path);
+    }
+    codes_file_close(&file);
+    return rc;
+}
+
+im_code im_index_codes_check(const char *folder, const im_index_state *state,
+                             im_index_report report, void *context, uint64_t *out_bad,
+                             im_error *err)
+{
+    const im_index_options options = {.engine = IM_ENGINE_SCAN};
+    im_index *index = NULL;
+    bool bytes = false;
+    bool bits = false;
+    *out_bad = 0;
+    im_code rc = im_index_open(folder, state, NULL, &options, &index, err);
+    if (rc == IM_OK) {
+        rc = check_file(index, folder, state, CODES_I8, report, context, out_bad, &bytes, err);
+    }
+    if (rc == IM_OK) {
+        rc = check_file(index, folder, state, CODES_B1, report, context, out_bad, &bits, err);
+    }
+    if (rc == IM_OK && bytes != bits) {
+        report(context, 0, "one of the two codes files is not there");
+        (*out_bad)++;
+    }
+    im_index_close(index);
+    return rc;
+}

@@ -320,6 +320,12 @@ typedef void (*im_index_report)(void *context, uint64_t slot, const char *what);
 IM_NODISCARD im_code im_index_check(const char *folder, const im_index_state *state,
                                     im_index_report report, void *context, uint64_t *out_bad,
                                     im_error *err);
+/** Reads every block of the codes that there are, and what ties them to the vector file. `report`
+ * is called for each finding, with the first slot that it touches. No codes are no finding, one
+ * file without the other is. */
+IM_NODISCARD im_code im_index_codes_check(const char *folder, const im_index_state *state,
+                                          im_index_report report, void *context, uint64_t *out_bad,
+                                          im_error *err);
 
 /* ---- columns: facts of the rows, for filters, sorting and groups ----
  *

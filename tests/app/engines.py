@@ -39,6 +39,8 @@ def codes_are_made_when_they_are_worth_it():
         with open(path, "r+b") as file:
             file.seek(os.path.getsize(path) // 2)
             file.write(b"\xff" * 100)
+    found = imago.run("check", "--json", code=5)
+    assert json.loads(found.stdout)["index_findings"] == 1, found.stdout
     answer, same = search(imago)
     assert answer["engine"] == "scan" and same[:49] == hits[1:], answer["engine"]
     assert any("codes" in warning for warning in answer["warnings"]), answer["warnings"]

@@ -102,9 +102,28 @@ static im_codes search_both(const test_scene *scene, im_index *index)
     return answer.codes;
 }
 
+static void count_finding(void *context, uint64_t slot, const char *what)
+{
+    size_t *findings = context;
+    assert_true(slot < N && what[0] != '\0');
+    (*findings)++;
+}
+
+/* A check that reads all comes to the same end. */
+static void assert_checked(const test_scene *scene, im_codes expected)
+{
+    size_t findings = 0;
+    uint64_t bad = 0;
+    assert_ok(im_index_codes_check(scene->library.folder, &scene->library.state, count_finding,
+                                   &findings, &bad, err));
+    assert_int_equal(findings, bad);
+    assert_int_equal(bad > 0, expected == IM_CODES_DAMAGED);
+}
+
 /* Opens, searches; the damage is found, the answer right. */
 static void assert_found(const test_scene *scene, im_codes expected)
 {
+    assert_checked(scene, expected);
     im_index_stats stats;
     im_index *index = open_lowered(scene);
     assert_int_equal(search_both(scene, index), expected);
