@@ -25,10 +25,7 @@ im_code im_columns_group_key(im_columns *columns, const char *column, uint64_t s
                              uint64_t *out_key, im_error *err)
 {
     columns_column *found = NULL;
-    im_code rc = columns_find(columns, column, &found, err);
-    if (rc == IM_OK) {
-        rc = columns_touch_row(columns, found, slot, err);
-    }
+    im_code rc = columns_find_row(columns, column, slot, &found, err);
     if (rc != IM_OK) {
         return rc;
     }

@@ -150,10 +150,6 @@ struct im_columns {
 /** Checks the blocks that hold these bytes, unless it was done. Thread-safe. */
 IM_NODISCARD im_code columns_touch(im_columns *columns, const columns_section *section,
                                    uint64_t first, uint64_t bytes, im_error *err);
-/** As columns_touch for what a value of one row is made of. IM_ERR_INVALID for a slot that there is
- * not. */
-IM_NODISCARD im_code columns_touch_row(im_columns *columns, columns_column *column, uint64_t slot,
-                                       im_error *err);
 /** As columns_touch for all words of a text column, and their ends; needed before they are read. */
 IM_NODISCARD im_code columns_touch_words(im_columns *columns, columns_column *column,
                                          im_error *err);
@@ -162,6 +158,10 @@ IM_NODISCARD im_code columns_check_map(const im_columns *columns, im_error *err)
 /** IM_ERR_INVALID when there is no such column. */
 IM_NODISCARD im_code columns_find(im_columns *columns, const char *name, columns_column **out,
                                   im_error *err);
+/** As columns_find, and what the value of this row is made of has been touched. IM_ERR_INVALID for
+ * a slot that there is not. */
+IM_NODISCARD im_code columns_find_row(im_columns *columns, const char *name, uint64_t slot,
+                                      columns_column **out, im_error *err);
 /** Bits of the value of a row; for texts the number of its word, COLUMNS_NO_WORD for none. Its
  * block must have been touched. @param patched_row row of the patch, SIZE_MAX: none */
 uint64_t columns_bits(const im_columns *columns, const columns_column *column, uint64_t slot,

@@ -15,15 +15,18 @@ static int compare_pair(im_view folded, im_view original, im_view other_folded,
     return order != 0 ? order : words_compare(original, other_original);
 }
 
-/* First word of the file that is not before (folded, original). */
-static uint32_t lower(const columns_texts *texts, im_view folded, im_view original)
+/* First of the words that is not before (folded, original); `order`: the words as they are sorted,
+ * NULL when they stand so. */
+static uint32_t lower(const columns_texts *texts, const uint32_t *order, im_view folded,
+                      im_view original)
 {
     uint32_t low = 0;
     uint32_t high = (uint32_t)texts->n;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (compare_pair(words_folded(texts, middle), words_original(texts, middle), folded,
-                         original) < 0) {
+        uint32_t word = order != NULL ? order[middle] : middle;
+        if (compare_pair(words_folded(texts, word), words_original(texts, word), folded, original) <
+            0) {
             low = middle + 1;
         } else {
             high = middle;
@@ -32,23 +35,11 @@ static uint32_t lower(const columns_texts *texts, im_view folded, im_view origin
     return low;
 }
 
-/* The same among the words of the patch, in their order. */
+/* The same among the words of the patch. */
 static uint32_t lower_patched(const columns_column *column, im_view folded, im_view original)
 {
     columns_texts texts = words_texts(&column->patched);
-    uint32_t low = 0;
-    uint32_t high = (uint32_t)texts.n;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        uint32_t word = column->patched_order[middle];
-        if (compare_pair(words_folded(&texts, word), words_original(&texts, word), folded,
-                         original) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    return lower(&texts, column->patched_order, folded, original);
 }
 
 /* True when word `at` of the file is this very text. */
@@ -70,7 +61,7 @@ im_code columns_order_patched(columns_column *column, im_error *err)
     for (uint32_t i = 0; i < texts.n; i++) {
         uint32_t word = column->patched_order[i];
         im_view original = words_original(&texts, word);
-        uint64_t at = lower(&in_file, words_folded(&texts, word), original);
+        uint64_t at = lower(&in_file, NULL, words_folded(&texts, word), original);
         column->patched_keys[word] = is_word(&in_file, (uint32_t)at, original)
                                          ? (at + 1) << 32
                                          : (at << 32) + 2 * ((uint64_t)i + 1);
@@ -81,7 +72,7 @@ im_code columns_order_patched(columns_column *column, im_error *err)
 uint64_t columns_fold_key(const columns_column *column, im_view folded)
 {
     columns_texts in_file = columns_texts_of(column);
-    uint32_t at = lower(&in_file, folded, im_view_of("", 0));
+    uint32_t at = lower(&in_file, NULL, folded, im_view_of("", 0));
     if (at < in_file.n && im_view_equal(words_folded(&in_file, at), folded)) {
         return at;
     }
@@ -101,7 +92,7 @@ static im_code key_of_text(const columns_column *column, im_view original, uint6
         return im_fail(err, IM_ERR_NOMEM, "no memory for the text of a cursor");
     }
     im_view folded = im_view_of(im_str_text(&text), text.size);
-    uint64_t at = lower(&in_file, folded, original);
+    uint64_t at = lower(&in_file, NULL, folded, original);
     uint32_t patched = lower_patched(column, folded, original);
     columns_texts texts = words_texts(&column->patched);
     *out = (at << 32) + 2 * (uint64_t)patched + 1;
