@@ -199,7 +199,7 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
     library_set_batch(library, run.batch);
     im_code rc = model_prepare(library, events, err);
     if (rc == IM_OK) {
-        run.encoder = stage.encoder = library->encoder;
+        run.encoder = library->encoder;
         rc = add_find_targets(&run, events, out_report, &targets, err);
     }
     if (rc == IM_OK) {

@@ -83,8 +83,8 @@ static im_code add_row(add_encode *stage, add_job *job, im_error *err) /* takes 
 /* Gives each pending job its vector; a row that the model cannot encode fails alone. */
 static im_code encode_pending(add_encode *stage, im_error *err)
 {
-    size_t one = picture_pixels_bytes(stage->encoder);
-    size_t dim = im_encoder_describe(stage->encoder)->dim;
+    size_t one = picture_pixels_bytes(stage->run->encoder);
+    size_t dim = im_encoder_describe(stage->run->encoder)->dim;
     size_t n = stage->n_pending;
     size_t from = 0;
     im_code rc = IM_OK;
@@ -97,7 +97,7 @@ static im_code encode_pending(add_encode *stage, im_error *err)
     while (from < n && rc == IM_OK) {
         size_t bad = n;
         im_error error = IM_ERROR_INIT;
-        rc = im_encoder_pictures(stage->encoder, stage->pixels + from * one, n - from,
+        rc = im_encoder_pictures(stage->run->encoder, stage->pixels + from * one, n - from,
                                  stage->vectors + from * dim, &bad, &error);
         if (rc == IM_ERR_FORMAT && bad < n - from) {
             stage->pending[from + bad]->outcome = JOB_FAILED;
@@ -151,7 +151,8 @@ im_code add_encode_loop(add_encode *stage, im_error *err)
                 rc = add_row(stage, job, err);
             }
         }
-        if (rc == IM_OK && stage->n_pending > 0 && (!got || stage->n_pending == stage->batch)) {
+        if (rc == IM_OK && stage->n_pending > 0 &&
+            (!got || stage->n_pending == stage->run->batch)) {
             rc = encode_pending(stage, err);
         }
         tick(stage);
@@ -167,14 +168,14 @@ im_code add_encode_loop(add_encode *stage, im_error *err)
 
 im_code add_encode_open(add_encode *stage, im_error *err)
 {
-    stage->batch = stage->run->batch;
-    stage->pending = im_alloc_zero(stage->batch, sizeof(*stage->pending));
-    stage->pixels = im_alloc(stage->batch, picture_pixels_bytes(stage->encoder));
+    stage->pending = im_alloc_zero(stage->run->batch, sizeof(*stage->pending));
+    stage->pixels = im_alloc(stage->run->batch, picture_pixels_bytes(stage->run->encoder));
     stage->vectors =
-        im_alloc(stage->batch, im_encoder_describe(stage->encoder)->dim * sizeof(float));
+        im_alloc(stage->run->batch, im_encoder_describe(stage->run->encoder)->dim * sizeof(float));
     stage->last_write_ns = im_clock_ns();
     if (stage->pending == NULL || stage->pixels == NULL || stage->vectors == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for a batch of %zu pictures", stage->batch);
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a batch of %zu pictures",
+                       stage->run->batch);
     }
     return IM_OK;
 }

@@ -66,7 +66,7 @@ typedef struct add_run {
     im_queue *found;  /* scan → decode */
     im_queue *ready;  /* decode → encode */
     atomic_bool stop; /* a stage failed for good: all others end */
-    atomic_uint_least64_t n_found, n_unchanged, n_missing;
+    atomic_uint_least64_t n_found, n_unchanged;
     atomic_uint_least64_t busy_scan_ns, busy_read_ns, busy_decode_ns; /* for the profile */
     add_failure first;                                                /* the caller's thread only */
 } add_run;
@@ -134,19 +134,18 @@ IM_NODISCARD im_code add_write_batch(add_run *run, add_batch *batch, im_add_repo
 /** The encode stage, on the caller's thread. */
 typedef struct add_encode {
     add_run *run;
-    im_encoder *encoder;
     const im_events *events;
     im_add_report *report;
     progress_meter meter;
-    add_job **pending; /* JOB_NEW, waiting for a forward pass */
-    size_t n_pending, batch;
+    add_job **pending; /* [batch] JOB_NEW, waiting for a forward pass */
+    size_t n_pending;
     uint8_t *pixels; /* [batch, S, S, 3] */
     float *vectors;  /* [batch, dim] */
     add_batch rows;
     uint64_t last_write_ns, encode_ns, write_ns;
 } add_encode;
 
-/** Takes memory; run, encoder, events and report are set. To be closed also after a failure. */
+/** Takes memory; run, events and report are set. To be closed also after a failure. */
 IM_NODISCARD im_code add_encode_open(add_encode *stage, im_error *err);
 /** Takes what the decoders hand over until all is done, or a stop is asked for. */
 IM_NODISCARD im_code add_encode_loop(add_encode *stage, im_error *err);

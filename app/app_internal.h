@@ -29,7 +29,6 @@ struct im_library {
 
     im_index *index;
     uint64_t *alive; /* bit per slot; borrowed by index */
-    uint64_t n_alive;
     im_index_record index_record;
     uint64_t index_seq; /* change counter the index was opened at */
 };

@@ -245,7 +245,6 @@ static im_code leave_out_missing(im_library *library, size_t n_words, im_error *
     im_code rc = im_store_slots_missing(library->store, library->model.id,
                                         library->index_record.n_rows, missing, err);
     for (size_t i = 0; rc == IM_OK && i < n_words; i++) {
-        library->n_alive -= (uint64_t)__builtin_popcountll(library->alive[i] & missing[i]);
         library->alive[i] &= ~missing[i];
     }
     im_free(missing);
@@ -271,13 +270,14 @@ static im_code open_index(im_library *library, uint64_t change_seq, const char *
         im_hint(err, "add pictures first: imago add FOLDER");
         return rc;
     }
+    uint64_t n_alive = 0; /* the index counts for itself */
     size_t n_words = (size_t)((library->index_record.n_rows + 63) / 64);
     library->alive = im_alloc_zero(n_words, sizeof(uint64_t));
     if (library->alive == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for %zu bits of an index", n_words * 64);
     }
     rc = im_store_alive_slots(library->store, library->model.id, library->index_record.n_rows,
-                              library->alive, &library->n_alive, err);
+                              library->alive, &n_alive, err);
     if (rc == IM_OK) {
         rc = leave_out_missing(library, n_words, err);
     }
