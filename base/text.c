@@ -6,6 +6,15 @@
 #include "base/text_internal.h"
 #include <string.h>
 
+bool im_ascii_same_word(const char *a, const char *b)
+{
+    while (*a != '\0' && im_ascii_lower(*a) == im_ascii_lower(*b)) {
+        a++;
+        b++;
+    }
+    return *a == *b;
+}
+
 im_view im_view_from(const char *c_string)
 {
     return im_view_of(c_string, c_string != NULL ? strlen(c_string) : 0);

@@ -20,6 +20,25 @@ static inline im_view im_view_of(const char *data, size_t size)
     return view;
 }
 
+/* ASCII alone, whatever the locale: for names and words of ours, not for people's texts. */
+static inline bool im_ascii_is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static inline bool im_ascii_is_alnum(char c)
+{
+    return im_ascii_is_letter(c) || (c >= '0' && c <= '9');
+}
+
+static inline char im_ascii_lower(char c)
+{
+    return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+}
+
+/** Equal when ASCII letters in any case are the same. */
+bool im_ascii_same_word(const char *a, const char *b);
+
 im_view im_view_from(const char *c_string);
 bool im_view_equal(im_view a, im_view b);
 bool im_view_equal_c(im_view a, const char *c_string);

@@ -77,7 +77,7 @@ typedef enum shell_form { SHELL_PLAIN, SHELL_QUOTED, SHELL_ESCAPED } shell_form;
 
 static bool is_shell_safe(char c, size_t place)
 {
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) {
+    if (im_ascii_is_alnum(c)) {
         return true;
     }
     /* zsh expands a leading '=' */

@@ -50,7 +50,7 @@ static bool fold_ascii(im_str *out, const char *data, size_t size)
         }
     }
     for (size_t i = 0; i < size; i++) {
-        im_str_add_char(out, data[i] >= 'A' && data[i] <= 'Z' ? (char)(data[i] + 32) : data[i]);
+        im_str_add_char(out, im_ascii_lower(data[i]));
     }
     return true;
 }

@@ -114,22 +114,10 @@ static im_code compile_whole(const im_filter_options *options, const im_filter *
     return rc == IM_OK ? set_text(&out->column, column, err) : rc;
 }
 
-static bool same_word(const char *a, const char *b)
-{
-    for (; *a != '\0' && *b != '\0'; a++, b++) {
-        char x = *a >= 'A' && *a <= 'Z' ? (char)(*a + 32) : *a;
-        char y = *b >= 'A' && *b <= 'Z' ? (char)(*b + 32) : *b;
-        if (x != y) {
-            return false;
-        }
-    }
-    return *a == *b;
-}
-
 static const char *meaning_of(const word_row *rows, size_t n, const char *word)
 {
     for (size_t i = 0; i < n; i++) {
-        if (same_word(rows[i].word, word)) {
+        if (im_ascii_same_word(rows[i].word, word)) {
             return rows[i].meaning;
         }
     }
@@ -243,7 +231,7 @@ static im_code own_column(const char *name, char **out, im_error *err)
 static const im_own_field *own_field(const im_filter_options *options, const char *name)
 {
     for (size_t i = 0; i < options->n_fields; i++) {
-        if (same_word(options->fields[i].name, name)) {
+        if (im_ascii_same_word(options->fields[i].name, name)) {
             return &options->fields[i];
         }
     }
@@ -417,7 +405,7 @@ static im_code compile_test(const im_filter_options *options, const im_filter *t
                             im_condition *out, im_error *err)
 {
     for (size_t i = 0; i < IM_COUNT(fields); i++) {
-        if (same_word(fields[i].name, test->field)) {
+        if (im_ascii_same_word(fields[i].name, test->field)) {
             return fields[i].compile(options, test, fields[i].column, out, err);
         }
     }
@@ -480,7 +468,8 @@ static bool asks_for_missing(const im_filter *filter, unsigned level)
         return false;
     }
     if (filter->kind == IM_FILTER_TEST) {
-        return same_word(filter->field, "is") && same_word(filter->value, "missing");
+        return im_ascii_same_word(filter->field, "is") &&
+               im_ascii_same_word(filter->value, "missing");
     }
     bool asks = false;
     for (size_t i = 0; !asks && i < filter->n_children; i++) {

@@ -74,11 +74,6 @@ typedef struct unit {
     double factor;
 } unit;
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
-}
-
 static bool ends_with(im_view text, const char *end)
 {
     size_t size = strlen(end);
@@ -86,7 +81,7 @@ static bool ends_with(im_view text, const char *end)
         return false;
     }
     for (size_t i = 0; i < size; i++) {
-        if (lower(text.data[text.size - size + i]) != end[i]) {
+        if (im_ascii_lower(text.data[text.size - size + i]) != end[i]) {
             return false;
         }
     }
@@ -241,8 +236,8 @@ im_code filter_read_near(const im_filter *test, double out[4], im_error *err)
         return rc;
     }
     im_view distance = trimmed(pieces[2]);
-    bool bare = distance.size > 0 && lower(distance.data[distance.size - 1]) != 'm' &&
-                lower(distance.data[distance.size - 1]) != 'i';
+    bool bare = distance.size > 0 && im_ascii_lower(distance.data[distance.size - 1]) != 'm' &&
+                im_ascii_lower(distance.data[distance.size - 1]) != 'i';
     bool read = read_with_unit(distance, units, IM_COUNT(units), &place[2]);
     place[2] *= bare ? 1000 : 1;
     if (!read || !(place[2] > 0) || !isfinite(place[2])) {
@@ -294,10 +289,10 @@ static size_t distance(const char *a, const char *b)
         size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *second = rows[(i + 1) % 3];
         row[0] = i;
         for (size_t j = 1; j <= n_b; j++) {
-            size_t same = lower(a[i - 1]) == lower(b[j - 1]) ? 0 : 1;
+            size_t same = im_ascii_lower(a[i - 1]) == im_ascii_lower(b[j - 1]) ? 0 : 1;
             row[j] = IM_MIN(IM_MIN(above[j], row[j - 1]) + 1, above[j - 1] + same);
-            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) &&
-                lower(a[i - 2]) == lower(b[j - 1])) {
+            if (i > 1 && j > 1 && im_ascii_lower(a[i - 1]) == im_ascii_lower(b[j - 2]) &&
+                im_ascii_lower(a[i - 2]) == im_ascii_lower(b[j - 1])) {
                 row[j] = IM_MIN(row[j], second[j - 2] + 1);
             }
         }

@@ -110,21 +110,6 @@ static im_code make_stage(backup *b, im_error *err)
 
 /* ---- originals ---- */
 
-static bool is_plain_name(const char *name)
-{
-    if (name[0] == '.' || name[0] == '\0') {
-        return false;
-    }
-    for (const char *p = name; *p != '\0'; p++) {
-        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-                     (*p >= '0' && *p <= '9') || *p == '.' || *p == '_' || *p == '-';
-        if (!plain) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static im_code keep_original(backup *b, const char *name, im_error *err)
 {
     if (b->n_originals == b->capacity) {
@@ -152,7 +137,7 @@ static im_code list_entry(backup *b, const char *folder, const char *entry, unsi
         return IM_OK;
     }
     int size = snprintf(name, sizeof name, "%s/%s", folder, entry);
-    if (!is_plain_name(entry) || size < 0 || (size_t)size >= sizeof name) {
+    if (!store_name_is_plain(entry, strlen(entry)) || size < 0 || (size_t)size >= sizeof name) {
         im_code rc = im_fail(err, IM_ERR_UNSUPPORTED, "library '%s': '%s/%s' is not of imago",
                              b->store->folder, folder, entry);
         im_hint(err, "move it out of the library, then try again");

@@ -66,9 +66,7 @@ static char *uri_of(const char *path, const char *option)
     im_str_init(&uri, 4096);
     im_str_add_c(&uri, "file:");
     for (const char *p = path; *p != '\0'; p++) {
-        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-                     (*p >= '0' && *p <= '9') || strchr("/._-", *p) != NULL;
-        if (plain) {
+        if (im_ascii_is_alnum(*p) || strchr("/._-", *p) != NULL) {
             im_str_add_char(&uri, *p);
         } else {
             im_str_addf(&uri, "%%%02X", (unsigned)(unsigned char)*p);

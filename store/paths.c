@@ -1,4 +1,5 @@
-/* store/paths.c — the files beside a database: its WAL, shared memory, journal. */
+/* store/paths.c — the files beside a database: its WAL, shared memory, journal; names of originals.
+ */
 #include "base/file.h"
 #include "store/store_internal.h"
 #include <fcntl.h>
@@ -66,4 +67,13 @@ im_code store_path_sync(const char *path, im_error *err)
         (void)close(fd);
     }
     return rc;
+}
+
+bool store_name_is_plain(const char *name, size_t size)
+{
+    bool plain = size > 0 && name[0] != '.';
+    for (size_t i = 0; plain && i < size; i++) {
+        plain = name[i] != '\0' && (im_ascii_is_alnum(name[i]) || strchr("._-", name[i]) != NULL);
+    }
+    return plain;
 }

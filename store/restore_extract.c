@@ -59,16 +59,16 @@ bool restore_is_original(const char *name)
     if (strncmp(name, start, sizeof start - 1) != 0) {
         return false;
     }
-    char before = '/';
-    for (const char *p = name + sizeof start - 1; *p != '\0'; before = *p++) {
-        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-                     (*p >= '0' && *p <= '9') || *p == '_' || *p == '-' ||
-                     (*p == '.' && before != '/') || (*p == '/' && before != '/');
-        if (!plain) {
+    for (const char *part = name + sizeof start - 1;;) {
+        size_t size = strcspn(part, "/");
+        if (!store_name_is_plain(part, size)) {
             return false;
         }
+        if (part[size] == '\0') {
+            return true;
+        }
+        part += size + 1;
     }
-    return before != '/';
 }
 
 im_code restore_make_parents(const char *path, im_error *err)

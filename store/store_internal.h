@@ -209,6 +209,9 @@ bool store_path_exists(const char *path, const char *suffix);
 /** path_too_long when SQLite cannot open files in that folder. */
 IM_NODISCARD im_code store_path_check_length(const char *real_folder, im_error *err);
 IM_NODISCARD im_code store_path_sync(const char *path, im_error *err);
+/** A name in originals/: letters, digits, '.', '_', '-', no dot in front. All that a backup takes and
+ * a restore makes. */
+bool store_name_is_plain(const char *name, size_t size);
 
 /* ---- copies, backups (migrate.c, create.c, backup.c) ---- */
 

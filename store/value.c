@@ -36,31 +36,12 @@ static const char *const taken_names[] = {
     "source", "width", "height", "bytes", "has",  "is",  "key",  "and", "or",   "not",
 };
 
-static char lower(char c)
-{
-    return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-}
-
-static bool equal_in_any_case(const char *a, const char *b)
-{
-    while (*a != '\0' && lower(*a) == lower(*b)) {
-        a++;
-        b++;
-    }
-    return *a == *b;
-}
-
-static bool is_letter(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
 im_code store_check_field_name(const char *name, im_error *err)
 {
     size_t size = strlen(name);
-    bool good = size > 0 && size <= IM_LIMIT_FIELD_NAME_BYTES && is_letter(name[0]);
+    bool good = size > 0 && size <= IM_LIMIT_FIELD_NAME_BYTES && im_ascii_is_letter(name[0]);
     for (size_t i = 0; good && i < size; i++) {
-        good = is_letter(name[i]) || (name[i] >= '0' && name[i] <= '9') || name[i] == '_';
+        good = im_ascii_is_alnum(name[i]) || name[i] == '_';
     }
     if (!good) {
         im_code rc = im_fail_as(err, IM_REASON_FIELD_NAME,
@@ -71,7 +52,7 @@ im_code store_check_field_name(const char *name, im_error *err)
         return rc;
     }
     for (size_t i = 0; i < IM_COUNT(taken_names); i++) {
-        if (equal_in_any_case(name, taken_names[i])) {
+        if (im_ascii_same_word(name, taken_names[i])) {
             im_code rc = im_fail_as(err, IM_REASON_FIELD_NAME,
                                     "field '%s' is a word of the query language", name);
             im_hint(err, "choose another name for the field");

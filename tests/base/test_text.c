@@ -185,10 +185,29 @@ static void the_first_bad_byte_is_found(void **state)
     assert_true(im_utf8_valid("a\0b", 3, NULL)); /* NUL is a character; callers decide */
 }
 
+static void ascii_words_are_the_same_in_any_case(void **state)
+{
+    (void)state;
+    for (int c = 0; c < 256; c++) {
+        bool upper = c >= 'A' && c <= 'Z';
+        bool lower = c >= 'a' && c <= 'z';
+        assert_int_equal(im_ascii_lower((char)c), (char)(upper ? c + 32 : c));
+        assert_int_equal(im_ascii_is_letter((char)c), upper || lower);
+        assert_int_equal(im_ascii_is_alnum((char)c), upper || lower || (c >= '0' && c <= '9'));
+    }
+    assert_true(im_ascii_same_word("Taken", "tAKEN"));
+    assert_true(im_ascii_same_word("", ""));
+    assert_false(im_ascii_same_word("taken", "take"));
+    assert_false(im_ascii_same_word("", "a"));
+    assert_false(im_ascii_same_word("[", "{"));               /* 32 apart, no letters */
+    assert_false(im_ascii_same_word("\xc3\x84", "\xc3\xa4")); /* not ASCII: bytes */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(views_compare_by_their_bytes),
+        cmocka_unit_test(ascii_words_are_the_same_in_any_case),
         cmocka_unit_test(a_string_grows_and_stays_terminated),
         cmocka_unit_test(a_string_never_passes_its_maximum),
         cmocka_unit_test(a_failed_append_is_remembered_until_reset),
