@@ -386,54 +386,76 @@ static void words_are_found_where_they_stand(void **state)
     assert_string_equal(ask(f, im_store_slots_of_text, "cafe png"), "6 ");
 }
 
+static const char *const hostile[] = {"' OR 1=1 --",
+                                      "\"; DROP TABLE picture",
+                                      "\"",
+                                      "\"\"",
+                                      "*",
+                                      "a AND",
+                                      "NOT",
+                                      "-red",
+                                      "x:red",
+                                      "NEAR(",
+                                      "name : red",
+                                      "^red",
+                                      "red*",
+                                      "{name tag}: red",
+                                      "a OR b",
+                                      "(",
+                                      ")",
+                                      "+",
+                                      "",
+                                      " ",
+                                      "%_%",
+                                      "\\",
+                                      "\x01",
+                                      "\xff\xfe",
+                                      "'",
+                                      "''",
+                                      "--",
+                                      "/*",
+                                      "NEAR(a b, 2)",
+                                      "\xee\x80\x80",
+                                      "red + car",
+                                      "a\"b\"c"};
+
+/* Tags that a hostile string would find, were it taken for its signs or for its words. */
+static void put_tags_like_hostile(help_fixture *f)
+{
+    static const char *const tags[] = {"OR 1=1", "red", "x red", "not", "a b c", "a and"};
+    for (size_t i = 0; i < IM_COUNT(tags); i++) {
+        help_ok(im_store_put_tag(f->store, f->items[1 + i], tags[i], IM_SOURCE_USER, &err), &err);
+    }
+}
+
+static void ask_all_for_each_hostile(help_fixture *f)
+{
+    slots_fn fns[] = {im_store_slots_of_text, im_store_slots_of_tag, im_store_slots_of_path_glob,
+                      im_store_slots_in, im_store_slots_of_key};
+    for (size_t i = 0; i < IM_COUNT(hostile); i++) {
+        for (size_t j = 0; j < IM_COUNT(fns); j++) {
+            (void)ask(f, fns[j], hostile[i]);
+        }
+    }
+}
+
+static void many_of_one_sign_find_nothing(help_fixture *f)
+{
+    static char many[2000];
+    memset(many, '(', sizeof many - 1);
+    assert_string_equal(ask(f, im_store_slots_of_text, many), "");
+    assert_string_equal(ask(f, im_store_slots_of_path_glob, many), "");
+    memset(many, '[', sizeof many - 1);
+    assert_string_equal(ask(f, im_store_slots_of_path_glob, many), "");
+    memset(many, '"', sizeof many - 1);
+    assert_string_equal(ask(f, im_store_slots_of_text, many), "");
+}
+
 static void hostile_words_are_taken_literally(void **state)
 {
     help_fixture *f = *state;
-    static const char *const strings[] = {"' OR 1=1 --",
-                                          "\"; DROP TABLE picture",
-                                          "\"",
-                                          "\"\"",
-                                          "*",
-                                          "a AND",
-                                          "NOT",
-                                          "-red",
-                                          "x:red",
-                                          "NEAR(",
-                                          "name : red",
-                                          "^red",
-                                          "red*",
-                                          "{name tag}: red",
-                                          "a OR b",
-                                          "(",
-                                          ")",
-                                          "+",
-                                          "",
-                                          " ",
-                                          "%_%",
-                                          "\\",
-                                          "\x01",
-                                          "\xff\xfe",
-                                          "'",
-                                          "''",
-                                          "--",
-                                          "/*",
-                                          "NEAR(a b, 2)",
-                                          "\xee\x80\x80",
-                                          "red + car",
-                                          "a\"b\"c"};
-    slots_fn fns[] = {im_store_slots_of_text, im_store_slots_of_tag, im_store_slots_of_path_glob,
-                      im_store_slots_in, im_store_slots_of_key};
-    help_ok(im_store_put_tag(f->store, f->items[1], "OR 1=1", IM_SOURCE_USER, &err), &err);
-    help_ok(im_store_put_tag(f->store, f->items[2], "red", IM_SOURCE_USER, &err), &err);
-    help_ok(im_store_put_tag(f->store, f->items[3], "x red", IM_SOURCE_USER, &err), &err);
-    help_ok(im_store_put_tag(f->store, f->items[4], "not", IM_SOURCE_USER, &err), &err);
-    help_ok(im_store_put_tag(f->store, f->items[5], "a b c", IM_SOURCE_USER, &err), &err);
-    help_ok(im_store_put_tag(f->store, f->items[6], "a and", IM_SOURCE_USER, &err), &err);
-    for (size_t i = 0; i < IM_COUNT(strings); i++) {
-        for (size_t j = 0; j < IM_COUNT(fns); j++) {
-            (void)ask(f, fns[j], strings[i]);
-        }
-    }
+    put_tags_like_hostile(f);
+    ask_all_for_each_hostile(f);
     assert_string_equal(ask(f, im_store_slots_of_text, "' OR 1=1 --"), "1 ");
     assert_string_equal(ask(f, im_store_slots_of_text, "-red"), "2 3 ");
     assert_string_equal(ask(f, im_store_slots_of_text, "red*"), "2 3 ");
@@ -445,14 +467,7 @@ static void hostile_words_are_taken_literally(void **state)
     assert_string_equal(ask(f, im_store_slots_of_text, "*"), "");
     assert_string_equal(ask_view(f, im_store_slots_of_text, im_view_of("x\0red", 5)), "3 ");
     assert_string_equal(ask_view(f, im_store_slots_of_tag, im_view_of("red\0", 4)), "");
-    static char many[2000];
-    memset(many, '(', sizeof many - 1);
-    assert_string_equal(ask(f, im_store_slots_of_text, many), "");
-    assert_string_equal(ask(f, im_store_slots_of_path_glob, many), "");
-    memset(many, '[', sizeof many - 1);
-    assert_string_equal(ask(f, im_store_slots_of_path_glob, many), "");
-    memset(many, '"', sizeof many - 1);
-    assert_string_equal(ask(f, im_store_slots_of_text, many), "");
+    many_of_one_sign_find_nothing(f);
     assert_int_equal(
         im_store_slots_of_tag(f->store, f->model, im_view_from("a"), UINT64_MAX, NULL, &err),
         IM_ERR_INVALID);
