@@ -165,15 +165,8 @@ im_code store_need_item(im_store *store, uint64_t item, im_error *err)
 
 static im_code set_name(im_store *store, uint64_t item, const char *name, im_error *err)
 {
-    statement st;
     uint64_t rows = 0;
-    im_code rc = statement_open(store, STORE_SQL_SET_ITEM_NAME, &st, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    statement_put_u64(&st, item);
-    statement_put_text(&st, name);
-    rc = statement_run(&st, &rows, err);
+    im_code rc = store_run_u64_text(store, STORE_SQL_SET_ITEM_NAME, item, name, &rows, err);
     if (rc == IM_OK && rows == 0) {
         return fail_no_item(item, err);
     }

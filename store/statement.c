@@ -226,6 +226,19 @@ im_code store_run_u64_i64(im_store *store, store_sql sql, uint64_t a, int64_t b,
     return statement_run(&st, out_rows, err);
 }
 
+im_code store_run_u64_text(im_store *store, store_sql sql, uint64_t a, const char *b,
+                           uint64_t *out_rows, im_error *err)
+{
+    statement st = {0};
+    im_code rc = statement_open(store, sql, &st, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    statement_put_u64(&st, a);
+    statement_put_text(&st, b);
+    return statement_run(&st, out_rows, err);
+}
+
 static im_code read_number(statement *st, bool *out_found, uint64_t *out, im_error *err)
 {
     bool row = false;

@@ -101,12 +101,14 @@ void statement_copy(const statement *st, int column, char *out, size_t capacity)
 /** New string of a column; NULL when memory is out. */
 char *statement_strdup(const statement *st, int column);
 
-/** Opens, binds up to two numbers, runs: for the many statements of that shape. */
+/** Opens, binds up to two values, runs: for the many statements of that shape. */
 IM_NODISCARD im_code store_run(im_store *store, store_sql sql, uint64_t *out_rows, im_error *err);
 IM_NODISCARD im_code store_run_u64(im_store *store, store_sql sql, uint64_t a, uint64_t *out_rows,
                                    im_error *err);
 IM_NODISCARD im_code store_run_u64_i64(im_store *store, store_sql sql, uint64_t a, int64_t b,
                                        uint64_t *out_rows, im_error *err);
+IM_NODISCARD im_code store_run_u64_text(im_store *store, store_sql sql, uint64_t a, const char *b,
+                                        uint64_t *out_rows, im_error *err);
 /** First column of the first row of a statement without values; 0 when there is no row. */
 IM_NODISCARD im_code store_number(im_store *store, store_sql sql, uint64_t *out, im_error *err);
 /** As store_number with one value; *out_found tells whether there was a row. */

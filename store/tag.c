@@ -112,15 +112,8 @@ static im_code forget_tag(im_store *store, const char *name, im_error *err)
 
 static im_code drop_tag(im_store *store, uint64_t item, const char *name, im_error *err)
 {
-    statement st;
     uint64_t rows = 0;
-    im_code rc = statement_open(store, STORE_SQL_DROP_ITEM_TAG, &st, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    statement_put_u64(&st, item);
-    statement_put_text(&st, name);
-    rc = statement_run(&st, &rows, err);
+    im_code rc = store_run_u64_text(store, STORE_SQL_DROP_ITEM_TAG, item, name, &rows, err);
     if (rc == IM_OK && rows == 0) {
         return im_fail(err, IM_ERR_NOT_FOUND, "picture %llu has no tag '%s'",
                        (unsigned long long)item, name);

@@ -169,6 +169,55 @@ uint64_t help_put(im_store *store, uint64_t root, uint64_t model, uint64_t n, ui
     return id;
 }
 
+help_fixture *help_fixture_new(const char *root)
+{
+    help_fixture *f = im_alloc_zero(1, sizeof(*f));
+    f->folder = help_memory_folder();
+    help_create(f->folder);
+    f->store = help_open(f->folder, IM_STORE_WRITE);
+    f->root = help_root(f->store, root);
+    return f;
+}
+
+void help_fixture_fill(help_fixture *f, uint64_t n_items, bool backwards)
+{
+    f->items = im_alloc_zero(n_items, sizeof(*f->items));
+    for (uint64_t n = 0; n < n_items; n++) {
+        uint64_t slot = backwards ? n_items - 1 - n : n;
+        f->items[n] = help_put(f->store, f->root, f->model, n, slot);
+    }
+}
+
+void help_fixture_free(help_fixture *f)
+{
+    help_check_idle(f->store);
+    help_check_clean(f->store);
+    im_store_close(f->store);
+    help_folder_remove(f->folder);
+    im_free(f->items);
+    im_free(f);
+}
+
+int help_fixture_tear_down(void **state)
+{
+    help_fixture_free(*state);
+    return 0;
+}
+
+char *help_filled(uint64_t n_items, uint64_t *out_root, uint64_t *out_model)
+{
+    char *folder = help_memory_folder();
+    help_create(folder);
+    im_store *store = help_open(folder, IM_STORE_WRITE);
+    *out_root = help_root(store, "/photos");
+    *out_model = help_model(store, "m");
+    for (uint64_t n = 0; n < n_items; n++) {
+        (void)help_put(store, *out_root, *out_model, n, n);
+    }
+    im_store_close(store);
+    return folder;
+}
+
 static void print_finding(void *context, const char *table, uint64_t row, const char *what)
 {
     (void)context;

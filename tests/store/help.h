@@ -38,6 +38,29 @@ uint64_t help_model(im_store *store, const char *digest_of);
 uint64_t help_put(im_store *store, uint64_t root, uint64_t model, uint64_t n, uint64_t slot);
 uint64_t help_root(im_store *store, const char *path);
 
+/** A library in memory and what tests of its rows begin with. */
+typedef struct help_fixture {
+    char *folder;
+    im_store *store; /* open for writing */
+    uint64_t root;
+    uint64_t model, other_root; /* 0 until a test makes one */
+    uint64_t *items;            /* ids by number; NULL until help_fixture_fill */
+} help_fixture;
+
+/** A new library, open, with a root and without a model. Freed by help_fixture_free. */
+help_fixture *help_fixture_new(const char *root);
+/** Puts the items 0 … n_items - 1, each with its file and embedding, into the slots of their
+ * numbers, or backwards: item n into slot n_items - 1 - n. */
+void help_fixture_fill(help_fixture *f, uint64_t n_items, bool backwards);
+/** Asserts that nothing is left half read and that the library is sound; removes it. */
+void help_fixture_free(help_fixture *f);
+/** The same as a tear-down of cmocka. */
+int help_fixture_tear_down(void **state);
+
+/** A new library in memory with root, model and the items 0 … n_items - 1, closed again; returns
+ * its folder. */
+char *help_filled(uint64_t n_items, uint64_t *out_root, uint64_t *out_model);
+
 /** Asserts that im_store_check finds nothing. */
 void help_check_clean(im_store *store);
 /** Asserts that no statement of the store is left half read: it would keep a snapshot open. */

@@ -13,8 +13,8 @@
 static im_error err = IM_ERROR_INIT;
 
 typedef struct fixture {
-    char *folder;
-    im_store *store;
+    help_fixture *library;
+    im_store *store; /* the library's, as is the root */
     uint64_t root, model, other_model;
     uint64_t seed;
     uint64_t items[N_ITEMS]; /* 0: not there */
@@ -28,10 +28,9 @@ typedef struct fixture {
 static int set_up(void **state)
 {
     fixture *f = im_alloc_zero(1, sizeof(*f));
-    f->folder = help_memory_folder();
-    help_create(f->folder);
-    f->store = help_open(f->folder, IM_STORE_WRITE);
-    f->root = help_root(f->store, "/photos");
+    f->library = help_fixture_new("/photos");
+    f->store = f->library->store;
+    f->root = f->library->root;
     f->other_model = help_model(f->store, "two");
     f->model = help_model(f->store, "one");
     f->seed = 77;
@@ -50,10 +49,7 @@ static void forget_copy(fixture *f)
 static int tear_down(void **state)
 {
     fixture *f = *state;
-    help_check_idle(f->store);
-    help_check_clean(f->store);
-    im_store_close(f->store);
-    help_folder_remove(f->folder);
+    help_fixture_free(f->library);
     forget_copy(f);
     im_free(f);
     return 0;

@@ -136,28 +136,24 @@ static void create_survives_each_failure(void **state)
 
 /* ---- open ---- */
 
-static void fill(const char *folder, uint64_t *out_root, uint64_t *out_model)
+/* A library of 20 items and a failure. */
+static char *filled(uint64_t *out_root, uint64_t *out_model)
 {
-    help_create(folder);
+    char *folder = help_filled(20, out_root, out_model);
     im_store *store = help_open(folder, IM_STORE_WRITE);
-    *out_root = help_root(store, "/photos");
-    *out_model = help_model(store, "m");
-    for (uint64_t n = 0; n < 20; n++) {
-        (void)help_put(store, *out_root, *out_model, n, n);
-    }
     im_failure failure = {
         .root = *out_root, .path = im_view_from("bad"), .reason = "io", .message = "m"};
     help_ok(im_store_put_failure(store, &failure, &err), &err);
     im_store_close(store);
+    return folder;
 }
 
 static void open_survives_each_failure(void **state)
 {
     (void)state;
-    char *folder = help_memory_folder();
     uint64_t root = 0;
     uint64_t model = 0;
-    fill(folder, &root, &model);
+    char *folder = filled(&root, &model);
     for (int mode = 0; mode < 2; mode++) {
         for (size_t i = 0; i < N_CASES; i++) {
             const fault_case *c = &cases[i];
@@ -244,12 +240,11 @@ static void a_batch_is_whole_or_absent_after_each_failure(void **state)
     (void)state;
     for (size_t i = 0; i < N_CASES; i++) {
         const fault_case *c = &cases[i];
-        char *folder = help_memory_folder();
         uint64_t root = 0;
         uint64_t model = 0;
         size_t reached = 0;
         bool fired = true;
-        fill(folder, &root, &model);
+        char *folder = filled(&root, &model);
         uint64_t first = 20;
         for (size_t nth = 0; fired; nth++) {
             im_store *store = help_open(folder, IM_STORE_WRITE);
@@ -294,11 +289,10 @@ static void a_batch_is_whole_or_absent_after_each_failure(void **state)
 static void a_store_goes_on_after_a_failed_allocation(void **state)
 {
     (void)state;
-    char *folder = help_memory_folder();
     uint64_t root = 0;
     uint64_t model = 0;
     bool fired = true;
-    fill(folder, &root, &model);
+    char *folder = filled(&root, &model);
     im_store *store = help_open(folder, IM_STORE_WRITE);
     for (size_t nth = 0; fired; nth++) {
         uint64_t before = rows_of(store, model);
@@ -428,10 +422,9 @@ static im_code read_all(im_store *store, uint64_t root, uint64_t model, size_t *
 static void reading_tells_the_truth_or_fails(void **state)
 {
     (void)state;
-    char *folder = help_memory_folder();
     uint64_t root = 0;
     uint64_t model = 0;
-    fill(folder, &root, &model);
+    char *folder = filled(&root, &model);
     for (size_t i = 0; i < N_CASES; i++) {
         const fault_case *c = &cases[i];
         size_t reached = 0;

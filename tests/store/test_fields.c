@@ -7,42 +7,18 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef struct fixture {
-    char *folder;
-    im_store *store;
-    uint64_t root, model;
-    uint64_t items[4];
-} fixture;
-
 static im_error err = IM_ERROR_INIT;
 
 static int set_up(void **state)
 {
-    fixture *f = im_alloc_zero(1, sizeof(*f));
-    f->folder = help_memory_folder();
-    help_create(f->folder);
-    f->store = help_open(f->folder, IM_STORE_WRITE);
-    f->root = help_root(f->store, "/photos");
+    help_fixture *f = help_fixture_new("/photos");
     f->model = help_model(f->store, "one");
-    for (uint64_t n = 0; n < 4; n++) {
-        f->items[n] = help_put(f->store, f->root, f->model, n, n);
-    }
+    help_fixture_fill(f, 4, false);
     *state = f;
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    fixture *f = *state;
-    help_check_idle(f->store);
-    help_check_clean(f->store);
-    im_store_close(f->store);
-    help_folder_remove(f->folder);
-    im_free(f);
-    return 0;
-}
-
-static uint64_t seq_of(fixture *f)
+static uint64_t seq_of(help_fixture *f)
 {
     uint64_t seq = 0;
     help_ok(im_store_change_seq(f->store, &seq, &err), &err);
@@ -54,7 +30,7 @@ static im_value text_value(const char *text)
     return (im_value){.type = IM_VALUE_TEXT, .text = im_view_from(text)};
 }
 
-static void put_text(fixture *f, uint64_t item, const char *name, const char *text)
+static void put_text(help_fixture *f, uint64_t item, const char *name, const char *text)
 {
     im_value value = text_value(text);
     help_ok(im_store_put_field(f->store, item, name, &value, &err), &err);
@@ -111,21 +87,21 @@ static bool on_caption(void *context, const im_caption *caption)
     return tell(context, store_text_source_name(caption->source), " ", text);
 }
 
-static void check_fields(fixture *f, uint64_t item, const char *wanted)
+static void check_fields(help_fixture *f, uint64_t item, const char *wanted)
 {
     told t = {0};
     help_ok(im_store_each_field_of_item(f->store, item, on_field, &t, &err), &err);
     assert_string_equal(t.text, wanted);
 }
 
-static void check_own_fields(fixture *f, const char *wanted)
+static void check_own_fields(help_fixture *f, const char *wanted)
 {
     told t = {0};
     help_ok(im_store_each_own_field(f->store, on_own_field, &t, &err), &err);
     assert_string_equal(t.text, wanted);
 }
 
-static void check_tags(fixture *f, uint64_t item, const char *wanted)
+static void check_tags(help_fixture *f, uint64_t item, const char *wanted)
 {
     told t = {0};
     help_ok(im_store_each_tag_of_item(f->store, item, on_tag_of_item, &t, &err), &err);
@@ -230,7 +206,7 @@ static void dates_are_days_of_the_calendar(void **state)
 
 static void fields_of_each_type_come_back(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     static const char text[] = "Stra\xc3\x9f"
                                "e \"x\"\n";
     const im_value values[] = {{.type = IM_VALUE_BOOL, .truth = true},
@@ -256,7 +232,7 @@ static void fields_of_each_type_come_back(void **state)
 
 static void a_field_is_the_same_in_any_case(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     put_text(f, f->items[0], "Colour", "red");
     put_text(f, f->items[0], "COLOUR", "blue");
     put_text(f, f->items[1], "colour", "green");
@@ -271,7 +247,7 @@ static void a_field_is_the_same_in_any_case(void **state)
 
 static void a_value_of_another_type_is_refused(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_value number = {.type = IM_VALUE_NUMBER, .number = 4};
     put_text(f, f->items[0], "stars", "four");
     uint64_t seq = seq_of(f);
@@ -294,7 +270,7 @@ static void a_value_of_another_type_is_refused(void **state)
 
 static void names_that_cannot_be_asked_for_are_refused(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     static const char *const bad[] = {
         "",     "1st",   "_x",   "a-b",    "a b",   "a:b",    "\xc3\xa9t\xc3\xa9",
         "a\"",  "taken", "KEY",  "And",    "or",    "not",    "in",
@@ -321,7 +297,7 @@ static void names_that_cannot_be_asked_for_are_refused(void **state)
 
 static void values_that_cannot_be_kept_are_refused(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     static char long_text[IM_LIMIT_FIELD_BYTES + 1];
     memset(long_text, 'x', sizeof long_text);
     const im_value bad[] = {
@@ -348,7 +324,7 @@ static void values_that_cannot_be_kept_are_refused(void **state)
 
 static void only_what_changes_is_told(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     uint64_t seq = seq_of(f);
     put_text(f, f->items[0], "a", "x");
     assert_int_equal(seq_of(f), seq + 1);
@@ -375,7 +351,7 @@ static void only_what_changes_is_told(void **state)
 
 /* ---- keys ---- */
 
-static void check_key(fixture *f, const char *key, uint64_t wanted)
+static void check_key(help_fixture *f, const char *key, uint64_t wanted)
 {
     uint64_t item = 77;
     help_ok(im_store_item_of_key(f->store, key, &item, &err), &err);
@@ -384,7 +360,7 @@ static void check_key(fixture *f, const char *key, uint64_t wanted)
 
 static void a_key_is_found_changed_and_taken_away(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     uint64_t replaced = 77;
     char *key = NULL;
     help_ok(im_store_put_key(f->store, f->items[0], "sku-1", &replaced, &err), &err);
@@ -407,7 +383,7 @@ static void a_key_is_found_changed_and_taken_away(void **state)
     assert_null(key);
 }
 
-static bool was_removed(fixture *f, uint64_t n)
+static bool was_removed(help_fixture *f, uint64_t n)
 {
     uint8_t sha256[32];
     bool removed = false;
@@ -418,7 +394,7 @@ static bool was_removed(fixture *f, uint64_t n)
 
 static void a_second_item_with_the_key_replaces_the_first(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     uint64_t replaced = 0;
     im_item item;
     help_ok(im_store_put_key(f->store, f->items[0], "k", NULL, &err), &err);
@@ -440,7 +416,7 @@ static void a_second_item_with_the_key_replaces_the_first(void **state)
 
 static void keys_that_cannot_be_are_refused(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     static char long_key[IM_LIMIT_KEY_BYTES + 2];
     memset(long_key, 'k', IM_LIMIT_KEY_BYTES + 1);
     const char *const bad[] = {"", "a\nb", "\xff", long_key};
@@ -459,7 +435,7 @@ static void keys_that_cannot_be_are_refused(void **state)
 
 static void tags_are_put_listed_and_dropped(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     help_ok(im_store_put_tag(f->store, f->items[0], "Beach", IM_SOURCE_VLM, &err), &err);
     help_ok(im_store_put_tag(f->store, f->items[0], "beach", IM_SOURCE_USER, &err), &err);
     help_ok(im_store_put_tag(f->store, f->items[0], "a b", IM_SOURCE_FILE, &err), &err);
@@ -482,7 +458,7 @@ static void tags_are_put_listed_and_dropped(void **state)
 
 static void texts_that_cannot_be_tags_are_refused(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     static char long_tag[IM_LIMIT_TAG_BYTES + 2];
     memset(long_tag, 't', IM_LIMIT_TAG_BYTES + 1);
     const char *const bad[] = {"", " ", " a", "a ", "a\tb", "\xc3", long_tag};
@@ -499,8 +475,8 @@ static void texts_that_cannot_be_tags_are_refused(void **state)
 
 /* ---- captions, names ---- */
 
-static void put_caption(fixture *f, im_caption_kind kind, im_text_source source, const char *model,
-                        const char *text)
+static void put_caption(help_fixture *f, im_caption_kind kind, im_text_source source,
+                        const char *model, const char *text)
 {
     im_caption caption = {.kind = kind,
                           .source = source,
@@ -512,7 +488,7 @@ static void put_caption(fixture *f, im_caption_kind kind, im_text_source source,
 
 static void captions_are_put_replaced_and_dropped(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     put_caption(f, IM_CAPTION, IM_SOURCE_USER, NULL, "mine");
     put_caption(f, IM_CAPTION, IM_SOURCE_VLM, "q", "a dog");
     put_caption(f, IM_CAPTION, IM_SOURCE_VLM, "q", "a cat");
@@ -535,7 +511,7 @@ static void captions_are_put_replaced_and_dropped(void **state)
 
 static void an_item_without_a_file_has_a_name(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_item item = help_item(50);
     im_item back;
     uint64_t id = 0;
@@ -562,7 +538,7 @@ static void an_item_without_a_file_has_a_name(void **state)
 /* A failed call in a transaction leaves the rest to be committed. */
 static void a_refused_call_does_not_spoil_a_transaction(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_value value = text_value("x");
     help_ok(im_store_begin(f->store, &err), &err);
     put_text(f, f->items[0], "a", "x");
@@ -576,7 +552,7 @@ static void a_refused_call_does_not_spoil_a_transaction(void **state)
     check_tags(f, f->items[0], "t/user;");
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, help_fixture_tear_down)
 
 int main(void)
 {

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+static im_error err = IM_ERROR_INIT;
+
 static im_index_file file_of(const char *kind, uint64_t generation)
 {
     im_index_file file = {.generation = generation,
@@ -20,14 +22,27 @@ static im_index_file file_of(const char *kind, uint64_t generation)
     return file;
 }
 
+/* A new library with a model in `folder`, open for writing. */
+static im_store *library_in(const char *folder, uint64_t *out_model)
+{
+    help_create(folder);
+    im_store *store = help_open(folder, IM_STORE_WRITE);
+    *out_model = help_model(store, "a");
+    return store;
+}
+
+static void remove_library(char *folder, im_store *store)
+{
+    im_store_close(store);
+    help_folder_remove(folder);
+}
+
 static void records_come_back_as_they_were_put(void **state)
 {
     (void)state;
-    im_error err = IM_ERROR_INIT;
+    uint64_t model = 0;
     char *folder = help_folder();
-    help_create(folder);
-    im_store *store = help_open(folder, IM_STORE_WRITE);
-    uint64_t model = help_model(store, "a");
+    im_store *store = library_in(folder, &model);
     im_index_record vectors = {2, 77};
     im_index_file found;
     help_ok(im_store_set_index(store, model, &vectors, &err), &err);
@@ -55,18 +70,15 @@ static void records_come_back_as_they_were_put(void **state)
     assert_memory_equal(&same, &vectors, sizeof(same));
     help_check_clean(store);
     help_check_idle(store);
-    im_store_close(store);
-    help_folder_remove(folder);
+    remove_library(folder, store);
 }
 
 static void bad_records_are_refused(void **state)
 {
     (void)state;
-    im_error err = IM_ERROR_INIT;
+    uint64_t model = 0;
     char *folder = help_folder();
-    help_create(folder);
-    im_store *store = help_open(folder, IM_STORE_WRITE);
-    uint64_t model = help_model(store, "a");
+    im_store *store = library_in(folder, &model);
     im_index_file found;
     static const char *const kinds[] = {"", "vectors", "sixteen-letters-"};
     for (size_t i = 0; i < 3; i++) {
@@ -88,20 +100,17 @@ static void bad_records_are_refused(void **state)
     file = file_of("ivf", 1);
     assert_int_equal(im_store_put_index_file(store, 99, &file, &err), IM_ERR_NOT_FOUND);
     assert_string_equal(err.reason, "model_not_found");
-    im_store_close(store);
-    help_folder_remove(folder);
+    remove_library(folder, store);
 }
 
 static void each_failed_allocation_is_an_error(void **state)
 {
     (void)state;
-    im_error err = IM_ERROR_INIT;
+    uint64_t model = 0;
     char *folder = help_memory_folder();
-    help_create(folder);
     im_code rc = IM_ERR_NOMEM;
     size_t nth = 0;
-    im_store *store = help_open(folder, IM_STORE_WRITE);
-    uint64_t model = help_model(store, "a");
+    im_store *store = library_in(folder, &model);
     im_store_close(store);
     for (; rc != IM_OK; nth++) {
         store = help_open(folder, IM_STORE_WRITE);

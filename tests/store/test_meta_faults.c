@@ -26,18 +26,6 @@ static const struct {
 
 #define N_ITEMS 6
 
-static void fill(const char *folder, uint64_t *out_root, uint64_t *out_model)
-{
-    help_create(folder);
-    im_store *store = help_open(folder, IM_STORE_WRITE);
-    *out_root = help_root(store, "/photos");
-    *out_model = help_model(store, "m");
-    for (uint64_t n = 0; n < N_ITEMS; n++) {
-        (void)help_put(store, *out_root, *out_model, n, n);
-    }
-    im_store_close(store);
-}
-
 /* ---- writing ---- */
 
 static im_value text_value(const char *text)
@@ -166,11 +154,10 @@ static void each_step_is_whole_or_absent(void **state)
 {
     (void)state;
     for (size_t i = 0; i < IM_COUNT(cases); i++) {
-        char *folder = help_memory_folder();
         uint64_t root = 0;
         uint64_t model = 0;
         size_t reached = 0;
-        fill(folder, &root, &model);
+        char *folder = help_filled(N_ITEMS, &root, &model);
         for (size_t step = 0; step < N_STEPS; step++) {
             bool done = false;
             /* every place of the first 60; of the allocations of the full text every 17th */
@@ -340,11 +327,10 @@ static im_code read_all(im_store *store, uint64_t model, counted *c)
 static void reading_tells_the_truth_or_fails(void **state)
 {
     (void)state;
-    char *folder = help_memory_folder();
     uint64_t root = 0;
     uint64_t model = 0;
     counted wanted = {0};
-    fill(folder, &root, &model);
+    char *folder = help_filled(N_ITEMS, &root, &model);
     im_store *store = help_open(folder, IM_STORE_WRITE);
     for (size_t step = 0; step < 10; step++) {
         if (step != 3 && step != 8) { /* nothing is dropped again */

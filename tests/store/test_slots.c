@@ -1,6 +1,5 @@
 /* tests/store/test_slots.c — bitmaps of slots by path, tag, place, words, key: against a plain
  * reading of the rules, and with hostile strings (T40). Covers slots.c and glob.c. */
-#include "base/memory.h"
 #include "store/store_internal.h"
 #include "tests/store/help.h"
 #include <stdio.h>
@@ -8,52 +7,28 @@
 
 #define N_ITEMS 70
 
-typedef struct fixture {
-    char *folder;
-    im_store *store;
-    uint64_t root, other_root, model;
-    uint64_t items[N_ITEMS];
-} fixture;
-
 static im_error err = IM_ERROR_INIT;
 
 /* Item n is in slot N_ITEMS - 1 - n. */
 static int set_up(void **state)
 {
-    fixture *f = im_alloc_zero(1, sizeof(*f));
-    f->folder = help_memory_folder();
-    help_create(f->folder);
-    f->store = help_open(f->folder, IM_STORE_WRITE);
-    f->root = help_root(f->store, "/home/a/photos");
+    help_fixture *f = help_fixture_new("/home/a/photos");
     f->other_root = help_root(f->store, "/mnt/disk_1/photos2");
     f->model = help_model(f->store, "one");
     help_ok(im_store_begin(f->store, &err), &err);
-    for (uint64_t n = 0; n < N_ITEMS; n++) {
-        f->items[n] = help_put(f->store, f->root, f->model, n, N_ITEMS - 1 - n);
-    }
+    help_fixture_fill(f, N_ITEMS, true);
     help_ok(im_store_commit(f->store, &err), &err);
     *state = f;
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    fixture *f = *state;
-    help_check_idle(f->store);
-    help_check_clean(f->store);
-    im_store_close(f->store);
-    help_folder_remove(f->folder);
-    im_free(f);
-    return 0;
-}
-
-static void put_file_in(fixture *f, uint64_t root, uint64_t n, const char *path)
+static void put_file_in(help_fixture *f, uint64_t root, uint64_t n, const char *path)
 {
     im_file_row file = {.root = root, .path = im_view_from(path), .item = f->items[n]};
     help_ok(im_store_put_file(f->store, &file, NULL, &err), &err);
 }
 
-static void put_file(fixture *f, uint64_t n, const char *path)
+static void put_file(help_fixture *f, uint64_t n, const char *path)
 {
     put_file_in(f, f->root, n, path);
 }
@@ -82,7 +57,7 @@ static const char *list(const uint64_t *bits)
 typedef im_code (*slots_fn)(im_store *store, uint64_t model, im_view what, uint64_t n_rows,
                             uint64_t *bits, im_error *err);
 
-static const char *ask_view(fixture *f, slots_fn fn, im_view what)
+static const char *ask_view(help_fixture *f, slots_fn fn, im_view what)
 {
     uint64_t bits[2] = {~UINT64_C(0), ~UINT64_C(0)};
     help_ok(fn(f->store, f->model, what, N_ITEMS, bits, &err), &err);
@@ -90,7 +65,7 @@ static const char *ask_view(fixture *f, slots_fn fn, im_view what)
     return list(bits);
 }
 
-static const char *ask(fixture *f, slots_fn fn, const char *what)
+static const char *ask(help_fixture *f, slots_fn fn, const char *what)
 {
     return ask_view(f, fn, im_view_from(what));
 }
@@ -235,7 +210,7 @@ static void a_glob_of_many_stars_ends(void **state)
 
 static void any_file_of_an_item_counts(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     put_file(f, 3, "beach/2019/one.png");
     put_file_in(f, f->other_root, 4, "beach/two.png");
     put_file(f, 5, "b[[[x");
@@ -266,7 +241,7 @@ static void any_file_of_an_item_counts(void **state)
 
 static void tags_and_keys_are_whole_names(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     uint64_t bits[2];
     help_ok(im_store_put_tag(f->store, f->items[1], "Beach", IM_SOURCE_USER, &err), &err);
     help_ok(im_store_put_tag(f->store, f->items[2], "beach", IM_SOURCE_FILE, &err), &err);
@@ -292,7 +267,7 @@ static void tags_and_keys_are_whole_names(void **state)
 
 /* ---- files that are gone ---- */
 
-static uint64_t add_file(fixture *f, const char *path, uint64_t item)
+static uint64_t add_file(help_fixture *f, const char *path, uint64_t item)
 {
     uint64_t id = 0;
     im_file_row row = {.root = f->root, .path = im_view_from(path), .item = item};
@@ -302,7 +277,7 @@ static uint64_t add_file(fixture *f, const char *path, uint64_t item)
 
 static void an_item_is_missing_when_each_of_its_files_is(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     uint64_t bits[2];
     im_file_row first;
     help_ok(im_store_find_file(f->store, f->root, im_view_from("000003.jpg"), &first, &err), &err);
@@ -326,7 +301,7 @@ static void an_item_is_missing_when_each_of_its_files_is(void **state)
 
 static void a_place_is_a_root_or_a_folder(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     for (uint64_t n = 0; n < N_ITEMS; n++) { /* few files, so that lists stay short */
         im_file_row file;
         char name[32];
@@ -375,7 +350,7 @@ static void a_place_is_a_root_or_a_folder(void **state)
 
 static void words_are_found_where_they_stand(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     put_file(f, 1, "Caf\xc3\xa9/IMG_0042-final.jpg");
     help_ok(im_store_put_tag(f->store, f->items[2], "red", IM_SOURCE_USER, &err), &err);
     help_ok(im_store_put_tag(f->store, f->items[2], "car", IM_SOURCE_USER, &err), &err);
@@ -411,54 +386,76 @@ static void words_are_found_where_they_stand(void **state)
     assert_string_equal(ask(f, im_store_slots_of_text, "cafe png"), "6 ");
 }
 
-static void hostile_words_are_taken_literally(void **state)
+static const char *const hostile[] = {"' OR 1=1 --",
+                                      "\"; DROP TABLE picture",
+                                      "\"",
+                                      "\"\"",
+                                      "*",
+                                      "a AND",
+                                      "NOT",
+                                      "-red",
+                                      "x:red",
+                                      "NEAR(",
+                                      "name : red",
+                                      "^red",
+                                      "red*",
+                                      "{name tag}: red",
+                                      "a OR b",
+                                      "(",
+                                      ")",
+                                      "+",
+                                      "",
+                                      " ",
+                                      "%_%",
+                                      "\\",
+                                      "\x01",
+                                      "\xff\xfe",
+                                      "'",
+                                      "''",
+                                      "--",
+                                      "/*",
+                                      "NEAR(a b, 2)",
+                                      "\xee\x80\x80",
+                                      "red + car",
+                                      "a\"b\"c"};
+
+/* Tags that a hostile string would find, were it taken for its signs or for its words. */
+static void put_tags_like_hostile(help_fixture *f)
 {
-    fixture *f = *state;
-    static const char *const strings[] = {"' OR 1=1 --",
-                                          "\"; DROP TABLE picture",
-                                          "\"",
-                                          "\"\"",
-                                          "*",
-                                          "a AND",
-                                          "NOT",
-                                          "-red",
-                                          "x:red",
-                                          "NEAR(",
-                                          "name : red",
-                                          "^red",
-                                          "red*",
-                                          "{name tag}: red",
-                                          "a OR b",
-                                          "(",
-                                          ")",
-                                          "+",
-                                          "",
-                                          " ",
-                                          "%_%",
-                                          "\\",
-                                          "\x01",
-                                          "\xff\xfe",
-                                          "'",
-                                          "''",
-                                          "--",
-                                          "/*",
-                                          "NEAR(a b, 2)",
-                                          "\xee\x80\x80",
-                                          "red + car",
-                                          "a\"b\"c"};
+    static const char *const tags[] = {"OR 1=1", "red", "x red", "not", "a b c", "a and"};
+    for (size_t i = 0; i < IM_COUNT(tags); i++) {
+        help_ok(im_store_put_tag(f->store, f->items[1 + i], tags[i], IM_SOURCE_USER, &err), &err);
+    }
+}
+
+static void ask_all_for_each_hostile(help_fixture *f)
+{
     slots_fn fns[] = {im_store_slots_of_text, im_store_slots_of_tag, im_store_slots_of_path_glob,
                       im_store_slots_in, im_store_slots_of_key};
-    help_ok(im_store_put_tag(f->store, f->items[1], "OR 1=1", IM_SOURCE_USER, &err), &err);
-    help_ok(im_store_put_tag(f->store, f->items[2], "red", IM_SOURCE_USER, &err), &err);
-    help_ok(im_store_put_tag(f->store, f->items[3], "x red", IM_SOURCE_USER, &err), &err);
-    help_ok(im_store_put_tag(f->store, f->items[4], "not", IM_SOURCE_USER, &err), &err);
-    help_ok(im_store_put_tag(f->store, f->items[5], "a b c", IM_SOURCE_USER, &err), &err);
-    help_ok(im_store_put_tag(f->store, f->items[6], "a and", IM_SOURCE_USER, &err), &err);
-    for (size_t i = 0; i < IM_COUNT(strings); i++) {
+    for (size_t i = 0; i < IM_COUNT(hostile); i++) {
         for (size_t j = 0; j < IM_COUNT(fns); j++) {
-            (void)ask(f, fns[j], strings[i]);
+            (void)ask(f, fns[j], hostile[i]);
         }
     }
+}
+
+static void many_of_one_sign_find_nothing(help_fixture *f)
+{
+    static char many[2000];
+    memset(many, '(', sizeof many - 1);
+    assert_string_equal(ask(f, im_store_slots_of_text, many), "");
+    assert_string_equal(ask(f, im_store_slots_of_path_glob, many), "");
+    memset(many, '[', sizeof many - 1);
+    assert_string_equal(ask(f, im_store_slots_of_path_glob, many), "");
+    memset(many, '"', sizeof many - 1);
+    assert_string_equal(ask(f, im_store_slots_of_text, many), "");
+}
+
+static void hostile_words_are_taken_literally(void **state)
+{
+    help_fixture *f = *state;
+    put_tags_like_hostile(f);
+    ask_all_for_each_hostile(f);
     assert_string_equal(ask(f, im_store_slots_of_text, "' OR 1=1 --"), "1 ");
     assert_string_equal(ask(f, im_store_slots_of_text, "-red"), "2 3 ");
     assert_string_equal(ask(f, im_store_slots_of_text, "red*"), "2 3 ");
@@ -470,14 +467,7 @@ static void hostile_words_are_taken_literally(void **state)
     assert_string_equal(ask(f, im_store_slots_of_text, "*"), "");
     assert_string_equal(ask_view(f, im_store_slots_of_text, im_view_of("x\0red", 5)), "3 ");
     assert_string_equal(ask_view(f, im_store_slots_of_tag, im_view_of("red\0", 4)), "");
-    static char many[2000];
-    memset(many, '(', sizeof many - 1);
-    assert_string_equal(ask(f, im_store_slots_of_text, many), "");
-    assert_string_equal(ask(f, im_store_slots_of_path_glob, many), "");
-    memset(many, '[', sizeof many - 1);
-    assert_string_equal(ask(f, im_store_slots_of_path_glob, many), "");
-    memset(many, '"', sizeof many - 1);
-    assert_string_equal(ask(f, im_store_slots_of_text, many), "");
+    many_of_one_sign_find_nothing(f);
     assert_int_equal(
         im_store_slots_of_tag(f->store, f->model, im_view_from("a"), UINT64_MAX, NULL, &err),
         IM_ERR_INVALID);
@@ -486,7 +476,7 @@ static void hostile_words_are_taken_literally(void **state)
         IM_ERR_INVALID);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, help_fixture_tear_down)
 
 int main(void)
 {

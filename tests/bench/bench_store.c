@@ -1,9 +1,10 @@
-/* tests/store/bench_store.c — speed of the store, as JSON: bench_store FOLDER N_ITEMS. Not a test;
+/* tests/bench/bench_store.c — speed of the store, as JSON: bench_store FOLDER N_ITEMS. Not a test;
  * FOLDER is made, filled and left. Rows: item, file, embedding of 512 floats, 256 items a commit.
  */
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "base/size.h"
 #include "base/text.h"
 #include "store/store.h"
 #include <stdio.h>
@@ -135,25 +136,14 @@ static void print_filters(im_store *store, uint64_t model, uint64_t n_items)
     im_free(bits);
 }
 
-int main(int argc, char **argv)
+typedef struct figures {
+    double put_ms, worst_commit_ms, describe_ms;
+    double open_ms, model_ms, alive_ms, seq_ms, count_ms, each_ms, fetch_ms;
+} figures;
+
+static void fill(im_store *store, uint64_t root, uint64_t model, uint64_t n_items, figures *out)
 {
-    uint64_t n_items = 0;
-    uint64_t root = 0;
-    uint64_t alive = 0;
-    im_store *store = NULL;
-    im_store_counts counts;
-    im_model_row row = {0};
-    double sum = 0;
-    if (argc != 3 || !im_parse_u64(argv[2], BATCH, 100000000, &n_items)) {
-        fprintf(stderr, "usage: bench_store FOLDER N_ITEMS\n");
-        return 2;
-    }
-    must(im_store_create(argv[1], &err));
-    must(im_store_open(argv[1], IM_STORE_WRITE, &store, &err));
-    must(im_store_put_root(store, "/photos", true, &root, &err));
-    uint64_t model = model_of(store);
     uint64_t start = im_clock_ns();
-    double worst = 0;
     for (uint64_t n = 0; n < n_items;) {
         uint64_t commit = im_clock_ns();
         must(im_store_begin(store, &err));
@@ -162,35 +152,53 @@ int main(int argc, char **argv)
         }
         must(im_store_commit(store, &err));
         double ms = im_clock_ms_since(commit);
-        worst = ms > worst ? ms : worst;
+        out->worst_commit_ms = IM_MAX(ms, out->worst_commit_ms);
     }
-    double put_ms = im_clock_ms_since(start);
+    out->put_ms = im_clock_ms_since(start);
     start = im_clock_ns();
     describe(store, n_items);
-    double describe_ms = im_clock_ms_since(start);
-    im_store_close(store);
+    out->describe_ms = im_clock_ms_since(start);
+}
 
-    start = im_clock_ns();
-    must(im_store_open(argv[1], IM_STORE_READ, &store, &err));
-    double open_ms = im_clock_ms_since(start);
+static im_store *open_to_read(const char *folder, figures *out)
+{
+    im_store *store = NULL;
+    im_model_row row = {0};
+    uint64_t start = im_clock_ns();
+    must(im_store_open(folder, IM_STORE_READ, &store, &err));
+    out->open_ms = im_clock_ms_since(start);
     start = im_clock_ns();
     must(im_store_active_model(store, &row, &err));
     im_model_row_clear(&row);
-    double model_ms = im_clock_ms_since(start);
+    out->model_ms = im_clock_ms_since(start);
+    return store;
+}
+
+static void count(im_store *store, uint64_t model, uint64_t n_items, im_store_counts *counts,
+                  figures *out)
+{
+    uint64_t alive = 0;
+    uint64_t seq = 0;
     uint64_t *bits = im_alloc_zero((size_t)(n_items + 63) / 64, sizeof(uint64_t));
-    start = im_clock_ns();
+    uint64_t start = im_clock_ns();
     must(im_store_alive_slots(store, model, n_items, bits, &alive, &err));
-    double alive_ms = im_clock_ms_since(start);
+    out->alive_ms = im_clock_ms_since(start);
     im_free(bits);
     start = im_clock_ns();
-    must(im_store_change_seq(store, &alive, &err));
-    double seq_ms = im_clock_ms_since(start);
+    must(im_store_change_seq(store, &seq, &err));
+    out->seq_ms = im_clock_ms_since(start);
     start = im_clock_ns();
-    must(im_store_count(store, 0, &counts, &err));
-    double count_ms = im_clock_ms_since(start);
-    start = im_clock_ns();
+    must(im_store_count(store, 0, counts, &err));
+    out->count_ms = im_clock_ms_since(start);
+}
+
+/* All embeddings in turn, then 1,000 items and their paths from all over. */
+static void fetch(im_store *store, uint64_t model, uint64_t n_items, figures *out)
+{
+    double sum = 0;
+    uint64_t start = im_clock_ns();
     must(im_store_each_embedding(store, model, DIM, touch, &sum, &err));
-    double each_ms = im_clock_ms_since(start);
+    out->each_ms = im_clock_ms_since(start);
     start = im_clock_ns();
     for (uint64_t i = 0; i < 1000; i++) {
         im_item item;
@@ -201,14 +209,42 @@ int main(int argc, char **argv)
         must(im_store_item_path(store, id, &path, &online, &err));
         im_free(path);
     }
-    double fetch_us = im_clock_ms_since(start);
+    out->fetch_ms = im_clock_ms_since(start);
+}
+
+static void print_figures(const figures *f, uint64_t n_items, uint64_t db_bytes)
+{
     printf("{\"items\": %llu, \"put_per_s\": %.0f, \"worst_commit_ms\": %.1f, \"bytes_per_item\": "
            "%.0f, \"open_ms\": %.2f, \"active_model_ms\": %.2f, \"alive_slots_ms\": %.1f, "
            "\"change_seq_ms\": %.3f, \"count_ms\": %.1f, \"each_embedding_ms\": %.0f, "
            "\"get_item_and_path_us\": %.1f, \"describe_us\": %.1f}\n",
-           (unsigned long long)n_items, (double)n_items / put_ms * 1000, worst,
-           (double)counts.db_bytes / (double)n_items, open_ms, model_ms, alive_ms, seq_ms, count_ms,
-           each_ms, fetch_us, describe_ms * 1000 / ((double)n_items * 0.4));
+           (unsigned long long)n_items, (double)n_items / f->put_ms * 1000, f->worst_commit_ms,
+           (double)db_bytes / (double)n_items, f->open_ms, f->model_ms, f->alive_ms, f->seq_ms,
+           f->count_ms, f->each_ms, f->fetch_ms, /* of 1,000, so in us of one */
+           f->describe_ms * 1000 / ((double)n_items * 0.4));
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t n_items = 0;
+    uint64_t root = 0;
+    im_store *store = NULL;
+    im_store_counts counts;
+    figures f = {0};
+    if (argc != 3 || !im_parse_u64(argv[2], BATCH, 100000000, &n_items)) {
+        fprintf(stderr, "usage: bench_store FOLDER N_ITEMS\n");
+        return 2;
+    }
+    must(im_store_create(argv[1], &err));
+    must(im_store_open(argv[1], IM_STORE_WRITE, &store, &err));
+    must(im_store_put_root(store, "/photos", true, &root, &err));
+    uint64_t model = model_of(store);
+    fill(store, root, model, n_items, &f);
+    im_store_close(store);
+    store = open_to_read(argv[1], &f);
+    count(store, model, n_items, &counts, &f);
+    fetch(store, model, n_items, &f);
+    print_figures(&f, n_items, counts.db_bytes);
     print_filters(store, model, n_items);
     im_store_close(store);
     return 0;
