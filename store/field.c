@@ -201,14 +201,7 @@ im_code im_store_put_field(im_store *store, uint64_t item, const char *name, con
 static im_code drop_value(im_store *store, uint64_t item, const char *name, uint64_t *out_rows,
                           im_error *err)
 {
-    statement st;
-    im_code rc = statement_open(store, STORE_SQL_DROP_FIELD, &st, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    statement_put_u64(&st, item);
-    statement_put_text(&st, name);
-    rc = statement_run(&st, out_rows, err);
+    im_code rc = store_run_u64_text(store, STORE_SQL_DROP_FIELD, item, name, out_rows, err);
     return rc == IM_OK && *out_rows > 0 ? store_tell_meta(store, item, err) : rc;
 }
 

@@ -102,18 +102,6 @@ im_code im_store_put_index_file(im_store *store, uint64_t model, const im_index_
     return store_write_end(store, &write, put_file(store, model, file, err), err);
 }
 
-static im_code drop_file(im_store *store, uint64_t model, const char *kind, im_error *err)
-{
-    statement st;
-    im_code rc = statement_open(store, STORE_SQL_DROP_INDEX_FILE, &st, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    statement_put_u64(&st, model);
-    statement_put_text(&st, kind);
-    return statement_run(&st, NULL, err);
-}
-
 im_code im_store_drop_index_file(im_store *store, uint64_t model, const char *kind, im_error *err)
 {
     store_write write;
@@ -124,5 +112,6 @@ im_code im_store_drop_index_file(im_store *store, uint64_t model, const char *ki
     if (rc != IM_OK) {
         return rc;
     }
-    return store_write_end(store, &write, drop_file(store, model, kind, err), err);
+    rc = store_run_u64_text(store, STORE_SQL_DROP_INDEX_FILE, model, kind, NULL, err);
+    return store_write_end(store, &write, rc, err);
 }
