@@ -1,6 +1,6 @@
 /* tests/index/test_audit.c — covers index/audit.c: the interval holds the recall that many more
  * queries show, the proposal reaches what is wanted, an exact engine has recall 1. */
-#include "clusters.h"
+#include "help_clusters.h"
 
 enum { ROWS = 4000, DIM = 24, K = 10, MANY = 3000, FEW = 60, AUDITS = 60 };
 

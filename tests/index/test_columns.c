@@ -1,6 +1,6 @@
 /* tests/index/test_columns.c — covers index/columns*.c, conditions.c: filters, orders and groups of
  * random tables against the plain evaluation, patched files against rebuilt ones. */
-#include "columns_help.h"
+#include "help_columns.h"
 #include "index/columns_kernels_internal.h"
 #include "index/conditions_internal.h"
 #include <math.h>

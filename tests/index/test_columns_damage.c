@@ -5,7 +5,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
-#include "columns_help.h"
+#include "help_columns.h"
 #include <math.h>
 #include <signal.h>
 #include <sys/stat.h>

@@ -3,7 +3,7 @@
  * one score, filters, removals, cursors), and finds what the scan finds where it looks everywhere.
  */
 #include "base/pool.h"
-#include "clusters.h"
+#include "help_clusters.h"
 #include <dirent.h>
 #include <pthread.h>
 

@@ -2,7 +2,7 @@
  * another library, or gone are refused by length and digest before FAISS sees a byte; a record that
  * lies is refused too (T54). */
 #include "base/hash.h"
-#include "clusters.h"
+#include "help_clusters.h"
 #include <inttypes.h>
 #include <sys/stat.h>
 #include <unistd.h>

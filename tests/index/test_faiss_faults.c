@@ -2,7 +2,7 @@
  * when FAISS, memory, reads, writes, syncs or renames fail (T65): a program of its own, because the
  * module that stands before the real one stays loaded. */
 #include "base/fault.h"
-#include "clusters.h"
+#include "help_clusters.h"
 #include <dirent.h>
 #include <dlfcn.h>
 

@@ -1,7 +1,7 @@
 /* tests/query/test_filter.c — covers query/filter.c, filter_time.c, filter_value.c: what each field
  * becomes, and the sentence of each value that it cannot have (T39, T40). */
 #include "base/clock.h"
-#include "filter_help.h"
+#include "help_filter.h"
 #include <float.h>
 #include <math.h>
 #include <stdint.h>

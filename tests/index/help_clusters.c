@@ -1,5 +1,5 @@
-/* tests/index/clusters.c — see clusters.h. */
-#include "clusters.h"
+/* tests/index/help_clusters.c — see help_clusters.h. */
+#include "help_clusters.h"
 #include <math.h>
 
 static void add_unit(float *out, const float *vector, float scale, size_t dim)

@@ -1,5 +1,5 @@
-/* tests/index/columns_help.c — see columns_help.h. */
-#include "columns_help.h"
+/* tests/index/help_columns.c — see help_columns.h. */
+#include "help_columns.h"
 #include "base/memory.h"
 #include "index/conditions_internal.h"
 #include <math.h>

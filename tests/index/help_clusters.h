@@ -1,7 +1,7 @@
-/* tests/index/clusters.h — rows in clusters, as embeddings lie, and queries of the two kinds; FAISS
- * files of them. */
-#ifndef IM_TESTS_INDEX_CLUSTERS_H
-#define IM_TESTS_INDEX_CLUSTERS_H
+/* tests/index/help_clusters.h — rows in clusters, as embeddings lie, and queries of the two kinds;
+ * FAISS files of them. */
+#ifndef IM_TESTS_INDEX_HELP_CLUSTERS_H
+#define IM_TESTS_INDEX_HELP_CLUSTERS_H
 
 #include "help.h"
 

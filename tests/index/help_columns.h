@@ -1,7 +1,7 @@
-/* tests/index/columns_help.h — tables of random values beside their column files, and the plain,
+/* tests/index/help_columns.h — tables of random values beside their column files, and the plain,
  * row by row evaluation that conditions and orders are held against. */
-#ifndef IM_TESTS_INDEX_COLUMNS_HELP_H
-#define IM_TESTS_INDEX_COLUMNS_HELP_H
+#ifndef IM_TESTS_INDEX_HELP_COLUMNS_H
+#define IM_TESTS_INDEX_HELP_COLUMNS_H
 
 #include "help.h"
 

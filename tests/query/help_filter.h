@@ -1,6 +1,6 @@
-/* tests/query/filter_help.h — filters built by hand, as the parser makes them. */
-#ifndef IM_TESTS_QUERY_FILTER_HELP_H
-#define IM_TESTS_QUERY_FILTER_HELP_H
+/* tests/query/help_filter.h — filters built by hand, as the parser makes them. */
+#ifndef IM_TESTS_QUERY_HELP_FILTER_H
+#define IM_TESTS_QUERY_HELP_FILTER_H
 
 #include "base/fault.h"
 #include "base/memory.h"
