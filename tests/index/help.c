@@ -1,5 +1,6 @@
 /* tests/index/help.c — see help.h. */
 #include "help.h"
+#include "base/pool.h"
 #include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
@@ -190,6 +191,27 @@ void query_free(test_query *query)
     free(query->vectors);
 }
 
+void query_vary(im_index_query *query, random_state *random, const test_library *library,
+                size_t round, size_t every)
+{
+    if (library->n == 0) {
+        return;
+    }
+    if (round % every == 1) {
+        query->leave_out = library->items[random_below(random, library->n)];
+    }
+    if (round % (every + 1) == 1) {
+        query->has_floor = true;
+        query->floor = (float)true_score(library, query, (size_t)random_below(random, library->n));
+    }
+    if (round % (every + 2) == 1) {
+        query->has_after = true;
+        query->after_score =
+            (float)true_score(library, query, (size_t)random_below(random, library->n));
+        query->after_item = library->items[random_below(random, library->n)];
+    }
+}
+
 static int by_rank(const void *a, const void *b)
 {
     const im_hit *x = a;
@@ -259,6 +281,23 @@ void assert_hits(const im_hit *hits, const im_index_answer *answer, size_t k,
     for (size_t i = n; i < k; i++) {
         assert_true(hits[i].item == IM_NO_ITEM);
     }
+}
+
+int open_world(void **state)
+{
+    static test_world world;
+    assert_ok(im_pool_open(1, &world.pools[1], err));
+    assert_ok(im_pool_open(4, &world.pools[2], err));
+    *state = &world;
+    return 0;
+}
+
+int close_world(void **state)
+{
+    test_world *world = *state;
+    im_pool_close(world->pools[1]);
+    im_pool_close(world->pools[2]);
+    return 0;
 }
 
 int use_the_built_module(void **state)

@@ -62,6 +62,10 @@ typedef struct test_query {
 void query_make(test_query *query, random_state *random, const test_library *library, size_t m,
                 im_combine combine, bool plain);
 void query_free(test_query *query);
+/** Of many rounds, each `every`th leaves an item out, each (every + 1)th has a floor, and each
+ * (every + 2)th a cursor, of random rows; a library without rows changes nothing. */
+void query_vary(im_index_query *query, random_state *random, const test_library *library,
+                size_t round, size_t every);
 
 /** All hits the query allows, best first, each row scored alone by im_index_score.
  * @param out [library->n] @return how many */
@@ -101,6 +105,14 @@ void assert_hits(const im_hit *hits, const im_index_answer *answer, size_t k,
 #define THROWING_IS_IMPOSSIBLE 1
 #endif
 #endif
+
+/** What searches on several threads need, as a group's set-up and tear-down. */
+typedef struct test_world {
+    im_pool *pools[3]; /* NULL, 1, 4 threads */
+} test_world;
+
+int open_world(void **state);
+int close_world(void **state);
 
 /** Sets IMAGO_MODULES to the modules of this build. */
 int use_the_built_module(void **state);
