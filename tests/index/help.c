@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
+#include <pthread.h>
 #include <unistd.h>
 
 uint64_t random_next(random_state *random)
@@ -280,6 +281,40 @@ void assert_hits(const im_hit *hits, const im_index_answer *answer, size_t k,
     }
     for (size_t i = n; i < k; i++) {
         assert_true(hits[i].item == IM_NO_ITEM);
+    }
+}
+
+typedef struct test_searcher {
+    im_index *index;
+    const im_index_query *query;
+    const im_hit *expected; /* [10] */
+    size_t rounds;
+} test_searcher;
+
+static void *search_often(void *context)
+{
+    test_searcher *searcher = context;
+    for (size_t i = 0; i < searcher->rounds; i++) {
+        im_hit hits[10];
+        im_index_answer answer;
+        assert_ok(im_index_search(searcher->index, searcher->query, hits, &answer, err));
+        assert_hits(hits, &answer, 10, searcher->expected, 10);
+    }
+    return NULL;
+}
+
+void search_from_threads(im_index *index, const im_index_query *query, size_t rounds)
+{
+    pthread_t threads[4];
+    im_hit expected[10];
+    im_index_answer answer;
+    assert_ok(im_index_search(index, query, expected, &answer, err));
+    test_searcher searcher = {index, query, expected, rounds};
+    for (size_t t = 0; t < 4; t++) {
+        assert_int_equal(pthread_create(&threads[t], NULL, search_often, &searcher), 0);
+    }
+    for (size_t t = 0; t < 4; t++) {
+        pthread_join(threads[t], NULL);
     }
 }
 

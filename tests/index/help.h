@@ -78,6 +78,10 @@ double true_score(const test_library *library, const im_index_query *query, size
 void assert_hits(const im_hit *hits, const im_index_answer *answer, size_t k,
                  const im_hit *expected, size_t n_expected);
 
+/** Searches once for 10 hits, which there must be; then four threads at once, each `rounds` times,
+ * must find the same. */
+void search_from_threads(im_index *index, const im_index_query *query, size_t rounds);
+
 #define assert_ok(call)                                                \
     do {                                                               \
         im_error assert_err = IM_ERROR_INIT;                           \

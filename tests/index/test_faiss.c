@@ -2,10 +2,8 @@
  * is built, written, read and searched holds what every engine promises (min(k, matches) rows, the
  * one score, filters, removals, cursors), and finds what the scan finds where it looks everywhere.
  */
-#include "base/pool.h"
 #include "help_clusters.h"
 #include <dirent.h>
-#include <pthread.h>
 
 enum { ROWS = 4000, DIM = 32, CLUSTERS = 60 };
 
@@ -512,24 +510,6 @@ static void a_sweep_takes_files_of_other_generations(void **state)
 
 /* ---- threads ---- */
 
-typedef struct test_searcher {
-    im_index *index;
-    const im_index_query *query;
-    const im_hit *expected;
-} test_searcher;
-
-static void *search_often(void *context)
-{
-    test_searcher *searcher = context;
-    for (size_t i = 0; i < 30; i++) {
-        im_hit hits[10];
-        im_index_answer answer;
-        assert_ok(im_index_search(searcher->index, searcher->query, hits, &answer, err));
-        assert_hits(hits, &answer, 10, searcher->expected, 10);
-    }
-    return NULL;
-}
-
 static void threads_share_one_index(void **state)
 {
     (void)state;
@@ -537,21 +517,11 @@ static void threads_share_one_index(void **state)
     float vector[DIM];
     im_index_part part;
     for (size_t e = 0; e < 2; e++) {
-        pthread_t threads[4];
-        im_hit expected[10];
-        im_index_answer answer;
         im_faiss_record record = build_file(&library, NULL, both[e], 0);
         im_index *index = open_file(&library, NULL, both[e], &record, as_default);
         clusters_text(&groups, &random, vector);
         im_index_query query = query_of(&part, vector, 10);
-        assert_ok(im_index_search(index, &query, expected, &answer, err));
-        test_searcher searcher = {index, &query, expected};
-        for (size_t t = 0; t < 4; t++) {
-            assert_int_equal(pthread_create(&threads[t], NULL, search_often, &searcher), 0);
-        }
-        for (size_t t = 0; t < 4; t++) {
-            pthread_join(threads[t], NULL);
-        }
+        search_from_threads(index, &query, 30);
         im_index_close(index);
     }
 }
