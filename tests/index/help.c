@@ -1,10 +1,12 @@
 /* tests/index/help.c — see help.h. */
 #include "help.h"
+#include "base/file.h"
 #include "base/pool.h"
 #include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 uint64_t random_next(random_state *random)
@@ -64,6 +66,26 @@ void remove_folder(const char *folder)
     }
     closedir(listing);
     rmdir(folder);
+}
+
+void write_file(const char *path, const void *bytes, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    fclose(file);
+}
+
+size_t files_in(const char *folder)
+{
+    size_t n = 0;
+    DIR *listing = opendir(folder);
+    assert_non_null(listing);
+    while (readdir(listing) != NULL) {
+        n++;
+    }
+    closedir(listing);
+    return n;
 }
 
 static void write_rows(test_library *library)
@@ -333,6 +355,27 @@ int close_world(void **state)
     im_pool_close(world->pools[1]);
     im_pool_close(world->pools[2]);
     return 0;
+}
+
+static struct sigaction bus_handler;
+
+void learn_bus_handler(void)
+{
+    char path[] = "/tmp/imago-index-XXXXXX";
+    im_map *map = NULL;
+    int fd = mkstemp(path);
+    if (fd >= 0 && write(fd, path, sizeof(path)) > 0 &&
+        im_map_fd(fd, sizeof(path), path, &map, NULL) == IM_OK) {
+        sigaction(SIGBUS, NULL, &bus_handler);
+    }
+    im_map_close(map);
+    close(fd);
+    unlink(path);
+}
+
+void use_bus_handler(void)
+{
+    assert_int_equal(sigaction(SIGBUS, &bus_handler, NULL), 0);
 }
 
 int use_the_built_module(void **state)

@@ -36,6 +36,10 @@ typedef struct test_library {
 
 char *temporary_folder(char out[64]);
 void remove_folder(const char *folder);
+/** Makes a file of these bytes, or the file hold nothing else. */
+void write_file(const char *path, const void *bytes, size_t size);
+/** How many entries a folder has. */
+size_t files_in(const char *folder);
 /** Makes a library of n random rows; `copies` per cent of them repeat an earlier row. */
 void library_make(test_library *library, random_state *random, size_t n, size_t dim,
                   unsigned copies);
@@ -117,6 +121,11 @@ typedef struct test_world {
 
 int open_world(void **state);
 int close_world(void **state);
+
+/** cmocka puts a SIGBUS handler of its own in front of each test. Called first in main: learns the
+ * process's own; called in a test: puts it back for that test. */
+void learn_bus_handler(void);
+void use_bus_handler(void);
 
 /** Sets IMAGO_MODULES to the modules of this build. */
 int use_the_built_module(void **state);

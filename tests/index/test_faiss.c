@@ -3,7 +3,6 @@
  * one score, filters, removals, cursors), and finds what the scan finds where it looks everywhere.
  */
 #include "help_clusters.h"
-#include <dirent.h>
 
 enum { ROWS = 4000, DIM = 32, CLUSTERS = 60 };
 
@@ -408,18 +407,6 @@ static bool stop_at_once(void *context, uint64_t n_done, uint64_t n_rows)
     *(uint64_t *)context = n_done;
     assert_true(n_done <= n_rows);
     return false;
-}
-
-static size_t files_in(const char *folder)
-{
-    size_t n = 0;
-    DIR *listing = opendir(folder);
-    assert_non_null(listing);
-    while (readdir(listing) != NULL) {
-        n++;
-    }
-    closedir(listing);
-    return n;
 }
 
 static void builds_that_cannot_be_are_refused(void **state)

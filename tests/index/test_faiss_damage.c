@@ -49,14 +49,6 @@ static file_bytes read_whole(const char *path, size_t size)
     return bytes;
 }
 
-static void write_whole(const char *path, const uint8_t *data, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, size, file), size);
-    fclose(file);
-}
-
 static void write_at(const char *path, size_t at, const void *data, size_t size)
 {
     FILE *file = fopen(path, "r+b");
@@ -183,10 +175,10 @@ static void the_graphs_that_crashed_faiss_are_refused(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         write_at(path, cases[i].at, cases[i].value, cases[i].size);
         assert_damaged(IM_ENGINE_HNSW, &record, "SHA-256");
-        write_whole(path, bytes.data, bytes.size);
+        write_file(path, bytes.data, bytes.size);
     }
     memset(bytes.data + places.neighbours, 0xff, 4 * places.n_neighbours); /* all -1 */
-    write_whole(path, bytes.data, bytes.size);
+    write_file(path, bytes.data, bytes.size);
     assert_damaged(IM_ENGINE_HNSW, &record, "SHA-256");
     free(bytes.data);
 }
@@ -202,11 +194,11 @@ static void other_lengths_and_kinds_of_file_are_refused(void **state)
         assert_ok(im_index_faiss_check(library.folder, &record, err));
         file_bytes bytes = read_whole(path, (size_t)record.bytes);
         memcpy(bytes.data + bytes.size, junk, 64);
-        write_whole(path, bytes.data, bytes.size + 64);
+        write_file(path, bytes.data, bytes.size + 64);
         assert_damaged_file(both[e], &record, "bytes, the library recorded");
         static const size_t cuts[] = {0, 1, 100, 4096};
         for (size_t i = 0; i < 4; i++) {
-            write_whole(path, bytes.data, cuts[i]);
+            write_file(path, bytes.data, cuts[i]);
             assert_damaged_file(both[e], &record, "bytes, the library recorded");
         }
         unlink(path);
@@ -291,12 +283,12 @@ static void what_faiss_cannot_read_is_damaged(void **state)
     uint8_t digest[IM_SHA256_BYTES];
     im_faiss_record record = build_file(&library, NULL, IM_ENGINE_IVF, 0);
     faiss_path(&library, &record, path);
-    write_whole(path, (const uint8_t *)nonsense, strlen(nonsense));
+    write_file(path, nonsense, strlen(nonsense));
     record.bytes = strlen(nonsense);
     im_sha256_of(nonsense, strlen(nonsense), digest);
     im_sha256_hex(digest, record.digest);
     assert_damaged(IM_ENGINE_IVF, &record, "not recognized");
-    write_whole(path, (const uint8_t *)nonsense, 0);
+    write_file(path, nonsense, 0);
     record.bytes = 0;
     im_sha256_of(NULL, 0, digest);
     im_sha256_hex(digest, record.digest);

@@ -3,7 +3,6 @@
  * module that stands before the real one stays loaded. */
 #include "base/fault.h"
 #include "help_clusters.h"
-#include <dirent.h>
 #include <dlfcn.h>
 
 enum { ROWS = 1500, DIM = 16 };
@@ -41,18 +40,6 @@ static size_t *count_of(const char *name)
     size_t *count = dlsym(module, name);
     assert_non_null(count);
     return count;
-}
-
-static size_t files_in(const char *folder)
-{
-    size_t n = 0;
-    DIR *listing = opendir(folder);
-    assert_non_null(listing);
-    while (readdir(listing) != NULL) {
-        n++;
-    }
-    closedir(listing);
-    return n;
 }
 
 /* ---- FAISS fails ---- */
