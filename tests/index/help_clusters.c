@@ -94,34 +94,3 @@ im_index_query query_of(im_index_part *part, const float *vector, size_t k)
     *part = (im_index_part){vector, 1, 0};
     return (im_index_query){.parts = part, .n_parts = 1, .k = k, .leave_out = IM_NO_ITEM};
 }
-
-im_faiss_record build_file(const test_library *library, const uint64_t *alive, im_engine engine,
-                           size_t n_lists)
-{
-    im_faiss_record record;
-    im_faiss_build build = {.engine = engine, .n_lists = n_lists, .ef_construction = 60};
-    memset(&record, 0, sizeof(record));
-    assert_ok(im_index_faiss_build(library->folder, &library->state, alive, &build, &record, err));
-    return record;
-}
-
-void faiss_path(const test_library *library, const im_faiss_record *record, char out[160])
-{
-    snprintf(out, 160, "%.64s/%.40s", library->folder, record->name);
-}
-
-im_code try_open(const test_library *library, const uint64_t *alive, im_engine engine,
-                 const im_faiss_record *record, im_faiss_effort effort, im_index **out_index,
-                 im_error *err)
-{
-    im_index_options options = {.engine = engine, .faiss = record, .effort = effort};
-    return im_index_open(library->folder, &library->state, alive, &options, out_index, err);
-}
-
-im_index *open_file(const test_library *library, const uint64_t *alive, im_engine engine,
-                    const im_faiss_record *record, im_faiss_effort effort)
-{
-    im_index *index = NULL;
-    assert_ok(try_open(library, alive, engine, record, effort, &index, err));
-    return index;
-}
