@@ -109,6 +109,17 @@ static void assert_wrong(const char *text, const char *reason, const char *part,
     }
 }
 
+typedef struct wrong_case {
+    const char *text, *part, *hint; /* as assert_wrong's */
+} wrong_case;
+
+static void assert_all_wrong(const wrong_case *cases, size_t n, const char *reason)
+{
+    for (size_t i = 0; i < n; i++) {
+        assert_wrong(cases[i].text, reason, cases[i].part, cases[i].hint);
+    }
+}
+
 /* Seconds of a UTC date, from the C library. */
 static int64_t utc(int year, int month, int day, int hour, int minute, int second)
 {
@@ -221,16 +232,24 @@ static void every_day_of_four_centuries_ends_before_the_next(void **state)
 static void dates_that_are_none_are_refused(void **state)
 {
     (void)state;
-    assert_wrong("taken:2019-13", "query_value", "month 13 in \"2019-13\" (column 5)", NULL);
-    assert_wrong("taken:2019-00", "query_value", "month 00", NULL);
-    assert_wrong("taken:2019-02-30", "query_value", "day 30 in \"2019-02-30\"", NULL);
-    assert_wrong("taken:2019-02-29", "query_value", "01 to 28", NULL);
-    assert_wrong("taken:1900-02-29", "query_value", "01 to 28", NULL);
-    assert_wrong("taken:0000", "query_value", "year 00", NULL);
-    assert_wrong("taken:2019-01-01T24:00", "query_value", "hour 24", NULL);
-    assert_wrong("taken:2019-01-01T10:60", "query_value", "minute 60", NULL);
-    assert_wrong("taken:2019-01-01T10:00:60", "query_value", "second 60", NULL);
-    assert_wrong("taken:2019..2019-13", "query_value", "month 13", NULL);
+    static const wrong_case wrong[] = {
+        {"taken:2019-13", "month 13 in \"2019-13\" (column 5)", NULL},
+        {"taken:2019-00", "month 00", NULL},
+        {"taken:2019-02-30", "day 30 in \"2019-02-30\"", NULL},
+        {"taken:2019-02-29", "01 to 28", NULL},
+        {"taken:1900-02-29", "01 to 28", NULL},
+        {"taken:0000", "year 00", NULL},
+        {"taken:2019-01-01T24:00", "hour 24", NULL},
+        {"taken:2019-01-01T10:60", "minute 60", NULL},
+        {"taken:2019-01-01T10:00:60", "second 60", NULL},
+        {"taken:2019..2019-13", "month 13", NULL},
+        {"taken:..", "at least one end", NULL},
+        {"taken:2020..2019", "ends after it begins", NULL},
+        {"taken>2019..2020", "not a range", "field:a..b"},
+        {"sold:yesterday", "sold \"yesterday\"", NULL},
+        {"added:2019-02-30", "day 30", NULL},
+    };
+    assert_all_wrong(wrong, sizeof(wrong) / sizeof(*wrong), "query_value");
     const char *const formless[] = {
         "9999999999", "",       "19",          "2019-1",         "2019-06-3", "2019-",
         "2019T10",    "summer", "2019-06-03T", "2019-06-03T10:", "-2019",     "2019-06-03T10:11Z",
@@ -240,11 +259,6 @@ static void dates_that_are_none_are_refused(void **state)
         snprintf(text, sizeof(text), "taken:%s", formless[i]);
         assert_wrong(text, "query_value", "expected a", NULL);
     }
-    assert_wrong("taken:..", "query_value", "at least one end", NULL);
-    assert_wrong("taken:2020..2019", "query_value", "ends after it begins", NULL);
-    assert_wrong("taken>2019..2020", "query_value", "not a range", "field:a..b");
-    assert_wrong("sold:yesterday", "query_value", "sold \"yesterday\"", NULL);
-    assert_wrong("added:2019-02-30", "query_value", "day 30", NULL);
 }
 
 static void numbers_take_ranges_operators_and_sizes(void **state)
@@ -283,21 +297,24 @@ static void numbers_take_ranges_operators_and_sizes(void **state)
 static void numbers_that_are_none_are_refused(void **state)
 {
     (void)state;
-    assert_wrong("bytes>1e999", "query_value", "bytes \"1e999\"", NULL);
-    assert_wrong("bytes>1e308T", "query_value", "number", NULL);
-    assert_wrong("bytes:2X", "query_value", "1.5M", NULL);
-    assert_wrong("width:nan", "query_value", "number", NULL);
-    assert_wrong("width>inf", "query_value", "number", NULL);
-    assert_wrong("width:0x10", "query_value", "number", NULL);
-    assert_wrong("width:", "query_value", "a value", NULL);
-    assert_wrong("width:k", "query_value", "number", NULL);
-    assert_wrong("width:-5", "query_value", "not negative", NULL);
-    assert_wrong("width:20..10", "query_value", "ends after", NULL);
-    assert_wrong("width:..", "query_value", "one end", NULL);
-    assert_wrong("width=1..2", "query_value", "not a range", NULL);
-    assert_wrong("price<cheap", "query_value", "price \"cheap\"", NULL);
-    assert_wrong("price:5k", "query_value", "number", NULL);
-    assert_wrong("price:nan", "query_value", "number", NULL);
+    static const wrong_case wrong[] = {
+        {"bytes>1e999", "bytes \"1e999\"", NULL},
+        {"bytes>1e308T", "number", NULL},
+        {"bytes:2X", "1.5M", NULL},
+        {"width:nan", "number", NULL},
+        {"width>inf", "number", NULL},
+        {"width:0x10", "number", NULL},
+        {"width:", "a value", NULL},
+        {"width:k", "number", NULL},
+        {"width:-5", "not negative", NULL},
+        {"width:20..10", "ends after", NULL},
+        {"width:..", "one end", NULL},
+        {"width=1..2", "not a range", NULL},
+        {"price<cheap", "price \"cheap\"", NULL},
+        {"price:5k", "number", NULL},
+        {"price:nan", "number", NULL},
+    };
+    assert_all_wrong(wrong, sizeof(wrong) / sizeof(*wrong), "query_value");
     char long_number[9000] = "width:";
     memset(long_number + 6, '1', sizeof(long_number) - 7);
     assert_wrong(long_number, "query_value", "expected a number", NULL);
@@ -318,12 +335,15 @@ static void texts_are_parts_wholes_or_patterns(void **state)
     /* T40: taken literally */
     assert_text("camera:' OR 1=1 --", IM_CONDITION_TEXT_PART, "camera", "' OR 1=1 --");
     assert_text("Category:%_%", IM_CONDITION_TEXT_EQUAL, "field.Category", "%_%");
-    assert_wrong("camera<x", "query_value", "':' or '='", NULL);
-    assert_wrong("Category>=x", "query_value", "no order", NULL);
-    assert_wrong("camera:", "query_value", "a value", NULL);
-    assert_wrong("type:jpgg", "query_value", "one of jpeg", "type:jp");
-    assert_wrong("type:x", "query_value", "one of jpeg", NULL);
-    assert_wrong("source:uplaod", "query_value", "file, upload, import", "source:upload");
+    static const wrong_case wrong[] = {
+        {"camera<x", "':' or '='", NULL},
+        {"Category>=x", "no order", NULL},
+        {"camera:", "a value", NULL},
+        {"type:jpgg", "one of jpeg", "type:jp"},
+        {"type:x", "one of jpeg", NULL},
+        {"source:uplaod", "file, upload, import", "source:upload"},
+    };
+    assert_all_wrong(wrong, sizeof(wrong) / sizeof(*wrong), "query_value");
 }
 
 static void what_an_item_has_and_is(void **state)
@@ -349,13 +369,16 @@ static void what_an_item_has_and_is(void **state)
     assert_integers("stock:yes", "field.stock", 1, 1);
     assert_integers("stock:False", "field.stock", 0, 0);
     assert_integers("stock=0", "field.stock", 0, 0);
-    assert_wrong("has:gsp", "query_value", "gps, caption, tag, taken", "has:gps");
-    assert_wrong("has:pricee", "query_value", "one of", "has:price");
-    assert_wrong("is:missin", "query_value", "partial, missing", "is:missing");
-    assert_wrong("is:good", "query_value", "partial, missing", NULL);
-    assert_wrong("stock:maybe", "query_value", "true, false", NULL);
-    assert_wrong("stock<1", "query_value", "':' or '='", NULL);
-    assert_wrong("is>partial", "query_value", "':' or '='", NULL);
+    static const wrong_case wrong[] = {
+        {"has:gsp", "gps, caption, tag, taken", "has:gps"},
+        {"has:pricee", "one of", "has:price"},
+        {"is:missin", "partial, missing", "is:missing"},
+        {"is:good", "partial, missing", NULL},
+        {"stock:maybe", "true, false", NULL},
+        {"stock<1", "':' or '='", NULL},
+        {"is>partial", "':' or '='", NULL},
+    };
+    assert_all_wrong(wrong, sizeof(wrong) / sizeof(*wrong), "query_value");
 }
 
 static void assert_place(const char *text, im_condition_kind kind, const double place[4])
@@ -376,21 +399,24 @@ static void places_have_units_and_edges(void **state)
     assert_place("near:0,0,2.5", IM_CONDITION_NEAR, (double[4]){0, 0, 2500, 0});
     assert_place("box:-10,170,10,-170", IM_CONDITION_BOX, (double[4]){-10, 170, 10, -170});
     assert_place("box:1,2,1,2", IM_CONDITION_BOX, (double[4]){1, 2, 1, 2});
-    assert_wrong("near:91,181,-1", "query_value", "latitude \"91\"", NULL);
-    assert_wrong("near:90,181,-1", "query_value", "longitude \"181\"", NULL);
-    assert_wrong("near:90,180,-1", "query_value", "a distance above 0", NULL);
-    assert_wrong("near:90,180,0km", "query_value", "a distance above 0", NULL);
-    assert_wrong("near:90,180,", "query_value", "a distance above 0", NULL);
-    assert_wrong("near:90,180,1e308km", "query_value", "a distance above 0", NULL);
-    assert_wrong("near:1,2", "query_value", "latitude,longitude,distance", "near:48.86");
-    assert_wrong("near:1,2,3,4", "query_value", "latitude,longitude,distance", NULL);
-    assert_wrong("near:nan,2,3km", "query_value", "latitude \"nan\"", NULL);
-    assert_wrong("near<1,2,3", "query_value", "':'", NULL);
-    assert_wrong("box:1,2,3", "query_value", "south,west,north,east", "180");
-    assert_wrong("box:2,2,1,3", "query_value", "south", NULL);
-    assert_wrong("box:-91,2,1,3", "query_value", "south \"-91\"", NULL);
-    assert_wrong("box:0,2,1,300", "query_value", "east \"300\"", NULL);
-    assert_wrong("box=1,2,3,4", "query_value", "':'", NULL);
+    static const wrong_case wrong[] = {
+        {"near:91,181,-1", "latitude \"91\"", NULL},
+        {"near:90,181,-1", "longitude \"181\"", NULL},
+        {"near:90,180,-1", "a distance above 0", NULL},
+        {"near:90,180,0km", "a distance above 0", NULL},
+        {"near:90,180,", "a distance above 0", NULL},
+        {"near:90,180,1e308km", "a distance above 0", NULL},
+        {"near:1,2", "latitude,longitude,distance", "near:48.86"},
+        {"near:1,2,3,4", "latitude,longitude,distance", NULL},
+        {"near:nan,2,3km", "latitude \"nan\"", NULL},
+        {"near<1,2,3", "':'", NULL},
+        {"box:1,2,3", "south,west,north,east", "180"},
+        {"box:2,2,1,3", "south", NULL},
+        {"box:-91,2,1,3", "south \"-91\"", NULL},
+        {"box:0,2,1,300", "east \"300\"", NULL},
+        {"box=1,2,3,4", "':'", NULL},
+    };
+    assert_all_wrong(wrong, sizeof(wrong) / sizeof(*wrong), "query_value");
 }
 
 static void what_is_no_column_is_asked_for(void **state)
@@ -431,11 +457,14 @@ static void what_is_no_column_is_asked_for(void **state)
 static void unknown_fields_name_the_nearest(void **state)
 {
     (void)state;
-    assert_wrong("colour:red", "query_field", "unknown field \"colour\" at column 5", "quote it");
-    assert_wrong("widht:5", "query_field", "the nearest is \"width\"", NULL);
-    assert_wrong("prise:5", "query_field", "the nearest is \"price\"", NULL);
-    assert_wrong("categry:5", "query_field", "the nearest is \"Category\"", NULL);
-    assert_wrong("zzzzzzzz:5", "query_field", "column 5", NULL);
+    static const wrong_case wrong[] = {
+        {"colour:red", "unknown field \"colour\" at column 5", "quote it"},
+        {"widht:5", "the nearest is \"width\"", NULL},
+        {"prise:5", "the nearest is \"price\"", NULL},
+        {"categry:5", "the nearest is \"Category\"", NULL},
+        {"zzzzzzzz:5", "column 5", NULL},
+    };
+    assert_all_wrong(wrong, sizeof(wrong) / sizeof(*wrong), "query_field");
 }
 
 /* ---- missing files ---- */
