@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/pool.h"
 #include "index/index.h"
-#include <math.h>
+#include "tests/index/help_vectors.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -75,25 +75,6 @@ static void *room(size_t n, size_t size)
     return block;
 }
 
-static void add(float *out, const float *vector, float scale, size_t dim)
-{
-    for (size_t i = 0; i < dim; i++) {
-        out[i] += scale * vector[i];
-    }
-}
-
-static void unit(float *out, size_t dim)
-{
-    float sum = 0;
-    for (size_t i = 0; i < dim; i++) {
-        sum += out[i] * out[i];
-    }
-    float scale = 1.0F / sqrtf(sum);
-    for (size_t i = 0; i < dim; i++) {
-        out[i] *= scale;
-    }
-}
-
 static float *units(size_t n, size_t dim)
 {
     float *vectors = room(n, dim * sizeof(float));
@@ -101,7 +82,7 @@ static float *units(size_t n, size_t dim)
         vectors[i] = normal();
     }
     for (size_t i = 0; i < n; i++) {
-        unit(vectors + i * dim, dim);
+        vector_make_unit(vectors + i * dim, dim);
     }
     return vectors;
 }
@@ -114,17 +95,18 @@ static void draw(const bench_run *bench, bool text, float *out)
     double share = (double)(next() >> 11) * 0x1p-53;
     size_t cluster = (size_t)(share * share * (double)bench->n_clusters);
     memset(out, 0, dim * sizeof(float));
-    add(out, bench->groups + cluster % GROUPS * dim, 0.8F, dim);
-    add(out, bench->centres + cluster * dim, 0.6F, dim);
-    add(out, bench->gap, text ? -0.6F : 0.6F, dim);
+    vector_add(out, bench->groups + cluster % GROUPS * dim, 0.8F, dim);
+    vector_add(out, bench->centres + cluster * dim, 0.6F, dim);
+    vector_add(out, bench->gap, text ? -0.6F : 0.6F, dim);
     for (size_t s = 0; s < SUBSPACE; s++) {
-        add(out, bench->bases + (cluster % SUBSPACES * SUBSPACE + s) * dim, 0.16F * normal(), dim);
+        vector_add(out, bench->bases + (cluster % SUBSPACES * SUBSPACE + s) * dim, 0.16F * normal(),
+                   dim);
     }
     float noise = text ? 0.03F : 0.015F;
     for (size_t i = 0; i < dim; i++) {
         out[i] += noise * normal();
     }
-    unit(out, dim);
+    vector_make_unit(out, dim);
 }
 
 static void prepare(bench_run *bench)

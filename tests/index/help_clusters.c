@@ -1,31 +1,13 @@
 /* tests/index/help_clusters.c — see help_clusters.h. */
 #include "help_clusters.h"
-#include <math.h>
-
-static void add_unit(float *out, const float *vector, float scale, size_t dim)
-{
-    for (size_t i = 0; i < dim; i++) {
-        out[i] += scale * vector[i];
-    }
-}
-
-static void make_unit(float *out, size_t dim)
-{
-    double sum = 0;
-    for (size_t i = 0; i < dim; i++) {
-        sum += (double)out[i] * (double)out[i];
-    }
-    for (size_t i = 0; i < dim; i++) {
-        out[i] = (float)((double)out[i] / sqrt(sum));
-    }
-}
+#include "help_vectors.h"
 
 static void add_noise(const clusters *set, random_state *random, float scale, float *out)
 {
     float *noise = malloc(set->dim * sizeof(float));
     assert_non_null(noise);
     random_unit(random, noise, set->dim);
-    add_unit(out, noise, scale, set->dim);
+    vector_add(out, noise, scale, set->dim);
     free(noise);
 }
 
@@ -58,7 +40,7 @@ void clusters_row(const clusters *set, random_state *random, float *out)
 {
     begin(set, random, out);
     add_noise(set, random, 0.7F, out);
-    make_unit(out, set->dim);
+    vector_make_unit(out, set->dim);
 }
 
 void clusters_picture(const clusters *set, random_state *random, float *out)
@@ -69,9 +51,9 @@ void clusters_picture(const clusters *set, random_state *random, float *out)
 void clusters_text(const clusters *set, random_state *random, float *out)
 {
     begin(set, random, out);
-    add_unit(out, set->gap, -1.5F, set->dim);
+    vector_add(out, set->gap, -1.5F, set->dim);
     add_noise(set, random, 0.9F, out);
-    make_unit(out, set->dim);
+    vector_make_unit(out, set->dim);
 }
 
 void clusters_library(test_library *library, const clusters *set, random_state *random, size_t n)
