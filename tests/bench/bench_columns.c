@@ -1,4 +1,4 @@
-/* tests/index/bench_columns.c — how fast columns are built, opened, filtered, sorted. Prints one
+/* tests/bench/bench_columns.c — how fast columns are built, opened, filtered, sorted. Prints one
  * JSON object a line. usage: bench_columns [N] [ROUNDS]  (in $TMPDIR) */
 #include "base/clock.h"
 #include "index/index.h"

@@ -1,6 +1,6 @@
-/* tests/index/bench_search.c — how fast the exact search is, against reading the same bytes once
+/* tests/bench/bench_scan.c — how fast the exact search is, against reading the same bytes once
  * and against FAISS's IndexFlat, in one run on the same vectors. Prints one JSON object a line.
- * usage: bench_search N DIM [ROUNDS] [flat]  (in $TMPDIR, which should be a disk with room) */
+ * usage: bench_scan N DIM [ROUNDS] [flat]  (in $TMPDIR, which should be a disk with room) */
 #include "base/clock.h"
 #include "base/pool.h"
 #include "index/index.h"
@@ -161,7 +161,7 @@ int main(int argc, char **argv)
 {
     bench_run bench = {.rounds = 40};
     if (argc < 3) {
-        fprintf(stderr, "usage: bench_search N DIM [ROUNDS] [flat]\n");
+        fprintf(stderr, "usage: bench_scan N DIM [ROUNDS] [flat]\n");
         return 2;
     }
     bench.n = strtoull(argv[1], NULL, 10);

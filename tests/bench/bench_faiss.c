@@ -1,4 +1,4 @@
-/* tests/index/bench_faiss.c — what the FAISS engines cost and give, beside the exact scan, on rows
+/* tests/bench/bench_faiss.c — what the FAISS engines cost and give, beside the exact scan, on rows
  * in clusters and queries of the two kinds. Prints one JSON object a line: building, file, opening;
  * then, with the effort that im_index_audit_propose finds for recall@10 of 0.95 and 0.99 by both
  * kinds, queries a second without a filter and with one that 50, 10, 1 % of the rows pass.
