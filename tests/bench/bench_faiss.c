@@ -6,6 +6,7 @@
  */
 #include "base/clock.h"
 #include "base/pool.h"
+#include "help_bench.h"
 #include "index/index.h"
 #include "tests/index/help_vectors.h"
 #include <stdbool.h>
@@ -56,14 +57,6 @@ static float normal(void)
         sum += (float)(next() >> 40) / 8388608.0F - 1.0F;
     }
     return sum * 0.866F;
-}
-
-static void stop_on(im_code rc, const im_error *err)
-{
-    if (rc != IM_OK) {
-        fprintf(stderr, "%s: %s\n", err->reason, err->message);
-        exit(1);
-    }
 }
 
 static void *room(size_t n, size_t size)
@@ -254,10 +247,7 @@ int main(int argc, char **argv)
     static const char *const all[] = {"ivf", "ivf-small", "hnsw", "hnsw-small"};
     bench_run bench = {.n = argc > 1 ? strtoull(argv[1], NULL, 10) : 100000,
                        .dim = argc > 2 ? strtoull(argv[2], NULL, 10) : 512};
-    const char *base = getenv("TMPDIR");
-    snprintf(bench.folder, sizeof(bench.folder), "%.90s/imago-bench-XXXXXX",
-             base != NULL ? base : "/tmp");
-    if (bench.n < 1000 || bench.dim < 1 || mkdtemp(bench.folder) == NULL) {
+    if (bench.n < 1000 || bench.dim < 1 || bench_folder(bench.folder) == NULL) {
         fprintf(stderr, "usage: bench_faiss [N] [DIM] [ivf|ivf-small|hnsw|hnsw-small ...]\n");
         return 2;
     }
