@@ -87,6 +87,16 @@ void table_change(test_table *table, size_t slot)
     values[MISSING].integer = (int64_t)random_below(random, 2);
 }
 
+void table_change_some(test_table *table, bool *changed, unsigned per_cent)
+{
+    for (size_t i = 0; i < table->n; i++) {
+        if (random_below(&table->random, 100) < per_cent) {
+            changed[i] = true;
+            table_change(table, i);
+        }
+    }
+}
+
 void table_make(test_table *table, uint64_t seed, size_t n)
 {
     *table = (struct test_table){.n = n, .random = {seed}, .fail_after = SIZE_MAX};

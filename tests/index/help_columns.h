@@ -31,6 +31,8 @@ void table_make(test_table *table, uint64_t seed, size_t n);
 void table_free(test_table *table);
 /** Gives a slot new random values; `item` stays. */
 void table_change(test_table *table, size_t slot);
+/** Changes about `per_cent` of the slots and marks them. @param changed [table->n] */
+void table_change_some(test_table *table, bool *changed, unsigned per_cent);
 im_code table_source(void *context, im_columns_sink take, void *sink, im_error *err);
 void table_build(test_table *table, uint64_t change_seq);
 im_columns *table_open(const test_table *table, uint64_t change_seq);
