@@ -4,6 +4,7 @@
 const im_engine both_engines[2] = {IM_ENGINE_IVF, IM_ENGINE_HNSW};
 const char *const engine_names[2] = {"ivf", "hnsw"};
 const im_faiss_effort as_default = {0};
+const im_faiss_effort all_of_it = {.n_probe = 1000, .ef_search = 4000, .candidates = 4};
 
 test_library library;
 clusters groups;

@@ -8,6 +8,7 @@
 extern const im_engine both_engines[2];
 extern const char *const engine_names[2]; /* of them, as answers say it */
 extern const im_faiss_effort as_default;
+extern const im_faiss_effort all_of_it; /* harder than anybody tries: everything is found */
 
 extern test_library library;
 extern clusters groups; /* its rows are drawn from them */
