@@ -1,4 +1,5 @@
-/* tests/query/help_filter.h — filters built by hand, as the parser makes them. */
+/* tests/query/help_filter.h — filters built by hand, as the parser makes them; what they are
+ * compiled to, over a store that answers always the same. */
 #ifndef IM_TESTS_QUERY_HELP_FILTER_H
 #define IM_TESTS_QUERY_HELP_FILTER_H
 
@@ -7,61 +8,47 @@
 #include "query/query.h"
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 /* cmocka wants the above first */
 #include <cmocka.h>
 
 /** "taken:2019", "width>=10", … as a test; the longest operator. Borrows nothing. */
-static inline im_filter *test_of(const char *text)
-{
-    static const struct {
-        const char *sign;
-        im_filter_op op;
-    } ops[] = {{"<=", IM_FILTER_AT_MOST}, {">=", IM_FILTER_AT_LEAST}, {"<", IM_FILTER_LESS},
-               {">", IM_FILTER_MORE},     {"=", IM_FILTER_EQUAL},     {":", IM_FILTER_IS}};
-    im_filter *filter = calloc(1, sizeof(*filter));
-    size_t length = strcspn(text, ":<>=");
-    filter->field = strndup(text, length);
-    filter->column = 5;
-    for (size_t i = 0; i < 6; i++) {
-        if (strncmp(text + length, ops[i].sign, strlen(ops[i].sign)) == 0) {
-            filter->op = ops[i].op;
-            filter->value = strdup(text + length + strlen(ops[i].sign));
-            return filter;
-        }
-    }
-    fail_msg("no operator in '%s'", text);
-    return filter;
-}
+im_filter *test_of(const char *text);
+/** A node of one (b is NULL) or two children, which are its own now. */
+im_filter *node_of(im_filter_kind kind, im_filter *a, im_filter *b);
+void drop(im_filter *filter);
 
-static inline im_filter *node_of(im_filter_kind kind, im_filter *a, im_filter *b)
-{
-    im_filter *filter = calloc(1, sizeof(*filter));
-    filter->kind = kind;
-    filter->children = calloc(2, sizeof(*filter->children));
-    filter->children[0] = a;
-    filter->children[1] = b;
-    filter->n_children = b != NULL ? 2 : 1;
-    return filter;
-}
+extern const im_own_field own_fields[4];
 
-static inline void drop(im_filter *filter)
-{
-    if (filter != NULL) {
-        for (size_t i = 0; i < filter->n_children; i++) {
-            drop(filter->children[i]);
-        }
-        free(filter->children);
-        free(filter->field);
-        free(filter->value);
-        free(filter);
-    }
-}
+/** What the store was asked last; it fails when told so, else bits 0 and 2 are its answer. */
+typedef struct asked {
+    char field[32], value[64];
+    im_filter_op op;
+    bool fail;
+} asked;
 
-static const im_own_field own_fields[] = {{"Category", IM_FIELD_TEXT},
-                                          {"price", IM_FIELD_NUMBER},
-                                          {"sold", IM_FIELD_DATE},
-                                          {"stock", IM_FIELD_BOOL}};
+extern asked last_asked;
+
+/** Of 100 slots, with own_fields and that store. */
+im_filter_options options_of(bool keep_missing);
+/** Fails unless the text compiles with options_of(true). */
+im_condition *compiled(const char *text);
+
+/** The least integer that a column can have: INT64_MIN stands for none. */
+static const int64_t never = INT64_MIN + 1;
+
+void assert_integers(const char *text, const char *column, int64_t min, int64_t max);
+/** The value is refused with that reason; the sentence holds `part`, the column, and, unless NULL,
+ * the hint holds `hint`. */
+void assert_wrong(const char *text, const char *reason, const char *part, const char *hint);
+
+typedef struct wrong_case {
+    const char *text, *part, *hint; /* as assert_wrong's */
+} wrong_case;
+
+void assert_all_wrong(const wrong_case *cases, size_t n, const char *reason);
 
 #endif
