@@ -5,6 +5,7 @@
  * line: for each way of asking the median time and the hits (slots) of every query in OUT. */
 #include "base/clock.h"
 #include "base/pool.h"
+#include "help_bench.h"
 #include "index/index.h"
 #include <math.h>
 #include <stdbool.h>
@@ -26,14 +27,6 @@ typedef struct bench {
     im_hit *hits, *truth;     /* [m, k] */
     im_index_answer *answers; /* [m] */
 } bench;
-
-static void stop_on(im_code rc, const im_error *err)
-{
-    if (rc != IM_OK) {
-        fprintf(stderr, "%s: %s\n", err->reason, err->message);
-        exit(1);
-    }
-}
 
 static void *read_whole(const char *path, size_t n, size_t size)
 {
@@ -78,13 +71,6 @@ static void write_rows(bench *run, const char *path)
     uint64_t start = im_clock_ns();
     stop_on(im_index_codes_update(run->folder, &run->state, NULL, &err), &err);
     printf("{\"what\":\"codes\",\"ms\":%.1f}\n", im_clock_ms_since(start));
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 static im_index_query query_of(const bench *run, im_index_part *part, size_t q, im_search_mode mode,

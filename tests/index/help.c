@@ -1,8 +1,12 @@
 /* tests/index/help.c — see help.h. */
 #include "help.h"
+#include "base/file.h"
+#include "base/pool.h"
 #include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
+#include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 uint64_t random_next(random_state *random)
@@ -62,6 +66,26 @@ void remove_folder(const char *folder)
     }
     closedir(listing);
     rmdir(folder);
+}
+
+void write_file(const char *path, const void *bytes, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    fclose(file);
+}
+
+size_t files_in(const char *folder)
+{
+    size_t n = 0;
+    DIR *listing = opendir(folder);
+    assert_non_null(listing);
+    while (readdir(listing) != NULL) {
+        n++;
+    }
+    closedir(listing);
+    return n;
 }
 
 static void write_rows(test_library *library)
@@ -190,6 +214,27 @@ void query_free(test_query *query)
     free(query->vectors);
 }
 
+void query_vary(im_index_query *query, random_state *random, const test_library *library,
+                size_t round, size_t every)
+{
+    if (library->n == 0) {
+        return;
+    }
+    if (round % every == 1) {
+        query->leave_out = library->items[random_below(random, library->n)];
+    }
+    if (round % (every + 1) == 1) {
+        query->has_floor = true;
+        query->floor = (float)true_score(library, query, (size_t)random_below(random, library->n));
+    }
+    if (round % (every + 2) == 1) {
+        query->has_after = true;
+        query->after_score =
+            (float)true_score(library, query, (size_t)random_below(random, library->n));
+        query->after_item = library->items[random_below(random, library->n)];
+    }
+}
+
 static int by_rank(const void *a, const void *b)
 {
     const im_hit *x = a;
@@ -259,6 +304,78 @@ void assert_hits(const im_hit *hits, const im_index_answer *answer, size_t k,
     for (size_t i = n; i < k; i++) {
         assert_true(hits[i].item == IM_NO_ITEM);
     }
+}
+
+typedef struct test_searcher {
+    im_index *index;
+    const im_index_query *query;
+    const im_hit *expected; /* [10] */
+    size_t rounds;
+} test_searcher;
+
+static void *search_often(void *context)
+{
+    test_searcher *searcher = context;
+    for (size_t i = 0; i < searcher->rounds; i++) {
+        im_hit hits[10];
+        im_index_answer answer;
+        assert_ok(im_index_search(searcher->index, searcher->query, hits, &answer, err));
+        assert_hits(hits, &answer, 10, searcher->expected, 10);
+    }
+    return NULL;
+}
+
+void search_from_threads(im_index *index, const im_index_query *query, size_t rounds)
+{
+    pthread_t threads[4];
+    im_hit expected[10];
+    im_index_answer answer;
+    assert_ok(im_index_search(index, query, expected, &answer, err));
+    test_searcher searcher = {index, query, expected, rounds};
+    for (size_t t = 0; t < 4; t++) {
+        assert_int_equal(pthread_create(&threads[t], NULL, search_often, &searcher), 0);
+    }
+    for (size_t t = 0; t < 4; t++) {
+        pthread_join(threads[t], NULL);
+    }
+}
+
+int open_world(void **state)
+{
+    static test_world world;
+    assert_ok(im_pool_open(1, &world.pools[1], err));
+    assert_ok(im_pool_open(4, &world.pools[2], err));
+    *state = &world;
+    return 0;
+}
+
+int close_world(void **state)
+{
+    test_world *world = *state;
+    im_pool_close(world->pools[1]);
+    im_pool_close(world->pools[2]);
+    return 0;
+}
+
+static struct sigaction bus_handler;
+
+void learn_bus_handler(void)
+{
+    char path[] = "/tmp/imago-index-XXXXXX";
+    im_map *map = NULL;
+    int fd = mkstemp(path);
+    if (fd >= 0 && write(fd, path, sizeof(path)) > 0 &&
+        im_map_fd(fd, sizeof(path), path, &map, NULL) == IM_OK) {
+        sigaction(SIGBUS, NULL, &bus_handler);
+    }
+    im_map_close(map);
+    close(fd);
+    unlink(path);
+}
+
+void use_bus_handler(void)
+{
+    assert_int_equal(sigaction(SIGBUS, &bus_handler, NULL), 0);
 }
 
 int use_the_built_module(void **state)

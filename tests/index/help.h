@@ -36,6 +36,10 @@ typedef struct test_library {
 
 char *temporary_folder(char out[64]);
 void remove_folder(const char *folder);
+/** Makes a file of these bytes, or the file hold nothing else. */
+void write_file(const char *path, const void *bytes, size_t size);
+/** How many entries a folder has. */
+size_t files_in(const char *folder);
 /** Makes a library of n random rows; `copies` per cent of them repeat an earlier row. */
 void library_make(test_library *library, random_state *random, size_t n, size_t dim,
                   unsigned copies);
@@ -62,6 +66,10 @@ typedef struct test_query {
 void query_make(test_query *query, random_state *random, const test_library *library, size_t m,
                 im_combine combine, bool plain);
 void query_free(test_query *query);
+/** Of many rounds, each `every`th leaves an item out, each (every + 1)th has a floor, and each
+ * (every + 2)th a cursor, of random rows; a library without rows changes nothing. */
+void query_vary(im_index_query *query, random_state *random, const test_library *library,
+                size_t round, size_t every);
 
 /** All hits the query allows, best first, each row scored alone by im_index_score.
  * @param out [library->n] @return how many */
@@ -73,6 +81,10 @@ double true_score(const test_library *library, const im_index_query *query, size
 /** Fails unless the answer is the first k of `expected`, to the last bit, padded behind. */
 void assert_hits(const im_hit *hits, const im_index_answer *answer, size_t k,
                  const im_hit *expected, size_t n_expected);
+
+/** Searches once for 10 hits, which there must be; then four threads at once, each `rounds` times,
+ * must find the same. */
+void search_from_threads(im_index *index, const im_index_query *query, size_t rounds);
 
 #define assert_ok(call)                                                \
     do {                                                               \
@@ -101,6 +113,19 @@ void assert_hits(const im_hit *hits, const im_index_answer *answer, size_t k,
 #define THROWING_IS_IMPOSSIBLE 1
 #endif
 #endif
+
+/** What searches on several threads need, as a group's set-up and tear-down. */
+typedef struct test_world {
+    im_pool *pools[3]; /* NULL, 1, 4 threads */
+} test_world;
+
+int open_world(void **state);
+int close_world(void **state);
+
+/** cmocka puts a SIGBUS handler of its own in front of each test. Called first in main: learns the
+ * process's own; called in a test: puts it back for that test. */
+void learn_bus_handler(void);
+void use_bus_handler(void);
 
 /** Sets IMAGO_MODULES to the modules of this build. */
 int use_the_built_module(void **state);

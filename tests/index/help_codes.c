@@ -1,20 +1,10 @@
 /* tests/index/help_codes.c — see help_codes.h. */
 #include "help_codes.h"
+#include "help_vectors.h"
 #include <inttypes.h>
 #include <math.h>
 
 enum { GROUPS = 12 };
-
-static void normalise(float *vector, size_t dim)
-{
-    double sum = 0;
-    for (size_t i = 0; i < dim; i++) {
-        sum += (double)vector[i] * (double)vector[i];
-    }
-    for (size_t i = 0; i < dim; i++) {
-        vector[i] = (float)((double)vector[i] / sqrt(sum));
-    }
-}
 
 void pictures_make(random_state *random, float *out, size_t n, size_t dim)
 {
@@ -34,7 +24,7 @@ void pictures_make(random_state *random, float *out, size_t n, size_t dim)
         for (size_t i = 0; i < dim; i++) {
             out[r * dim + i] = 0.6F * common[i] + 0.4F * group[i] + 0.7F * own[i];
         }
-        normalise(out + r * dim, dim);
+        vector_make_unit(out + r * dim, dim);
     }
     free(parts);
 }
@@ -59,7 +49,7 @@ void text_make(random_state *random, const float *rows, size_t n, size_t dim, fl
     for (size_t i = 0; i < dim && dim > 1; i++) {
         out[i] += (float)((0.03 - dot) / squares * mean[i]);
     }
-    normalise(out, dim);
+    vector_make_unit(out, dim);
     free(mean);
 }
 
@@ -79,12 +69,12 @@ void rows_plant(random_state *random, float *rows, size_t n, size_t dim, const f
         for (size_t i = 0; i < dim; i++) {
             other[i] -= (float)dot * vector[i];
         }
-        normalise(other, dim);
+        vector_make_unit(other, dim);
         double rest = wanted * wanted < 1 ? sqrt(1 - wanted * wanted) : 0;
         for (size_t i = 0; i < dim; i++) {
             row[i] = (float)(wanted * (double)vector[i] + rest * (double)other[i]);
         }
-        normalise(row, dim);
+        vector_make_unit(row, dim);
     }
     free(other);
 }

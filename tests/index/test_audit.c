@@ -1,26 +1,13 @@
 /* tests/index/test_audit.c — covers index/audit.c: the interval holds the recall that many more
  * queries show, the proposal reaches what is wanted, an exact engine has recall 1. */
-#include "clusters.h"
+#include "help_faiss.h"
 
 enum { ROWS = 4000, DIM = 24, K = 10, MANY = 3000, FEW = 60, AUDITS = 60 };
 
-static test_library library;
-static clusters groups;
-
 static int set_up(void **state)
 {
-    random_state random = {121};
-    clusters_make(&groups, &random, 80, DIM);
-    clusters_library(&library, &groups, &random, ROWS);
+    open_clusters(121, 80, DIM, ROWS);
     return use_the_built_module(state);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    library_free(&library);
-    clusters_free(&groups);
-    return 0;
 }
 
 static float *make_queries(random_state *random, bool texts, size_t n)
@@ -123,15 +110,14 @@ static void proposals_reach_what_is_wanted_and_no_more(void **state)
 {
     (void)state;
     random_state random = {123};
-    static const im_engine both[] = {IM_ENGINE_IVF, IM_ENGINE_HNSW};
     static const double wanted[] = {0.5, 0.9, 0.99};
     float *texts = make_queries(&random, true, 150);
     float *pictures = make_queries(&random, false, 150);
     im_audit_queries queries = {
         .texts = texts, .n_texts = 150, .pictures = pictures, .n_pictures = 150, .k = K};
     for (size_t e = 0; e < 2; e++) {
-        im_faiss_record record = build_file(&library, NULL, both[e], 80);
-        im_index *index = open_file(&library, NULL, both[e], &record, (im_faiss_effort){0});
+        im_faiss_record record = build_file(&library, NULL, both_engines[e], 80);
+        im_index *index = open_file(&library, NULL, both_engines[e], &record, as_default);
         size_t last = 0;
         for (size_t i = 0; i < 3; i++) {
             im_audit_proposal proposal;
@@ -147,7 +133,7 @@ static void proposals_reach_what_is_wanted_and_no_more(void **state)
             assert_true(tries >= last);
             last = tries;
             /* an index that is opened with it does as well */
-            im_index *again = open_file(&library, NULL, both[e], &record, proposal.effort);
+            im_index *again = open_file(&library, NULL, both_engines[e], &record, proposal.effort);
             assert_ok(im_index_audit(again, &queries, &audit, err));
             assert_memory_equal(&audit, &proposal.audit, sizeof(audit));
             im_index_close(again);
@@ -235,7 +221,7 @@ static void audits_go_through_filters(void **state)
     bitmap[3] = 0x70;
     im_audit_queries queries = {.texts = texts, .n_texts = 20, .k = K, .bitmap = bitmap};
     im_faiss_record record = build_file(&library, NULL, IM_ENGINE_IVF, 80);
-    im_index *index = open_file(&library, NULL, IM_ENGINE_IVF, &record, (im_faiss_effort){0});
+    im_index *index = open_file(&library, NULL, IM_ENGINE_IVF, &record, as_default);
     assert_ok(im_index_audit(index, &queries, &audit, err));
     assert_int_equal(audit.texts.n_wanted, 60);
     assert_int_equal(audit.texts.n_found, 60);
@@ -258,5 +244,5 @@ int main(void)
         cmocka_unit_test(bad_audits_are_refused),
         cmocka_unit_test(audits_go_through_filters),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, close_clusters);
 }

@@ -35,14 +35,6 @@ static void read_file(const char *path, uint8_t **out, size_t *out_size)
     im_bytes_clear(&bytes);
 }
 
-static void put_file(const char *path, const uint8_t *bytes, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    fclose(file);
-}
-
 static void scene_make(test_scene *scene, uint64_t seed)
 {
     random_state random = {seed};
@@ -74,7 +66,7 @@ static void scene_free(test_scene *scene)
 static void put_back(const test_scene *scene)
 {
     for (codes_kind kind = CODES_I8; kind <= CODES_B1; kind++) {
-        put_file(scene->path[kind], scene->bytes[kind], scene->size[kind]);
+        write_file(scene->path[kind], scene->bytes[kind], scene->size[kind]);
     }
 }
 
@@ -165,7 +157,7 @@ static void every_block_and_page_flipped_is_found(void **state)
             }
             scene.bytes[kind][place] ^= (uint8_t)(1u << random_below(&random, 8));
             uint8_t *kept = scene.bytes[kind];
-            put_file(scene.path[kind], kept, scene.size[kind]);
+            write_file(scene.path[kind], kept, scene.size[kind]);
             assert_found(&scene, IM_CODES_DAMAGED);
             codes_update(&scene.library);
             assert_found(&scene, IM_CODES_SOUND);
@@ -184,12 +176,12 @@ static void a_file_of_another_length_is_found(void **state)
     for (codes_kind kind = CODES_I8; kind <= CODES_B1; kind++) {
         const size_t sizes[] = {0, 1, 4095, 4096, 8192, 70000, scene.size[kind] - 1};
         for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-            put_file(scene.path[kind], scene.bytes[kind], sizes[i]);
+            write_file(scene.path[kind], scene.bytes[kind], sizes[i]);
             assert_found(&scene, IM_CODES_DAMAGED);
         }
         uint8_t *longer = calloc(scene.size[kind] + 65536, 1);
         memcpy(longer, scene.bytes[kind], scene.size[kind]);
-        put_file(scene.path[kind], longer, scene.size[kind] + 65536);
+        write_file(scene.path[kind], longer, scene.size[kind] + 65536);
         assert_found(&scene, IM_CODES_DAMAGED);
         assert_mended(&scene);
         free(longer);
@@ -263,7 +255,7 @@ static void a_header_that_lies_is_found(void **state)
             memcpy(bytes + lies[i].at, &lies[i].value, lies[i].at == 8 || lies[i].at == 12 ? 4 : 8);
             uint32_t crc = im_crc32c(0, bytes, 4092);
             memcpy(bytes + 4092, &crc, 4);
-            put_file(scene.path[kind], bytes, scene.size[kind]);
+            write_file(scene.path[kind], bytes, scene.size[kind]);
             assert_found(&scene, IM_CODES_DAMAGED);
             free(bytes);
         }
@@ -280,14 +272,14 @@ static void a_file_of_another_making_is_found(void **state)
     test_scene other;
     scene_make(&scene, 505);
     scene_make(&other, 506); /* the same library id, model and generation: other vectors */
-    put_file(scene.path[CODES_I8], other.bytes[CODES_I8], other.size[CODES_I8]);
+    write_file(scene.path[CODES_I8], other.bytes[CODES_I8], other.size[CODES_I8]);
     assert_found(&scene, IM_CODES_DAMAGED);
-    put_file(scene.path[CODES_B1], other.bytes[CODES_B1], other.size[CODES_B1]);
+    write_file(scene.path[CODES_B1], other.bytes[CODES_B1], other.size[CODES_B1]);
     assert_found(&scene, IM_CODES_DAMAGED);
     assert_mended(&scene);
-    put_file(scene.path[CODES_I8], scene.bytes[CODES_B1], scene.size[CODES_B1]);
+    write_file(scene.path[CODES_I8], scene.bytes[CODES_B1], scene.size[CODES_B1]);
     assert_found(&scene, IM_CODES_DAMAGED);
-    put_file(scene.path[CODES_B1], other.bytes[CODES_B1], other.size[CODES_B1]);
+    write_file(scene.path[CODES_B1], other.bytes[CODES_B1], other.size[CODES_B1]);
     assert_found(&scene, IM_CODES_DAMAGED);
     assert_mended(&scene);
     scene_free(&scene);
@@ -305,7 +297,7 @@ static void blocks_that_changed_places_are_found(void **state)
     assert_true(scene.size[CODES_I8] >= 8192 + 2 * 65536);
     memcpy(bytes + 8192, scene.bytes[CODES_I8] + 8192 + 65536, 65536);
     memcpy(bytes + 8192 + 65536, scene.bytes[CODES_I8] + 8192, 65536);
-    put_file(scene.path[CODES_I8], bytes, scene.size[CODES_I8]);
+    write_file(scene.path[CODES_I8], bytes, scene.size[CODES_I8]);
     assert_found(&scene, IM_CODES_DAMAGED);
     free(bytes);
     assert_mended(&scene);
@@ -380,7 +372,7 @@ static void a_damaged_row_that_may_be_a_hit_is_an_error(void **state)
     library_path(&scene.library, path);
     read_file(path, &bytes, &size);
     bytes[4096 + scene.truth[0].slot * format_layout_of(D).pitch + 3] ^= 1;
-    put_file(path, bytes, size);
+    write_file(path, bytes, size);
     im_index *index = open_lowered(&scene);
     assert_refused(im_index_search(index, &scene.query, hits, &answer, err), "index_damaged");
     im_index_close(index);
@@ -484,7 +476,7 @@ static void a_sweep_takes_codes_of_other_generations(void **state)
                                         "codes.02.i8", "codes.2.i9", "codes.x.b1"};
     for (size_t i = 0; i < 6; i++) {
         snprintf(path, sizeof(path), "%.64s/%s", scene.library.folder, names[i]);
-        put_file(path, (const uint8_t *)"x", 1);
+        write_file(path, "x", 1);
     }
     im_index_sweep(scene.library.folder, 1);
     for (size_t i = 0; i < 6; i++) {

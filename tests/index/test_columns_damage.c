@@ -5,9 +5,8 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
-#include "columns_help.h"
+#include "help_columns.h"
 #include <math.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,10 +28,7 @@ static void put_bytes(const test_scene *scene, const uint8_t *bytes, size_t size
 {
     char path[128];
     table_path(&scene->table, path);
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    fclose(file);
+    write_file(path, bytes, size);
 }
 
 static void scene_make(test_scene *scene, uint64_t seed, size_t n)
@@ -348,23 +344,6 @@ static void foreign_words_and_ends_are_not_followed(void **state)
 
 /* ---- cut while mapped ---- */
 
-/* cmocka puts a handler of its own in front of each test; the process's own is put back for one. */
-static struct sigaction own_handler;
-
-static void learn_own_handler(void)
-{
-    char path[] = "/tmp/imago-index-XXXXXX";
-    im_map *map = NULL;
-    int fd = mkstemp(path);
-    if (fd >= 0 && write(fd, path, sizeof(path)) > 0 &&
-        im_map_fd(fd, sizeof(path), path, &map, NULL) == IM_OK) {
-        sigaction(SIGBUS, NULL, &own_handler);
-    }
-    im_map_close(map);
-    close(fd);
-    unlink(path);
-}
-
 static void a_file_cut_while_mapped_is_an_error_and_no_death(void **state)
 {
     (void)state;
@@ -372,7 +351,7 @@ static void a_file_cut_while_mapped_is_an_error_and_no_death(void **state)
     char path[128];
     scene_make(&scene, 78, N);
     table_path(&scene.table, path);
-    assert_int_equal(sigaction(SIGBUS, &own_handler, NULL), 0);
+    use_bus_handler();
     const off_t lengths[] = {0, 4096, 300000, (off_t)scene.size - 40, (off_t)scene.size - 5000};
     for (size_t round = 0; round < 10; round++) {
         im_column_value value;
@@ -506,6 +485,6 @@ int main(void)
         cmocka_unit_test(each_failed_call_is_an_error_and_leaves_the_old_file),
         cmocka_unit_test(leftovers_are_swept),
     };
-    learn_own_handler();
+    learn_bus_handler();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

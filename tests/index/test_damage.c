@@ -1,12 +1,10 @@
 /* tests/index/test_damage.c — covers index/open.c: files that are not what the database says (T53),
  * files cut while they are mapped, and each call of a reader failing once. Never a wrong answer. */
 #include "base/fault.h"
-#include "base/file.h"
 #include "base/pool.h"
 #include "help.h"
 #include "index/format_internal.h"
 #include <inttypes.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -53,10 +51,7 @@ static void put_bytes(const test_scene *scene, const uint8_t *bytes, size_t size
 {
     char path[128];
     library_path(&scene->library, path);
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    fclose(file);
+    write_file(path, bytes, size);
 }
 
 /* Opens and searches: index_damaged, or the right answer. true when it was damaged. */
@@ -221,23 +216,6 @@ static void damage_in_removed_rows_is_not_looked_at(void **state)
     scene_free(&scene);
 }
 
-/* cmocka puts a handler of its own in front of each test; the process's own is put back for one. */
-static struct sigaction own_handler;
-
-static void learn_own_handler(void)
-{
-    char path[] = "/tmp/imago-index-XXXXXX";
-    im_map *map = NULL;
-    int fd = mkstemp(path);
-    if (fd >= 0 && write(fd, path, sizeof(path)) > 0 &&
-        im_map_fd(fd, sizeof(path), path, &map, NULL) == IM_OK) {
-        sigaction(SIGBUS, NULL, &own_handler);
-    }
-    im_map_close(map);
-    close(fd);
-    unlink(path);
-}
-
 /* Cut while mapped, at a page's edge and within a page, before and after the rows were checked. */
 static void a_file_cut_while_mapped_is_an_error_and_no_death(void **state)
 {
@@ -246,7 +224,7 @@ static void a_file_cut_while_mapped_is_an_error_and_no_death(void **state)
     char path[128];
     scene_make(&scene, 48);
     library_path(&scene.library, path);
-    assert_int_equal(sigaction(SIGBUS, &own_handler, NULL), 0);
+    use_bus_handler();
     const off_t lengths[] = {0, 4096, 8192, (off_t)scene.size - 40, 5000};
     for (size_t round = 0; round < 10; round++) {
         im_hit hits[N];
@@ -337,6 +315,6 @@ int main(void)
         cmocka_unit_test(a_file_cut_while_mapped_is_an_error_and_no_death),
         cmocka_unit_test(each_failed_call_of_a_reader_is_an_error),
     };
-    learn_own_handler();
+    learn_bus_handler();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

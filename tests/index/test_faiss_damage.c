@@ -2,33 +2,17 @@
  * another library, or gone are refused by length and digest before FAISS sees a byte; a record that
  * lies is refused too (T54). */
 #include "base/hash.h"
-#include "clusters.h"
+#include "help_faiss.h"
 #include <inttypes.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { ROWS = 1200, DIM = 16, CORRUPTIONS = 2000 };
 
-static const im_engine both[] = {IM_ENGINE_IVF, IM_ENGINE_HNSW};
-static const im_faiss_effort as_default = {0};
-
-static test_library library;
-static clusters groups;
-
 static int set_up(void **state)
 {
-    random_state random = {101};
-    clusters_make(&groups, &random, 20, DIM);
-    clusters_library(&library, &groups, &random, ROWS);
+    open_clusters(101, 20, DIM, ROWS);
     return use_the_built_module(state);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    library_free(&library);
-    clusters_free(&groups);
-    return 0;
 }
 
 /* ---- files ---- */
@@ -47,14 +31,6 @@ static file_bytes read_whole(const char *path, size_t size)
     assert_int_equal(fread(bytes.data, 1, size, file), size);
     fclose(file);
     return bytes;
-}
-
-static void write_whole(const char *path, const uint8_t *data, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, size, file), size);
-    fclose(file);
 }
 
 static void write_at(const char *path, size_t at, const void *data, size_t size)
@@ -96,7 +72,7 @@ static void each_corruption_is_refused_by_the_digest(void **state)
     random_state random = {102};
     for (size_t e = 0; e < 2; e++) {
         char path[160];
-        im_faiss_record record = build_file(&library, NULL, both[e], 0);
+        im_faiss_record record = build_file(&library, NULL, both_engines[e], 0);
         faiss_path(&library, &record, path);
         file_bytes bytes = read_whole(path, (size_t)record.bytes);
         for (size_t i = 0; i < CORRUPTIONS; i++) {
@@ -113,10 +89,10 @@ static void each_corruption_is_refused_by_the_digest(void **state)
                 value ^= 1;
             }
             write_at(path, at, &value, size);
-            assert_damaged(both[e], &record, "SHA-256");
+            assert_damaged(both_engines[e], &record, "SHA-256");
             write_at(path, at, bytes.data + at, size);
         }
-        im_index *index = open_file(&library, NULL, both[e], &record, as_default);
+        im_index *index = open_file(&library, NULL, both_engines[e], &record, as_default);
         im_index_close(index); /* all were put back */
         free(bytes.data);
     }
@@ -183,10 +159,10 @@ static void the_graphs_that_crashed_faiss_are_refused(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         write_at(path, cases[i].at, cases[i].value, cases[i].size);
         assert_damaged(IM_ENGINE_HNSW, &record, "SHA-256");
-        write_whole(path, bytes.data, bytes.size);
+        write_file(path, bytes.data, bytes.size);
     }
     memset(bytes.data + places.neighbours, 0xff, 4 * places.n_neighbours); /* all -1 */
-    write_whole(path, bytes.data, bytes.size);
+    write_file(path, bytes.data, bytes.size);
     assert_damaged(IM_ENGINE_HNSW, &record, "SHA-256");
     free(bytes.data);
 }
@@ -197,25 +173,25 @@ static void other_lengths_and_kinds_of_file_are_refused(void **state)
     static const uint8_t junk[64] = "junk behind the end";
     for (size_t e = 0; e < 2; e++) {
         char path[160];
-        im_faiss_record record = build_file(&library, NULL, both[e], 0);
+        im_faiss_record record = build_file(&library, NULL, both_engines[e], 0);
         faiss_path(&library, &record, path);
         assert_ok(im_index_faiss_check(library.folder, &record, err));
         file_bytes bytes = read_whole(path, (size_t)record.bytes);
         memcpy(bytes.data + bytes.size, junk, 64);
-        write_whole(path, bytes.data, bytes.size + 64);
-        assert_damaged_file(both[e], &record, "bytes, the library recorded");
+        write_file(path, bytes.data, bytes.size + 64);
+        assert_damaged_file(both_engines[e], &record, "bytes, the library recorded");
         static const size_t cuts[] = {0, 1, 100, 4096};
         for (size_t i = 0; i < 4; i++) {
-            write_whole(path, bytes.data, cuts[i]);
-            assert_damaged_file(both[e], &record, "bytes, the library recorded");
+            write_file(path, bytes.data, cuts[i]);
+            assert_damaged_file(both_engines[e], &record, "bytes, the library recorded");
         }
         unlink(path);
-        assert_damaged_file(both[e], &record, "gone");
+        assert_damaged_file(both_engines[e], &record, "gone");
         assert_int_equal(mkfifo(path, 0600), 0);
-        assert_damaged_file(both[e], &record, "not a regular file");
+        assert_damaged_file(both_engines[e], &record, "not a regular file");
         unlink(path);
         assert_int_equal(mkdir(path, 0700), 0);
-        assert_damaged_file(both[e], &record, "not a regular file");
+        assert_damaged_file(both_engines[e], &record, "not a regular file");
         rmdir(path);
         free(bytes.data);
     }
@@ -291,12 +267,12 @@ static void what_faiss_cannot_read_is_damaged(void **state)
     uint8_t digest[IM_SHA256_BYTES];
     im_faiss_record record = build_file(&library, NULL, IM_ENGINE_IVF, 0);
     faiss_path(&library, &record, path);
-    write_whole(path, (const uint8_t *)nonsense, strlen(nonsense));
+    write_file(path, nonsense, strlen(nonsense));
     record.bytes = strlen(nonsense);
     im_sha256_of(nonsense, strlen(nonsense), digest);
     im_sha256_hex(digest, record.digest);
     assert_damaged(IM_ENGINE_IVF, &record, "not recognized");
-    write_whole(path, (const uint8_t *)nonsense, 0);
+    write_file(path, nonsense, 0);
     record.bytes = 0;
     im_sha256_of(NULL, 0, digest);
     im_sha256_hex(digest, record.digest);
@@ -313,5 +289,5 @@ int main(void)
         cmocka_unit_test(a_file_that_holds_another_index_is_refused),
         cmocka_unit_test(what_faiss_cannot_read_is_damaged),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, close_clusters);
 }

@@ -2,35 +2,17 @@
  * when FAISS, memory, reads, writes, syncs or renames fail (T65): a program of its own, because the
  * module that stands before the real one stays loaded. */
 #include "base/fault.h"
-#include "clusters.h"
-#include <dirent.h>
+#include "help_faiss.h"
 #include <dlfcn.h>
 
 enum { ROWS = 1500, DIM = 16 };
 
-static const im_engine both[] = {IM_ENGINE_IVF, IM_ENGINE_HNSW};
-static const char *const names[] = {"ivf", "hnsw"};
-static const im_faiss_effort as_default = {0};
-
-static test_library library;
-static clusters groups;
-
 static int set_up(void **state)
 {
     (void)state;
-    random_state random = {111};
     setenv("IMAGO_MODULES", IMAGO_SPY_FOLDER, 1);
     setenv("IMAGO_SPY_REAL", IMAGO_BINARY_DIR "/index/imago-faiss.so", 1);
-    clusters_make(&groups, &random, 20, DIM);
-    clusters_library(&library, &groups, &random, ROWS);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    library_free(&library);
-    clusters_free(&groups);
+    open_clusters(111, 20, DIM, ROWS);
     return 0;
 }
 
@@ -43,18 +25,6 @@ static size_t *count_of(const char *name)
     return count;
 }
 
-static size_t files_in(const char *folder)
-{
-    size_t n = 0;
-    DIR *listing = opendir(folder);
-    assert_non_null(listing);
-    while (readdir(listing) != NULL) {
-        n++;
-    }
-    closedir(listing);
-    return n;
-}
-
 /* ---- FAISS fails ---- */
 
 static void a_build_that_fails_leaves_the_old_file(void **state)
@@ -62,12 +32,12 @@ static void a_build_that_fails_leaves_the_old_file(void **state)
     (void)state;
     static const char *const places[] = {"make", "train", "add", "write"};
     for (size_t e = 0; e < 2; e++) {
-        im_faiss_record old = build_file(&library, NULL, both[e], 0);
+        im_faiss_record old = build_file(&library, NULL, both_engines[e], 0);
         size_t files = files_in(library.folder);
         for (size_t i = 0; i < 8; i++) {
             char spy[32];
             im_faiss_record record = old;
-            im_faiss_build build = {.engine = both[e]};
+            im_faiss_build build = {.engine = both_engines[e]};
             snprintf(spy, sizeof(spy), "%s:%s", places[i / 2], i % 2 == 0 ? "nomem" : "throw");
             setenv("IMAGO_SPY", spy, 1);
             size_t live = im_live_allocations();
@@ -80,7 +50,7 @@ static void a_build_that_fails_leaves_the_old_file(void **state)
             assert_int_equal(files_in(library.folder), files);
             assert_memory_equal(&record, &old, sizeof(old));
         }
-        im_index *index = open_file(&library, NULL, both[e], &old, as_default);
+        im_index *index = open_file(&library, NULL, both_engines[e], &old, as_default);
         im_index_close(index);
     }
 }
@@ -94,8 +64,8 @@ static void the_scan_answers_when_faiss_fails(void **state)
     float vector[DIM];
     im_index_part part;
     for (size_t e = 0; e < 2; e++) {
-        im_faiss_record record = build_file(&library, NULL, both[e], 0);
-        im_index *index = open_file(&library, NULL, both[e], &record, as_default);
+        im_faiss_record record = build_file(&library, NULL, both_engines[e], 0);
+        im_index *index = open_file(&library, NULL, both_engines[e], &record, as_default);
         clusters_text(&groups, &random, vector);
         im_index_query query = query_of(&part, vector, 20);
         query.has_floor = true;
@@ -129,8 +99,8 @@ static void poor_candidates_are_no_poor_answers(void **state)
     float vector[DIM];
     im_index_part part;
     for (size_t e = 0; e < 2; e++) {
-        im_faiss_record record = build_file(&library, NULL, both[e], 0);
-        im_index *index = open_file(&library, NULL, both[e], &record, as_default);
+        im_faiss_record record = build_file(&library, NULL, both_engines[e], 0);
+        im_index *index = open_file(&library, NULL, both_engines[e], &record, as_default);
         for (size_t i = 0; i < 2; i++) {
             im_hit expected[ROWS], hits[20];
             im_index_answer answer;
@@ -152,13 +122,14 @@ static void an_open_that_fails_leaves_nothing(void **state)
     static const char *const ways[] = {"read:nomem", "read:throw"};
     static const char *const reasons[] = {"no_memory", "index_damaged"};
     for (size_t e = 0; e < 2; e++) {
-        im_faiss_record record = build_file(&library, NULL, both[e], 0);
+        im_faiss_record record = build_file(&library, NULL, both_engines[e], 0);
         for (size_t i = 0; i < 2; i++) {
             im_index *index = NULL;
             setenv("IMAGO_SPY", ways[i], 1);
             size_t live = im_live_allocations();
-            assert_refused(try_open(&library, NULL, both[e], &record, as_default, &index, err),
-                           reasons[i]);
+            assert_refused(
+                try_open(&library, NULL, both_engines[e], &record, as_default, &index, err),
+                reasons[i]);
             unsetenv("IMAGO_SPY");
             assert_int_equal(im_live_allocations(), live);
         }
@@ -173,7 +144,7 @@ static void faiss_is_not_asked_to_read_a_damaged_file(void **state)
     for (size_t e = 0; e < 2; e++) {
         char path[160];
         im_index *index = NULL;
-        im_faiss_record record = build_file(&library, NULL, both[e], 0);
+        im_faiss_record record = build_file(&library, NULL, both_engines[e], 0);
         faiss_path(&library, &record, path);
         size_t reads = *count_of("spy_reads");
         FILE *file = fopen(path, "r+b");
@@ -185,15 +156,16 @@ static void faiss_is_not_asked_to_read_a_damaged_file(void **state)
             fseek(file, at, SEEK_SET);
             fputc(byte ^ (1 << random_below(&random, 8)), file);
             fflush(file);
-            assert_refused(try_open(&library, NULL, both[e], &record, as_default, &index, err),
-                           "index_damaged");
+            assert_refused(
+                try_open(&library, NULL, both_engines[e], &record, as_default, &index, err),
+                "index_damaged");
             fseek(file, at, SEEK_SET);
             fputc(byte, file);
             fflush(file);
         }
         fclose(file);
         assert_int_equal(*count_of("spy_reads"), reads);
-        index = open_file(&library, NULL, both[e], &record, as_default);
+        index = open_file(&library, NULL, both_engines[e], &record, as_default);
         assert_int_equal(*count_of("spy_reads"), reads + 1);
         im_index_close(index);
     }
@@ -238,7 +210,7 @@ static im_code whole_life(im_engine engine, im_faiss_record *record, im_error *e
 static void check_faults(im_fault_kind kind, im_code expected)
 {
     for (size_t e = 0; e < 2; e++) {
-        im_faiss_record old = build_file(&library, NULL, both[e], 0);
+        im_faiss_record old = build_file(&library, NULL, both_engines[e], 0);
         size_t files = files_in(library.folder);
         im_code rc = IM_ERR_INTERNAL;
         size_t nth = 0;
@@ -247,7 +219,7 @@ static void check_faults(im_fault_kind kind, im_code expected)
             im_faiss_record record = old;
             size_t live = im_live_allocations();
             im_fault_set(kind, nth, 0);
-            rc = whole_life(both[e], &record, &error);
+            rc = whole_life(both_engines[e], &record, &error);
             bool fired = im_fault_fired(kind);
             im_fault_clear();
             assert_int_equal(rc, fired ? expected : IM_OK);
@@ -256,10 +228,10 @@ static void check_faults(im_fault_kind kind, im_code expected)
             assert_int_equal(*count_of("spy_open_indexes"), 0);
             assert_int_equal(files_in(library.folder), files); /* no temporary stays */
             /* the file is the old one or the same made anew */
-            im_index *index = open_file(&library, NULL, both[e], &old, as_default);
+            im_index *index = open_file(&library, NULL, both_engines[e], &old, as_default);
             im_index_close(index);
         }
-        print_message("%s: %zu calls failed in turn\n", names[e], nth - 1);
+        print_message("%s: %zu calls failed in turn\n", engine_names[e], nth - 1);
         assert_true(nth > 1);
     }
 }
@@ -315,5 +287,5 @@ int main(void)
         cmocka_unit_test(each_failed_rename_is_an_error),
         cmocka_unit_test(each_failed_open_is_an_error),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, close_clusters);
 }

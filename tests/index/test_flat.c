@@ -1,10 +1,8 @@
 /* tests/index/test_flat.c — covers index/flat.c, index/engine_load.c and the FAISS module: its
  * answers equal the scan's hit by hit, and what it throws ends as a sentence. */
-#include "base/pool.h"
 #include "help.h"
 #include "index/engine_load_internal.h"
 #include <math.h>
-#include <pthread.h>
 
 static void check_engines(const test_library *library, const uint64_t *alive, test_query *query)
 {
@@ -168,44 +166,16 @@ static void exceptions_end_in_the_module_as_sentences(void **state)
 
 /* ---- threads ---- */
 
-typedef struct test_searcher {
-    im_index *index;
-    const im_index_query *query;
-    const im_hit *expected;
-} test_searcher;
-
-static void *search_often(void *context)
-{
-    test_searcher *searcher = context;
-    for (size_t i = 0; i < 20; i++) {
-        im_hit hits[10];
-        im_index_answer answer;
-        assert_ok(im_index_search(searcher->index, searcher->query, hits, &answer, err));
-        assert_hits(hits, &answer, 10, searcher->expected, 10);
-    }
-    return NULL;
-}
-
 static void threads_share_one_flat_index(void **state)
 {
     (void)state;
     random_state random = {65};
     test_library library;
     test_query query;
-    im_hit expected[10];
-    im_index_answer answer;
-    pthread_t threads[4];
     library_make(&library, &random, 2000, 48, 5);
     query_make(&query, &random, &library, 1, IM_COMBINE_SUM, true);
     im_index *index = library_open(&library, NULL, IM_ENGINE_FLAT, NULL);
-    assert_ok(im_index_search(index, &query.query, expected, &answer, err));
-    test_searcher searcher = {index, &query.query, expected};
-    for (size_t t = 0; t < 4; t++) {
-        assert_int_equal(pthread_create(&threads[t], NULL, search_often, &searcher), 0);
-    }
-    for (size_t t = 0; t < 4; t++) {
-        pthread_join(threads[t], NULL);
-    }
+    search_from_threads(index, &query.query, 20);
     im_index_close(index);
     query_free(&query);
     library_free(&library);

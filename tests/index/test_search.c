@@ -1,6 +1,5 @@
 /* tests/index/test_search.c — covers index/scan.c, index/search.c and index/top.c: every answer is
  * held against a plain search that scores each row alone and sorts. */
-#include "base/pool.h"
 #include "help.h"
 #include "index/top_internal.h"
 #include <math.h>
@@ -9,27 +8,6 @@ static const size_t sizes[] = {0, 1, 2, 63, 64, 65, 1000, 5000};
 static const size_t dims[] = {1, 3, 16, 48, 256, 512};
 static const size_t ks[] = {1, 2, 7, 64, 999, 5001};
 static const unsigned densities[] = {0, 1, 10, 500, 990, 1000}; /* per mille */
-
-typedef struct test_world {
-    im_pool *pools[3]; /* NULL, 1, 4 threads */
-} test_world;
-
-static int open_world(void **state)
-{
-    static test_world world;
-    assert_ok(im_pool_open(1, &world.pools[1], err));
-    assert_ok(im_pool_open(4, &world.pools[2], err));
-    *state = &world;
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    test_world *world = *state;
-    im_pool_close(world->pools[1]);
-    im_pool_close(world->pools[2]);
-    return 0;
-}
 
 /* One search of `index` against the plain one. */
 static void check_search(im_index *index, const test_library *library, const uint64_t *alive,
@@ -59,29 +37,6 @@ static void check_search(im_index *index, const test_library *library, const uin
     free(hits);
 }
 
-/* Dresses a query with what the round's number says. */
-static void vary(test_query *query, random_state *random, const test_library *library, size_t round)
-{
-    query->query.k = ks[round % 6];
-    if (library->n == 0) {
-        return;
-    }
-    if (round % 3 == 1) {
-        query->query.leave_out = library->items[random_below(random, library->n)];
-    }
-    if (round % 4 == 1) {
-        query->query.has_floor = true;
-        query->query.floor =
-            (float)true_score(library, &query->query, (size_t)random_below(random, library->n));
-    }
-    if (round % 5 == 1) {
-        query->query.has_after = true;
-        query->query.after_score =
-            (float)true_score(library, &query->query, (size_t)random_below(random, library->n));
-        query->query.after_item = library->items[random_below(random, library->n)];
-    }
-}
-
 static void answers_equal_the_plain_search(void **state)
 {
     test_world *world = *state;
@@ -96,7 +51,8 @@ static void answers_equal_the_plain_search(void **state)
                 test_query query;
                 query_make(&query, &random, &library, 1 + round % 4, (im_combine)(round % 3),
                            round < 3);
-                vary(&query, &random, &library, round + s);
+                query.query.k = ks[(round + s) % 6];
+                query_vary(&query.query, &random, &library, round + s, 3);
                 query.query.bitmap = round == 11 ? NULL : bitmap;
                 im_index *index = library_open(&library, round == 10 ? NULL : alive, IM_ENGINE_SCAN,
                                                world->pools[round % 3]);

@@ -1,7 +1,6 @@
 /* tests/index/test_tiered.c — covers index/tiered.c, index/tiered_pass.c and index/tiered_fast.c:
  * a proved answer is that of the plain scan, to the last bit, whatever the library, the query and
  * the filter; an answer by bits misses next to nothing. */
-#include "base/pool.h"
 #include "help_codes.h"
 #include <math.h>
 #include <unistd.h>
@@ -11,27 +10,6 @@ enum { LIBRARIES = 500, QUERIES = 20 };
 static const size_t dims[] = {1, 3, 16, 64, 65, 100, 128, 192, 256, 384, 512, 512};
 static const size_t ks[] = {1, 2, 5, 10, 10, 33, 100, 400};
 static const unsigned densities[] = {0, 1, 10, 100, 500, 990, 1000}; /* per mille */
-
-typedef struct test_world {
-    im_pool *pools[3]; /* NULL, 1, 4 threads */
-} test_world;
-
-static int open_world(void **state)
-{
-    static test_world world;
-    assert_ok(im_pool_open(1, &world.pools[1], err));
-    assert_ok(im_pool_open(4, &world.pools[2], err));
-    *state = &world;
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    test_world *world = *state;
-    im_pool_close(world->pools[1]);
-    im_pool_close(world->pools[2]);
-    return 0;
-}
 
 /* A library with a query whose k-th score has neighbours 1e-4 away. */
 typedef struct test_case {
@@ -101,20 +79,7 @@ static void query_of(const test_case *test, random_state *random, size_t round,
                               .k = ks[random_below(random, 8)],
                               .leave_out = IM_NO_ITEM,
                               .mode = (im_search_mode)(random_below(random, 2))};
-    if (round % 5 == 1) {
-        query->leave_out = test->library.items[random_below(random, test->n)];
-    }
-    if (round % 6 == 1) {
-        query->has_floor = true;
-        query->floor =
-            (float)true_score(&test->library, query, (size_t)random_below(random, test->n));
-    }
-    if (round % 7 == 1) {
-        query->has_after = true;
-        query->after_score =
-            (float)true_score(&test->library, query, (size_t)random_below(random, test->n));
-        query->after_item = test->library.items[random_below(random, test->n)];
-    }
+    query_vary(query, random, &test->library, round, 5);
 }
 
 /* One query by both engines. Returns whether they agree. */

@@ -1,6 +1,6 @@
 /* tests/query/test_filter_columns.c — filters from their text values to rows: compiled by
  * query/filter.c, evaluated by index/, over a library small enough to see what must come. */
-#include "filter_help.h"
+#include "help_filter.h"
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>

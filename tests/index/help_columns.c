@@ -1,5 +1,5 @@
-/* tests/index/columns_help.c — see columns_help.h. */
-#include "columns_help.h"
+/* tests/index/help_columns.c — see help_columns.h. */
+#include "help_columns.h"
 #include "base/memory.h"
 #include "index/conditions_internal.h"
 #include <math.h>
@@ -85,6 +85,16 @@ void table_change(test_table *table, size_t slot)
     }
     values[CATEGORY].text = random_text(table);
     values[MISSING].integer = (int64_t)random_below(random, 2);
+}
+
+void table_change_some(test_table *table, bool *changed, unsigned per_cent)
+{
+    for (size_t i = 0; i < table->n; i++) {
+        if (random_below(&table->random, 100) < per_cent) {
+            changed[i] = true;
+            table_change(table, i);
+        }
+    }
 }
 
 void table_make(test_table *table, uint64_t seed, size_t n)

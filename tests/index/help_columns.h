@@ -1,7 +1,7 @@
-/* tests/index/columns_help.h — tables of random values beside their column files, and the plain,
+/* tests/index/help_columns.h — tables of random values beside their column files, and the plain,
  * row by row evaluation that conditions and orders are held against. */
-#ifndef IM_TESTS_INDEX_COLUMNS_HELP_H
-#define IM_TESTS_INDEX_COLUMNS_HELP_H
+#ifndef IM_TESTS_INDEX_HELP_COLUMNS_H
+#define IM_TESTS_INDEX_HELP_COLUMNS_H
 
 #include "help.h"
 
@@ -31,6 +31,8 @@ void table_make(test_table *table, uint64_t seed, size_t n);
 void table_free(test_table *table);
 /** Gives a slot new random values; `item` stays. */
 void table_change(test_table *table, size_t slot);
+/** Changes about `per_cent` of the slots and marks them. @param changed [table->n] */
+void table_change_some(test_table *table, bool *changed, unsigned per_cent);
 im_code table_source(void *context, im_columns_sink take, void *sink, im_error *err);
 void table_build(test_table *table, uint64_t change_seq);
 im_columns *table_open(const test_table *table, uint64_t change_seq);

@@ -1,8 +1,9 @@
-/* tests/index/bench_search.c — how fast the exact search is, against reading the same bytes once
+/* tests/bench/bench_scan.c — how fast the exact search is, against reading the same bytes once
  * and against FAISS's IndexFlat, in one run on the same vectors. Prints one JSON object a line.
- * usage: bench_search N DIM [ROUNDS] [flat]  (in $TMPDIR, which should be a disk with room) */
+ * usage: bench_scan N DIM [ROUNDS] [flat]  (in $TMPDIR, which should be a disk with room) */
 #include "base/clock.h"
 #include "base/pool.h"
+#include "help_bench.h"
 #include "index/index.h"
 #include <fcntl.h>
 #include <stdbool.h>
@@ -46,14 +47,6 @@ static void unit(float *out, size_t dim)
     }
 }
 
-static void stop_on(im_code rc, const im_error *err)
-{
-    if (rc != IM_OK) {
-        fprintf(stderr, "%s: %s\n", err->reason, err->message);
-        exit(1);
-    }
-}
-
 static void write_library(bench_run *bench)
 {
     im_error err = IM_ERROR_INIT;
@@ -81,13 +74,6 @@ static void write_library(bench_run *bench)
     printf("{\"bench\":\"write\",\"n\":%zu,\"dim\":%zu,\"ms\":%.1f}\n", bench->n, bench->dim,
            im_clock_ms_since(start));
     free(rows);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return x < y ? -1 : x > y;
 }
 
 static void report(bench_run *bench, const char *what, size_t threads, double first)
@@ -161,19 +147,16 @@ int main(int argc, char **argv)
 {
     bench_run bench = {.rounds = 40};
     if (argc < 3) {
-        fprintf(stderr, "usage: bench_search N DIM [ROUNDS] [flat]\n");
+        fprintf(stderr, "usage: bench_scan N DIM [ROUNDS] [flat]\n");
         return 2;
     }
     bench.n = strtoull(argv[1], NULL, 10);
     bench.dim = strtoull(argv[2], NULL, 10);
     bench.rounds = argc > 3 ? strtoull(argv[3], NULL, 10) : bench.rounds;
-    const char *base = getenv("TMPDIR");
-    snprintf(bench.folder, sizeof(bench.folder), "%.90s/imago-bench-XXXXXX",
-             base != NULL ? base : "/tmp");
     bench.queries = malloc((bench.rounds + 1) * bench.dim * sizeof(float));
     bench.ms = malloc((bench.rounds + 1) * sizeof(double));
     if (bench.queries == NULL || bench.ms == NULL || bench.rounds < 1 ||
-        mkdtemp(bench.folder) == NULL) {
+        bench_folder(bench.folder) == NULL) {
         return 1;
     }
     bench.state = (im_index_state){.dim = bench.dim, .generation = 1, .model_digest = "bench"};

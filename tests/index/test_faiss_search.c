@@ -1,37 +1,14 @@
-/* tests/index/test_faiss.c — covers index/faiss_build.c, faiss_search.c and the module's side: what
- * is built, written, read and searched holds what every engine promises (min(k, matches) rows, the
- * one score, filters, removals, cursors), and finds what the scan finds where it looks everywhere.
- */
-#include "base/pool.h"
-#include "clusters.h"
-#include <dirent.h>
-#include <pthread.h>
+/* tests/index/test_faiss_search.c — covers index/faiss_search.c and the module's side: searches
+ * hold what every engine promises (min(k, matches) rows, the one score, filters, removals,
+ * cursors), and find what the scan finds where they look everywhere. */
+#include "help_faiss.h"
 
 enum { ROWS = 4000, DIM = 32, CLUSTERS = 60 };
 
-static const im_engine both[] = {IM_ENGINE_IVF, IM_ENGINE_HNSW};
-static const char *const names[] = {"ivf", "hnsw"};
-/* Harder than anybody tries: everything is found. */
-static const im_faiss_effort all_of_it = {.n_probe = 1000, .ef_search = ROWS, .candidates = 4};
-static const im_faiss_effort as_default = {0};
-
-static test_library library;
-static clusters groups;
-
 static int set_up(void **state)
 {
-    random_state random = {81};
-    clusters_make(&groups, &random, CLUSTERS, DIM);
-    clusters_library(&library, &groups, &random, ROWS);
+    open_clusters(81, CLUSTERS, DIM, ROWS);
     return use_the_built_module(state);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    library_free(&library);
-    clusters_free(&groups);
-    return 0;
 }
 
 /* What holds for every answer: hits are allowed rows, once each, scored as im_index_score scores
@@ -98,8 +75,8 @@ static void answers_keep_what_every_engine_promises(void **state)
     static const unsigned densities[] = {1000, 700, 300, 50, 3};
     for (size_t e = 0; e < 2; e++) {
         uint64_t *alive = random_bits(&random, library.n, 900);
-        im_faiss_record record = build_file(&library, alive, both[e], 0);
-        im_index *index = open_file(&library, alive, both[e], &record, as_default);
+        im_faiss_record record = build_file(&library, alive, both_engines[e], 0);
+        im_index *index = open_file(&library, alive, both_engines[e], &record, as_default);
         size_t n_exact = 0;
         for (size_t round = 0; round < 120; round++) {
             test_query query;
@@ -129,10 +106,10 @@ static void an_exhaustive_search_finds_what_the_scan_finds(void **state)
     size_t n_found = 0, n_wanted = 0;
     im_index *scan = library_open(&library, NULL, IM_ENGINE_SCAN, NULL);
     for (size_t e = 0; e < 2; e++) {
-        im_faiss_record record = build_file(&library, NULL, both[e], 50);
+        im_faiss_record record = build_file(&library, NULL, both_engines[e], 50);
         n_found = 0;
         n_wanted = 0;
-        im_index *index = open_file(&library, NULL, both[e], &record, all_of_it);
+        im_index *index = open_file(&library, NULL, both_engines[e], &record, all_of_it);
         for (size_t round = 0; round < 60; round++) {
             test_query query;
             im_index_answer expected, answer;
@@ -140,7 +117,7 @@ static void an_exhaustive_search_finds_what_the_scan_finds(void **state)
             query.query.k = 1 + (size_t)random_below(&random, 100);
             assert_ok(im_index_search(scan, &query.query, by_scan, &expected, err));
             assert_ok(im_index_search(index, &query.query, by_faiss, &answer, err));
-            assert_string_equal(answer.engine, names[e]);
+            assert_string_equal(answer.engine, engine_names[e]);
             assert_false(answer.exact);
             if (e == 0) {
                 assert_hits(by_faiss, &answer, query.query.k, by_scan, expected.n_hits);
@@ -191,11 +168,11 @@ static void the_defaults_find_nearly_all_neighbours(void **state)
     uint64_t *bitmap = random_bits(&random, library.n, 600);
     for (size_t e = 0; e < 2; e++) {
         for (int round = 0; round < 8; round++) {
-            double recall =
-                recall_of(both[e], round % 2 == 1, round < 4 ? NULL : bitmap, round % 4 > 1);
-            print_message("%s%s %s%s: recall@10 %.4f\n", names[e], round % 2 == 1 ? " small" : "",
-                          round % 4 > 1 ? "texts" : "pictures", round < 4 ? "" : ", filtered",
-                          recall);
+            double recall = recall_of(both_engines[e], round % 2 == 1, round < 4 ? NULL : bitmap,
+                                      round % 4 > 1);
+            print_message("%s%s %s%s: recall@10 %.4f\n", engine_names[e],
+                          round % 2 == 1 ? " small" : "", round % 4 > 1 ? "texts" : "pictures",
+                          round < 4 ? "" : ", filtered", recall);
             assert_true(recall > 0.9);
         }
     }
@@ -213,9 +190,9 @@ static void rows_added_later_are_found_without_a_new_file(void **state)
     for (size_t e = 0; e < 2; e++) {
         test_library part_library = library;
         part_library.state.n_rows = ROWS - 517;
-        im_faiss_record record = build_file(&part_library, NULL, both[e], 0);
+        im_faiss_record record = build_file(&part_library, NULL, both_engines[e], 0);
         assert_int_equal(record.n_rows, ROWS - 517);
-        im_index *index = open_file(&library, NULL, both[e], &record, as_default);
+        im_index *index = open_file(&library, NULL, both_engines[e], &record, as_default);
         for (size_t slot = ROWS - 520; slot < ROWS; slot++) {
             im_hit hit;
             im_index_answer answer;
@@ -223,7 +200,7 @@ static void rows_added_later_are_found_without_a_new_file(void **state)
             im_index_query query = query_of(&part, vector, 1);
             assert_ok(im_index_search(index, &query, &hit, &answer, err));
             assert_int_equal(hit.slot, slot);
-            assert_string_equal(answer.engine, names[e]);
+            assert_string_equal(answer.engine, engine_names[e]);
         }
         for (size_t round = 0; round < 20; round++) {
             bool exact = false;
@@ -242,9 +219,9 @@ static void rows_removed_later_are_never_hits(void **state)
     float vector[DIM];
     im_index_part part;
     for (size_t e = 0; e < 2; e++) {
-        im_faiss_record record = build_file(&library, NULL, both[e], 0);
+        im_faiss_record record = build_file(&library, NULL, both_engines[e], 0);
         uint64_t *alive = random_bits(&random, library.n, 600);
-        im_index *index = open_file(&library, alive, both[e], &record, as_default);
+        im_index *index = open_file(&library, alive, both_engines[e], &record, as_default);
         for (size_t round = 0; round < 60; round++) {
             bool exact = false;
             clusters_picture(&groups, &random, vector);
@@ -256,38 +233,6 @@ static void rows_removed_later_are_never_hits(void **state)
     }
 }
 
-/* Rows that were removed before the build, one of them damaged, are no reason to fail. */
-static void removed_rows_may_be_damaged(void **state)
-{
-    (void)state;
-    random_state random = {88};
-    test_library own;
-    char path[128];
-    clusters_library(&own, &groups, &random, 1000);
-    library_path(&own, path);
-    FILE *file = fopen(path, "r+b");
-    assert_non_null(file);
-    fseek(file, 4096 + 192 * 77 + 31, SEEK_SET); /* a row of 32 numbers takes 192 bytes */
-    fputc(0x7f, file);
-    fseek(file, 4096 + 31, SEEK_SET);
-    fputc(0x7f, file);
-    fclose(file);
-    for (size_t e = 0; e < 2; e++) {
-        im_faiss_record record;
-        im_faiss_build build = {.engine = both[e]};
-        assert_refused(im_index_faiss_build(own.folder, &own.state, NULL, &build, &record, err),
-                       "index_damaged");
-        uint64_t *alive = random_bits(&random, own.n, 1000);
-        alive[0] &= ~UINT64_C(1);
-        alive[1] &= ~(UINT64_C(1) << 13);
-        record = build_file(&own, alive, both[e], 0);
-        im_index *index = open_file(&own, alive, both[e], &record, as_default);
-        im_index_close(index);
-        free(alive);
-    }
-    library_free(&own);
-}
-
 static void pages_neither_repeat_nor_end_early(void **state)
 {
     (void)state;
@@ -295,8 +240,8 @@ static void pages_neither_repeat_nor_end_early(void **state)
     float vector[DIM];
     im_index_part part;
     for (size_t e = 0; e < 2; e++) {
-        im_faiss_record record = build_file(&library, NULL, both[e], 0);
-        im_index *index = open_file(&library, NULL, both[e], &record, as_default);
+        im_faiss_record record = build_file(&library, NULL, both_engines[e], 0);
+        im_index *index = open_file(&library, NULL, both_engines[e], &record, as_default);
         uint64_t *seen = calloc(ROWS / 64 + 1, sizeof(uint64_t));
         im_hit hits[37];
         im_index_answer answer = {.n_hits = 37};
@@ -330,12 +275,12 @@ static void any_effort_and_any_k_are_answered(void **state)
     float vector[DIM];
     im_index_part part;
     for (size_t e = 0; e < 2; e++) {
-        im_faiss_record record = build_file(&library, NULL, both[e], 0);
+        im_faiss_record record = build_file(&library, NULL, both_engines[e], 0);
         for (size_t i = 0; i < 18; i++) {
             im_faiss_effort effort = {.n_probe = i / 6 == 0 ? numbers[i % 6] : 0,
                                       .ef_search = i / 6 == 1 ? numbers[i % 6] : 0,
                                       .candidates = i / 6 == 2 ? numbers[i % 6] : 0};
-            im_index *index = open_file(&library, NULL, both[e], &record, effort);
+            im_index *index = open_file(&library, NULL, both_engines[e], &record, effort);
             bool exact = false;
             clusters_text(&groups, &random, vector);
             im_index_query query = query_of(&part, vector, 7);
@@ -358,8 +303,8 @@ static void weights_of_any_size_are_answered(void **state)
     static const float scales[] = {1e30F, -1e30F, 1e-30F, 0, -0.5F, 1e-45F};
     float vectors[2 * DIM];
     for (size_t e = 0; e < 2; e++) {
-        im_faiss_record record = build_file(&library, NULL, both[e], 0);
-        im_index *index = open_file(&library, NULL, both[e], &record, as_default);
+        im_faiss_record record = build_file(&library, NULL, both_engines[e], 0);
+        im_index *index = open_file(&library, NULL, both_engines[e], &record, as_default);
         for (size_t i = 0; i < 18; i++) {
             bool exact = false;
             clusters_picture(&groups, &random, vectors);
@@ -377,158 +322,7 @@ static void weights_of_any_size_are_answered(void **state)
     }
 }
 
-/* ---- the file ---- */
-
-static void a_file_is_what_its_record_says(void **state)
-{
-    (void)state;
-    char path[160];
-    for (size_t e = 0; e < 2; e++) {
-        im_faiss_record record = build_file(&library, NULL, both[e], 0);
-        im_faiss_record again = build_file(&library, NULL, both[e], 0);
-        assert_memory_equal(&record, &again, sizeof(record)); /* the same rows, the same file */
-        assert_string_equal(record.name, e == 0 ? "ivf.1.faiss" : "hnsw.1.faiss");
-        assert_int_equal(record.generation, 1);
-        assert_int_equal(strlen(record.digest), 64);
-        faiss_path(&library, &record, path);
-        FILE *file = fopen(path, "rb");
-        assert_non_null(file);
-        fseek(file, 0, SEEK_END);
-        assert_int_equal(ftell(file), record.bytes);
-        fclose(file);
-        im_index *index = open_file(&library, NULL, both[e], &record, as_default);
-        im_index_stats stats;
-        im_index_describe(index, &stats);
-        assert_string_equal(stats.engine, names[e]);
-        assert_true(stats.private_bytes >= record.bytes);
-        im_index_close(index);
-    }
-}
-
-static bool stop_at_once(void *context, uint64_t n_done, uint64_t n_rows)
-{
-    *(uint64_t *)context = n_done;
-    assert_true(n_done <= n_rows);
-    return false;
-}
-
-static size_t files_in(const char *folder)
-{
-    size_t n = 0;
-    DIR *listing = opendir(folder);
-    assert_non_null(listing);
-    while (readdir(listing) != NULL) {
-        n++;
-    }
-    closedir(listing);
-    return n;
-}
-
-static void builds_that_cannot_be_are_refused(void **state)
-{
-    (void)state;
-    random_state random = {90};
-    im_faiss_record record;
-    uint64_t *none = random_bits(&random, library.n, 0);
-    uint64_t n_done = 0;
-    im_faiss_build build = {.engine = IM_ENGINE_SCAN};
-    size_t files = files_in(library.folder);
-    assert_refused(im_index_faiss_build(library.folder, &library.state, NULL, &build, &record, err),
-                   "invalid");
-    build.engine = IM_ENGINE_IVF;
-    assert_refused(im_index_faiss_build(library.folder, &library.state, none, &build, &record, err),
-                   "invalid");
-    build = (im_faiss_build){.engine = IM_ENGINE_HNSW, .n_links = 65};
-    assert_refused(im_index_faiss_build(library.folder, &library.state, NULL, &build, &record, err),
-                   "invalid");
-    build = (im_faiss_build){.engine = IM_ENGINE_HNSW, .ef_construction = 4097};
-    assert_refused(im_index_faiss_build(library.folder, &library.state, NULL, &build, &record, err),
-                   "invalid");
-    build = (im_faiss_build){
-        .engine = IM_ENGINE_IVF, .progress = stop_at_once, .progress_context = &n_done};
-    assert_refused(im_index_faiss_build(library.folder, &library.state, NULL, &build, &record, err),
-                   "interrupted");
-    assert_int_equal(n_done, ROWS);
-    assert_int_equal(files_in(library.folder), files);
-    free(none);
-}
-
-/* From one row on, whatever is asked for. */
-static void small_libraries_can_have_a_file_too(void **state)
-{
-    (void)state;
-    random_state random = {91};
-    static const size_t sizes[] = {1, 2, 40, 150, 700};
-    for (size_t s = 0; s < 5; s++) {
-        test_library own;
-        im_hit hits[20], expected[700];
-        clusters_library(&own, &groups, &random, sizes[s]);
-        for (size_t e = 0; e < 2; e++) {
-            im_faiss_record record = build_file(&own, NULL, both[e], 500);
-            im_index *index = open_file(&own, NULL, both[e], &record, all_of_it);
-            test_query query;
-            im_index_answer answer;
-            query_make(&query, &random, &own, 1, IM_COMBINE_SUM, true);
-            query.query.k = 20;
-            size_t n = slow_search(index, &own, NULL, &query.query, expected);
-            assert_ok(im_index_search(index, &query.query, hits, &answer, err));
-            assert_hits(hits, &answer, 20, expected, n);
-            query_free(&query);
-            im_index_close(index);
-        }
-        library_free(&own);
-    }
-}
-
-static void a_sweep_takes_files_of_other_generations(void **state)
-{
-    (void)state;
-    random_state random = {92};
-    test_library own;
-    char path[160];
-    clusters_library(&own, &groups, &random, 200);
-    im_faiss_record record = build_file(&own, NULL, IM_ENGINE_IVF, 0);
-    static const char *const others[] = {"ivf.2.faiss", "hnsw.77.faiss", ".imago-1-f2.tmp"};
-    static const char *const kept[] = {"ivf.faiss", "ivf.02.faiss", "flat.2.faiss", "ivf.2.faiss~"};
-    for (size_t i = 0; i < 7; i++) {
-        snprintf(path, sizeof(path), "%.64s/%s", own.folder, i < 3 ? others[i] : kept[i - 3]);
-        FILE *file = fopen(path, "wb");
-        assert_non_null(file);
-        fclose(file);
-    }
-    im_index_sweep(own.folder, 1);
-    for (size_t i = 0; i < 7; i++) {
-        snprintf(path, sizeof(path), "%.64s/%s", own.folder, i < 3 ? others[i] : kept[i - 3]);
-        FILE *file = fopen(path, "rb");
-        assert_int_equal(file != NULL, i >= 3);
-        if (file != NULL) {
-            fclose(file);
-        }
-    }
-    im_index *index = open_file(&own, NULL, IM_ENGINE_IVF, &record, as_default);
-    im_index_close(index);
-    library_free(&own);
-}
-
 /* ---- threads ---- */
-
-typedef struct test_searcher {
-    im_index *index;
-    const im_index_query *query;
-    const im_hit *expected;
-} test_searcher;
-
-static void *search_often(void *context)
-{
-    test_searcher *searcher = context;
-    for (size_t i = 0; i < 30; i++) {
-        im_hit hits[10];
-        im_index_answer answer;
-        assert_ok(im_index_search(searcher->index, searcher->query, hits, &answer, err));
-        assert_hits(hits, &answer, 10, searcher->expected, 10);
-    }
-    return NULL;
-}
 
 static void threads_share_one_index(void **state)
 {
@@ -537,21 +331,11 @@ static void threads_share_one_index(void **state)
     float vector[DIM];
     im_index_part part;
     for (size_t e = 0; e < 2; e++) {
-        pthread_t threads[4];
-        im_hit expected[10];
-        im_index_answer answer;
-        im_faiss_record record = build_file(&library, NULL, both[e], 0);
-        im_index *index = open_file(&library, NULL, both[e], &record, as_default);
+        im_faiss_record record = build_file(&library, NULL, both_engines[e], 0);
+        im_index *index = open_file(&library, NULL, both_engines[e], &record, as_default);
         clusters_text(&groups, &random, vector);
         im_index_query query = query_of(&part, vector, 10);
-        assert_ok(im_index_search(index, &query, expected, &answer, err));
-        test_searcher searcher = {index, &query, expected};
-        for (size_t t = 0; t < 4; t++) {
-            assert_int_equal(pthread_create(&threads[t], NULL, search_often, &searcher), 0);
-        }
-        for (size_t t = 0; t < 4; t++) {
-            pthread_join(threads[t], NULL);
-        }
+        search_from_threads(index, &query, 30);
         im_index_close(index);
     }
 }
@@ -564,15 +348,10 @@ int main(void)
         cmocka_unit_test(the_defaults_find_nearly_all_neighbours),
         cmocka_unit_test(rows_added_later_are_found_without_a_new_file),
         cmocka_unit_test(rows_removed_later_are_never_hits),
-        cmocka_unit_test(removed_rows_may_be_damaged),
         cmocka_unit_test(pages_neither_repeat_nor_end_early),
         cmocka_unit_test(any_effort_and_any_k_are_answered),
         cmocka_unit_test(weights_of_any_size_are_answered),
-        cmocka_unit_test(a_file_is_what_its_record_says),
-        cmocka_unit_test(builds_that_cannot_be_are_refused),
-        cmocka_unit_test(small_libraries_can_have_a_file_too),
-        cmocka_unit_test(a_sweep_takes_files_of_other_generations),
         cmocka_unit_test(threads_share_one_index),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, close_clusters);
 }

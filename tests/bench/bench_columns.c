@@ -1,6 +1,7 @@
-/* tests/index/bench_columns.c — how fast columns are built, opened, filtered, sorted. Prints one
+/* tests/bench/bench_columns.c — how fast columns are built, opened, filtered, sorted. Prints one
  * JSON object a line. usage: bench_columns [N] [ROUNDS]  (in $TMPDIR) */
 #include "base/clock.h"
+#include "help_bench.h"
 #include "index/index.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,14 +30,6 @@ static uint64_t next(uint64_t limit)
     return (seed >> 11) % limit;
 }
 
-static void stop_on(im_code rc, const im_error *err)
-{
-    if (rc != IM_OK) {
-        fprintf(stderr, "%s: %s\n", err->reason, err->message);
-        exit(1);
-    }
-}
-
 /* 1,000 values of most numbers, 300 cameras, a note for each row that none repeats. */
 static im_code rows(void *context, im_columns_sink take, void *sink, im_error *err)
 {
@@ -61,13 +54,6 @@ static im_code rows(void *context, im_columns_sink take, void *sink, im_error *e
         rc = take(sink, &row, err);
     }
     return rc;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return x < y ? -1 : x > y;
 }
 
 static void report(const char *what, uint64_t count, double first)
@@ -143,12 +129,10 @@ int main(int argc, char **argv)
 {
     im_error err = IM_ERROR_INIT;
     char folder[128], path[160];
-    const char *base = getenv("TMPDIR");
     n_rows = argc > 1 ? strtoull(argv[1], NULL, 10) : n_rows;
     rounds = argc > 2 ? strtoull(argv[2], NULL, 10) : rounds;
-    snprintf(folder, sizeof(folder), "%.90s/imago-bench-XXXXXX", base != NULL ? base : "/tmp");
     times = malloc((rounds + 1) * sizeof(double));
-    if (times == NULL || rounds < 1 || n_rows < 1 || mkdtemp(folder) == NULL) {
+    if (times == NULL || rounds < 1 || n_rows < 1 || bench_folder(folder) == NULL) {
         return 1;
     }
     im_index_state state = {.dim = 1, .generation = 1, .n_rows = n_rows, .model_digest = "bench"};

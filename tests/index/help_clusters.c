@@ -1,31 +1,13 @@
-/* tests/index/clusters.c — see clusters.h. */
-#include "clusters.h"
-#include <math.h>
-
-static void add_unit(float *out, const float *vector, float scale, size_t dim)
-{
-    for (size_t i = 0; i < dim; i++) {
-        out[i] += scale * vector[i];
-    }
-}
-
-static void make_unit(float *out, size_t dim)
-{
-    double sum = 0;
-    for (size_t i = 0; i < dim; i++) {
-        sum += (double)out[i] * (double)out[i];
-    }
-    for (size_t i = 0; i < dim; i++) {
-        out[i] = (float)((double)out[i] / sqrt(sum));
-    }
-}
+/* tests/index/help_clusters.c — see help_clusters.h. */
+#include "help_clusters.h"
+#include "help_vectors.h"
 
 static void add_noise(const clusters *set, random_state *random, float scale, float *out)
 {
     float *noise = malloc(set->dim * sizeof(float));
     assert_non_null(noise);
     random_unit(random, noise, set->dim);
-    add_unit(out, noise, scale, set->dim);
+    vector_add(out, noise, scale, set->dim);
     free(noise);
 }
 
@@ -58,7 +40,7 @@ void clusters_row(const clusters *set, random_state *random, float *out)
 {
     begin(set, random, out);
     add_noise(set, random, 0.7F, out);
-    make_unit(out, set->dim);
+    vector_make_unit(out, set->dim);
 }
 
 void clusters_picture(const clusters *set, random_state *random, float *out)
@@ -69,9 +51,9 @@ void clusters_picture(const clusters *set, random_state *random, float *out)
 void clusters_text(const clusters *set, random_state *random, float *out)
 {
     begin(set, random, out);
-    add_unit(out, set->gap, -1.5F, set->dim);
+    vector_add(out, set->gap, -1.5F, set->dim);
     add_noise(set, random, 0.9F, out);
-    make_unit(out, set->dim);
+    vector_make_unit(out, set->dim);
 }
 
 void clusters_library(test_library *library, const clusters *set, random_state *random, size_t n)
@@ -93,35 +75,4 @@ im_index_query query_of(im_index_part *part, const float *vector, size_t k)
 {
     *part = (im_index_part){vector, 1, 0};
     return (im_index_query){.parts = part, .n_parts = 1, .k = k, .leave_out = IM_NO_ITEM};
-}
-
-im_faiss_record build_file(const test_library *library, const uint64_t *alive, im_engine engine,
-                           size_t n_lists)
-{
-    im_faiss_record record;
-    im_faiss_build build = {.engine = engine, .n_lists = n_lists, .ef_construction = 60};
-    memset(&record, 0, sizeof(record));
-    assert_ok(im_index_faiss_build(library->folder, &library->state, alive, &build, &record, err));
-    return record;
-}
-
-void faiss_path(const test_library *library, const im_faiss_record *record, char out[160])
-{
-    snprintf(out, 160, "%.64s/%.40s", library->folder, record->name);
-}
-
-im_code try_open(const test_library *library, const uint64_t *alive, im_engine engine,
-                 const im_faiss_record *record, im_faiss_effort effort, im_index **out_index,
-                 im_error *err)
-{
-    im_index_options options = {.engine = engine, .faiss = record, .effort = effort};
-    return im_index_open(library->folder, &library->state, alive, &options, out_index, err);
-}
-
-im_index *open_file(const test_library *library, const uint64_t *alive, im_engine engine,
-                    const im_faiss_record *record, im_faiss_effort effort)
-{
-    im_index *index = NULL;
-    assert_ok(try_open(library, alive, engine, record, effort, &index, err));
-    return index;
 }

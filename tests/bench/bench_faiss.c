@@ -1,4 +1,4 @@
-/* tests/index/bench_faiss.c — what the FAISS engines cost and give, beside the exact scan, on rows
+/* tests/bench/bench_faiss.c — what the FAISS engines cost and give, beside the exact scan, on rows
  * in clusters and queries of the two kinds. Prints one JSON object a line: building, file, opening;
  * then, with the effort that im_index_audit_propose finds for recall@10 of 0.95 and 0.99 by both
  * kinds, queries a second without a filter and with one that 50, 10, 1 % of the rows pass.
@@ -6,8 +6,9 @@
  */
 #include "base/clock.h"
 #include "base/pool.h"
+#include "help_bench.h"
 #include "index/index.h"
-#include <math.h>
+#include "tests/index/help_vectors.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -58,14 +59,6 @@ static float normal(void)
     return sum * 0.866F;
 }
 
-static void stop_on(im_code rc, const im_error *err)
-{
-    if (rc != IM_OK) {
-        fprintf(stderr, "%s: %s\n", err->reason, err->message);
-        exit(1);
-    }
-}
-
 static void *room(size_t n, size_t size)
 {
     void *block = calloc(n, size);
@@ -75,25 +68,6 @@ static void *room(size_t n, size_t size)
     return block;
 }
 
-static void add(float *out, const float *vector, float scale, size_t dim)
-{
-    for (size_t i = 0; i < dim; i++) {
-        out[i] += scale * vector[i];
-    }
-}
-
-static void unit(float *out, size_t dim)
-{
-    float sum = 0;
-    for (size_t i = 0; i < dim; i++) {
-        sum += out[i] * out[i];
-    }
-    float scale = 1.0F / sqrtf(sum);
-    for (size_t i = 0; i < dim; i++) {
-        out[i] *= scale;
-    }
-}
-
 static float *units(size_t n, size_t dim)
 {
     float *vectors = room(n, dim * sizeof(float));
@@ -101,7 +75,7 @@ static float *units(size_t n, size_t dim)
         vectors[i] = normal();
     }
     for (size_t i = 0; i < n; i++) {
-        unit(vectors + i * dim, dim);
+        vector_make_unit(vectors + i * dim, dim);
     }
     return vectors;
 }
@@ -114,17 +88,18 @@ static void draw(const bench_run *bench, bool text, float *out)
     double share = (double)(next() >> 11) * 0x1p-53;
     size_t cluster = (size_t)(share * share * (double)bench->n_clusters);
     memset(out, 0, dim * sizeof(float));
-    add(out, bench->groups + cluster % GROUPS * dim, 0.8F, dim);
-    add(out, bench->centres + cluster * dim, 0.6F, dim);
-    add(out, bench->gap, text ? -0.6F : 0.6F, dim);
+    vector_add(out, bench->groups + cluster % GROUPS * dim, 0.8F, dim);
+    vector_add(out, bench->centres + cluster * dim, 0.6F, dim);
+    vector_add(out, bench->gap, text ? -0.6F : 0.6F, dim);
     for (size_t s = 0; s < SUBSPACE; s++) {
-        add(out, bench->bases + (cluster % SUBSPACES * SUBSPACE + s) * dim, 0.16F * normal(), dim);
+        vector_add(out, bench->bases + (cluster % SUBSPACES * SUBSPACE + s) * dim, 0.16F * normal(),
+                   dim);
     }
     float noise = text ? 0.03F : 0.015F;
     for (size_t i = 0; i < dim; i++) {
         out[i] += noise * normal();
     }
-    unit(out, dim);
+    vector_make_unit(out, dim);
 }
 
 static void prepare(bench_run *bench)
@@ -272,10 +247,7 @@ int main(int argc, char **argv)
     static const char *const all[] = {"ivf", "ivf-small", "hnsw", "hnsw-small"};
     bench_run bench = {.n = argc > 1 ? strtoull(argv[1], NULL, 10) : 100000,
                        .dim = argc > 2 ? strtoull(argv[2], NULL, 10) : 512};
-    const char *base = getenv("TMPDIR");
-    snprintf(bench.folder, sizeof(bench.folder), "%.90s/imago-bench-XXXXXX",
-             base != NULL ? base : "/tmp");
-    if (bench.n < 1000 || bench.dim < 1 || mkdtemp(bench.folder) == NULL) {
+    if (bench.n < 1000 || bench.dim < 1 || bench_folder(bench.folder) == NULL) {
         fprintf(stderr, "usage: bench_faiss [N] [DIM] [ivf|ivf-small|hnsw|hnsw-small ...]\n");
         return 2;
     }
