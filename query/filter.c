@@ -358,6 +358,13 @@ static const field_row fields[] = {
     {"caption", NULL, compile_slots},
 };
 
+#define X(word, is_field) +is_field
+_Static_assert(IM_COUNT(fields) == 0
+#include "base/query_words.def"
+               ,
+               "each field of base/query_words.def has a row, and each row is there");
+#undef X
+
 static im_code unknown_field(const im_filter_options *options, const im_filter *test, im_error *err)
 {
     const char *names[MOST_NAMES];

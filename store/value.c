@@ -30,10 +30,10 @@ bool store_value_type_of(im_view name, im_value_type *out)
 
 /* ---- names and texts ---- */
 
-/* Fields and words of the query language: an own field of that name could not be asked for. */
 static const char *const taken_names[] = {
-    "taken",  "added", "camera", "lens",  "near", "box", "path", "tag", "type", "in",
-    "source", "width", "height", "bytes", "has",  "is",  "key",  "and", "or",   "not",
+#define X(word, is_field) #word,
+#include "base/query_words.def"
+#undef X
 };
 
 im_code store_check_field_name(const char *name, im_error *err)

@@ -311,9 +311,36 @@ static void compiling_survives_each_failed_allocation(void **state)
     drop(filter);
 }
 
+/* base/query_words.def and the compiler's table are of one mind. */
+static void every_word_for_a_field_is_one(void **state)
+{
+    static const char *const words[] = {
+#define X(word, is_field) is_field ? #word : NULL,
+#include "base/query_words.def"
+#undef X
+    };
+    (void)state;
+    im_filter_options options = options_of(true);
+    for (size_t i = 0; i < IM_COUNT(words); i++) {
+        char text[64];
+        im_error error = IM_ERROR_INIT;
+        im_condition *condition = NULL;
+        if (words[i] == NULL) {
+            continue;
+        }
+        (void)snprintf(text, sizeof(text), "%s:zzz", words[i]);
+        im_filter *filter = test_of(text);
+        im_code rc = im_filter_compile(filter, &options, &condition, &error);
+        assert_true(rc == IM_OK || strcmp(error.reason, "query_value") == 0);
+        im_condition_free(condition);
+        drop(filter);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_word_for_a_field_is_one),
         cmocka_unit_test(numbers_take_ranges_operators_and_sizes),
         cmocka_unit_test(numbers_that_are_none_are_refused),
         cmocka_unit_test(texts_are_parts_wholes_or_patterns),
