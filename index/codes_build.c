@@ -163,7 +163,7 @@ static im_code write_blocks(build_job *job, int fd, const char *path, im_error *
 
 static im_code write_head(build_job *job, int fd, const char *path, im_error *err)
 {
-    uint8_t page[FORMAT_HEADER_BYTES];
+    uint8_t page[HEADER_BYTES];
     size_t bytes = job->layout.dim * sizeof(float);
     codes_header header = {.n_rows = job->index->n_rows};
     header.mean_crc = im_crc32c(0, job->mean, bytes);
@@ -175,7 +175,7 @@ static im_code write_head(build_job *job, int fd, const char *path, im_error *er
     codes_write_header(&job->layout, job->state, &header, page);
     im_code rc = im_file_pwrite(fd, page, sizeof(page), 0, path, err);
     if (rc == IM_OK) {
-        rc = im_file_pwrite(fd, job->mean, bytes, FORMAT_HEADER_BYTES, path, err);
+        rc = im_file_pwrite(fd, job->mean, bytes, HEADER_BYTES, path, err);
     }
     return rc;
 }

@@ -65,7 +65,7 @@ bool codes_parse_name(const char *name, uint64_t *out_generation);
 /** Slots of the anchors of n >= 1 rows: evenly spread, the last one included. */
 uint64_t codes_anchor(uint64_t n_rows, size_t i);
 void codes_write_header(const codes_layout *layout, const im_index_state *state,
-                        const codes_header *header, uint8_t page[FORMAT_HEADER_BYTES]);
+                        const codes_header *header, uint8_t page[HEADER_BYTES]);
 /** Opens the file of `state`'s generation and checks header, length and mean. IM_ERR_NOT_FOUND
  * when there is none; index_damaged, naming what is wrong. */
 IM_NODISCARD im_code codes_file_open(const char *folder, codes_kind kind,

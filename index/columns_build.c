@@ -245,7 +245,7 @@ static im_code write_words(build_run *builder, im_error *err)
 static im_code write_ends(build_run *builder, const im_index_state *state, im_error *err)
 {
     const columns_layout *layout = &builder->layout;
-    uint8_t page[COLUMNS_HEADER_BYTES];
+    uint8_t page[HEADER_BYTES];
     uint8_t *table = im_alloc((size_t)layout->table_bytes, 1);
     if (table == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for the table of the columns");

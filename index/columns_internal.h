@@ -13,8 +13,7 @@
 #define COLUMNS_CHUNK_WORDS (COLUMNS_CHUNK / 64)
 #define COLUMNS_NO_WORD UINT32_MAX
 #define COLUMNS_MOST 65536u /* columns of a file */
-#define COLUMNS_HEADER_BYTES HEADER_BYTES
-#define COLUMNS_DEPTH 256u /* of a condition */
+#define COLUMNS_DEPTH 256u  /* of a condition */
 
 static inline size_t columns_words_of(uint64_t n_slots)
 {
@@ -106,7 +105,7 @@ bool columns_parse_name(const char *name, uint64_t *out_generation);
 /** The table [layout->table_bytes]: entries, then the checksums of the blocks. */
 void columns_write_table(const columns_layout *layout, const uint32_t *crcs, uint8_t *out);
 void columns_write_header(const im_index_state *state, const columns_layout *layout,
-                          uint32_t table_crc, uint8_t page[COLUMNS_HEADER_BYTES]);
+                          uint32_t table_crc, uint8_t page[HEADER_BYTES]);
 /** Reads and checks header, length and table of an open file, and maps it. All that *out has
  * points into the mapping, or is owned by it. index_damaged. @param out_crcs [n_blocks] */
 IM_NODISCARD im_code columns_read(int fd, const char *path, const im_index_state *state,

@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 #define FORMAT_VERSION 1u
-#define FORMAT_HEADER_BYTES HEADER_BYTES
 #define FORMAT_TRAILER_BYTES 16u /* u64 item, u32 CRC-32C, u32 zero */
 #define FORMAT_GROUP 4u          /* rows whose checksums are worked out side by side */
 
@@ -31,9 +30,9 @@ char *format_path(const char *folder, uint64_t generation);
 /** The generation in a file name "vectors.<generation>.f32"; false for any other name. */
 bool format_parse_name(const char *name, uint64_t *out_generation);
 
-void format_write_header(const im_index_state *state, uint8_t page[FORMAT_HEADER_BYTES]);
+void format_write_header(const im_index_state *state, uint8_t page[HEADER_BYTES]);
 /** index_damaged, naming the first field that is not what `state` says. */
-IM_NODISCARD im_code format_check_header(const uint8_t page[FORMAT_HEADER_BYTES],
+IM_NODISCARD im_code format_check_header(const uint8_t page[HEADER_BYTES],
                                          const im_index_state *state, const char *path,
                                          im_error *err);
 /** Opens the file of `state` and checks type, length and header. A missing file is index_damaged.

@@ -101,7 +101,7 @@ static im_code map_rows(im_index *index, const im_index_state *state, im_error *
     }
     close(fd); /* the mapping keeps its own */
     if (rc == IM_OK) {
-        index->rows = im_map_data(index->map) + FORMAT_HEADER_BYTES;
+        index->rows = im_map_data(index->map) + HEADER_BYTES;
     }
     return rc;
 }
@@ -249,7 +249,7 @@ typedef struct check_job {
 static im_code check_rows(check_job *job, uint8_t *buffer, uint64_t first, size_t n, im_error *err)
 {
     im_code rc = im_file_pread(job->fd, buffer, n * job->layout.pitch,
-                               FORMAT_HEADER_BYTES + first * job->layout.pitch, job->path, err);
+                               HEADER_BYTES + first * job->layout.pitch, job->path, err);
     for (size_t i = 0; rc == IM_OK && i < n; i++) {
         if (!format_row_sound(&job->layout, first + i, buffer + i * job->layout.pitch)) {
             job->n_bad++;

@@ -29,7 +29,7 @@ struct im_index_writer {
 
 im_code im_index_create(const char *folder, const im_index_state *state, im_error *err)
 {
-    uint8_t page[FORMAT_HEADER_BYTES];
+    uint8_t page[HEADER_BYTES];
     im_code rc = format_check_state(state, err);
     if (rc != IM_OK) {
         return rc;
@@ -98,7 +98,7 @@ static im_code check_append(const im_index_writer *writer, const uint64_t *items
     uint64_t bytes = 0;
     if (!im_u64_add(writer->n_rows, n, &bytes) ||
         !im_u64_mul(bytes, writer->layout.pitch, &bytes) ||
-        bytes > (uint64_t)INT64_MAX - FORMAT_HEADER_BYTES) {
+        bytes > (uint64_t)INT64_MAX - HEADER_BYTES) {
         return im_fail(err, IM_ERR_LIMIT, "vector file '%s': %zu more rows are too many",
                        writer->path, n);
     }
@@ -126,7 +126,7 @@ im_code im_index_writer_append(im_index_writer *writer, const uint64_t *items, c
                              rows + (done + i) * writer->layout.dim, writer->buffer + i * pitch);
         }
         rc = im_file_pwrite(writer->fd, writer->buffer, count * pitch,
-                            FORMAT_HEADER_BYTES + first * pitch, writer->path, err);
+                            HEADER_BYTES + first * pitch, writer->path, err);
     }
     if (rc == IM_OK) {
         /* only now: after a failed write the next append begins at the same slot again */

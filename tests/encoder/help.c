@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static struct sigaction bus_handler;
 static uint64_t memory_before;
 
 char *temporary_folder(char out[64])
@@ -208,23 +207,4 @@ uint64_t memory_peak(void)
 {
     uint64_t peak = status_bytes("VmHWM:");
     return peak > memory_before ? peak - memory_before : 0;
-}
-
-void learn_bus_handler(void)
-{
-    char path[] = "/tmp/imago-encoder-XXXXXX";
-    im_map *map = NULL;
-    int fd = mkstemp(path);
-    if (fd >= 0 && write(fd, path, sizeof(path)) > 0 &&
-        im_map_fd(fd, sizeof(path), path, &map, NULL) == IM_OK) {
-        sigaction(SIGBUS, NULL, &bus_handler);
-    }
-    im_map_close(map);
-    close(fd);
-    unlink(path);
-}
-
-void use_bus_handler(void)
-{
-    assert_int_equal(sigaction(SIGBUS, &bus_handler, NULL), 0);
 }

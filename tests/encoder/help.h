@@ -66,9 +66,4 @@ void check_time(const char *what, uint64_t start_ns, double ms);
 void memory_start(void);
 uint64_t memory_peak(void);
 
-/** cmocka puts a SIGBUS handler of its own in front of each test. Called first in main: learns the
- * process's own; called in a test: puts it back for that test. */
-void learn_bus_handler(void);
-void use_bus_handler(void);
-
 #endif

@@ -1,6 +1,7 @@
 /* tests/encoder/test_open.c — covers encoder/encoder.c and files.c: what an opened model refuses
  * (T31, T32, T34), its options, its files and digest, and use from many threads. */
 #include "help.h"
+#include "tests/help_bus.h"
 
 #include <math.h>
 #include <pthread.h>

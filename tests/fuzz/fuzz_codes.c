@@ -119,8 +119,8 @@ static void mend(unsigned mode, uint8_t *bytes, codes_kind kind)
 {
     codes_layout layout = codes_layout_of(kind, D);
     if ((mode & 1) == 0) {
-        uint32_t crc = im_crc32c(0, bytes, FORMAT_HEADER_BYTES - 4);
-        memcpy(bytes + FORMAT_HEADER_BYTES - 4, &crc, sizeof(crc));
+        uint32_t crc = im_crc32c(0, bytes, HEADER_BYTES - 4);
+        memcpy(bytes + HEADER_BYTES - 4, &crc, sizeof(crc));
     }
     for (uint64_t b = 0; (mode & 2) == 0 && b < codes_blocks_of(&layout, N); b++) {
         codes_seal_block(bytes + layout.head_bytes + b * CODES_BLOCK_BYTES, b);

@@ -130,7 +130,7 @@ static void append(const im_index_state *state)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static uint8_t bytes[FORMAT_HEADER_BYTES + MOST_BYTES];
+    static uint8_t bytes[HEADER_BYTES + MOST_BYTES];
     if (size < 1 || size > MOST_BYTES) {
         return 0;
     }
@@ -143,12 +143,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(bytes, data + 1, used);
     } else {
         format_write_header(&state, bytes);
-        memcpy(bytes + FORMAT_HEADER_BYTES, data + 1, used);
-        used += FORMAT_HEADER_BYTES;
+        memcpy(bytes + HEADER_BYTES, data + 1, used);
+        used += HEADER_BYTES;
     }
-    size_t n = used > FORMAT_HEADER_BYTES ? (used - FORMAT_HEADER_BYTES) / layout.pitch : 0;
+    size_t n = used > HEADER_BYTES ? (used - HEADER_BYTES) / layout.pitch : 0;
     if ((mode & 2) == 0) {
-        mend_rows(&layout, bytes + FORMAT_HEADER_BYTES, n);
+        mend_rows(&layout, bytes + HEADER_BYTES, n);
     }
     state.n_rows = n + ((mode >> 4) & 1);
     make_folder();

@@ -122,11 +122,6 @@ typedef struct test_world {
 int open_world(void **state);
 int close_world(void **state);
 
-/** cmocka puts a SIGBUS handler of its own in front of each test. Called first in main: learns the
- * process's own; called in a test: puts it back for that test. */
-void learn_bus_handler(void);
-void use_bus_handler(void);
-
 /** Sets IMAGO_MODULES to the modules of this build. */
 int use_the_built_module(void **state);
 

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "help_columns.h"
+#include "tests/help_bus.h"
 #include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -4,6 +4,7 @@
 #include "base/pool.h"
 #include "help.h"
 #include "index/format_internal.h"
+#include "tests/help_bus.h"
 #include <inttypes.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -15,7 +15,7 @@ static im_index_state example_state(void)
 static void a_header_reads_back(void **state)
 {
     (void)state;
-    uint8_t page[FORMAT_HEADER_BYTES];
+    uint8_t page[HEADER_BYTES];
     im_index_state example = example_state();
     format_write_header(&example, page);
     assert_ok(format_check_header(page, &example, "x", err));
@@ -26,7 +26,7 @@ static void a_header_reads_back(void **state)
 static void a_header_with_any_bit_flipped_is_refused(void **state)
 {
     (void)state;
-    uint8_t page[FORMAT_HEADER_BYTES];
+    uint8_t page[HEADER_BYTES];
     im_index_state example = example_state();
     format_write_header(&example, page);
     for (size_t bit = 0; bit < 8 * sizeof(page); bit++) {
@@ -40,7 +40,7 @@ static void a_header_with_any_bit_flipped_is_refused(void **state)
 static void a_sound_header_of_another_index_is_refused(void **state)
 {
     (void)state;
-    uint8_t page[FORMAT_HEADER_BYTES];
+    uint8_t page[HEADER_BYTES];
     const im_index_state example = example_state();
     for (int field = 0; field < 4; field++) {
         im_index_state other = example;

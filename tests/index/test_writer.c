@@ -181,7 +181,7 @@ static void creating_replaces_a_leftover_of_the_same_generation(void **state)
     im_index_state fresh = library.state;
     fresh.n_rows = 0;
     assert_ok(im_index_create(library.folder, &fresh, err));
-    assert_int_equal(size_of(&library), FORMAT_HEADER_BYTES);
+    assert_int_equal(size_of(&library), HEADER_BYTES);
     const float *row = NULL; /* who had it open keeps the old file */
     assert_ok(im_index_row(reader, 299, &row, NULL, err));
     im_index_close(reader);

@@ -1,0 +1,35 @@
+/* tests/help_bus.c — keeping our SIGBUS handler under cmocka. */
+#include "tests/help_bus.h"
+
+#include "base/file.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct sigaction bus_handler;
+
+void learn_bus_handler(void)
+{
+    char path[] = "/tmp/imago-bus-XXXXXX";
+    im_map *map = NULL;
+    int fd = mkstemp(path);
+    if (fd >= 0 && write(fd, path, sizeof(path)) > 0 &&
+        im_map_fd(fd, sizeof(path), path, &map, NULL) == IM_OK) {
+        sigaction(SIGBUS, NULL, &bus_handler);
+    }
+    im_map_close(map);
+    close(fd);
+    unlink(path);
+}
+
+void use_bus_handler(void)
+{
+    assert_int_equal(sigaction(SIGBUS, &bus_handler, NULL), 0);
+}
