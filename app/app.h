@@ -252,7 +252,7 @@ IM_NODISCARD im_code im_app_rebuild(im_library *library, const im_events *events
 IM_NODISCARD im_code im_app_backup(im_library *library, const char *file, const im_events *events,
                                    im_backup_facts *out, im_error *err);
 /** places->library becomes that of a backup (im_store_restore). A library that is there is replaced
- * after asking (confirmation_needed). */
+ * after asking (confirmation_needed). Its index is made anew. */
 IM_NODISCARD im_code im_app_restore(const im_places *places, const char *file, bool accept_damage,
                                     const im_events *events, im_backup_facts *out, im_error *err);
 

@@ -60,6 +60,36 @@ static im_code confirm_replacing(const char *folder, const im_events *events, im
     return rc;
 }
 
+/* The index is no part of a backup: made here, so that the library is whole. Without it the first
+ * search would make it; a failure is told and no more. */
+static void make_index(const im_places *places, const im_events *events)
+{
+    const im_library_options options = {.places = places, .writable = true};
+    im_library *library = NULL;
+    im_error error = IM_ERROR_INIT;
+    uint64_t n_rows = 0;
+    char *folder = NULL;
+    im_code rc = im_library_open(&options, &library, &error);
+    if (rc == IM_OK) {
+        rc = library_model(library, &error);
+    }
+    if (rc == IM_OK) {
+        folder = library_index_folder(library, library->model.digest);
+        rc = folder != NULL
+                 ? rebuild_index(library->store, folder, &library->model, events, &n_rows, &error)
+                 : im_fail(&error, IM_ERR_NOMEM, "no memory for a path");
+    }
+    im_free(folder);
+    im_library_close(library);
+    if (rc != IM_OK && strcmp(error.reason, im_reason_name(IM_REASON_LIBRARY_EMPTY)) != 0) {
+        im_str sentence;
+        im_str_init(&sentence, 1024);
+        im_str_addf(&sentence, "the first search will make the index: %s", error.message);
+        event_warning(events, im_str_text(&sentence));
+        im_str_clear(&sentence);
+    }
+}
+
 im_code im_app_restore(const im_places *places, const char *file, bool accept_damage,
                        const im_events *events, im_backup_facts *out, im_error *err)
 {
@@ -71,5 +101,8 @@ im_code im_app_restore(const im_places *places, const char *file, bool accept_da
     meter_start(&progress.meter, "restoring", 0);
     rc = im_store_restore(file, places->library, accept_damage, on_bytes, &progress, out, err);
     meter_end(&progress.meter, events);
+    if (rc == IM_OK) {
+        make_index(places, events);
+    }
     return rc;
 }

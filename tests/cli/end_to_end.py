@@ -426,12 +426,14 @@ def a_backup_becomes_the_same_library_again():
     assert facts["items"] == 12 and facts["findings"] == 0, facts
     assert "12 items" in imago("backup", backup, library=library).text
     assert imago("restore", backup, "--json", library=other).json["items"] == 12
+    imago("check", library=other)  # whole, before any search
     assert right == [h["id"] for h in imago("search", "--json", "tree", library=other).json["hits"]]
     imago("check", library=other)
     imago("remove", f"id:{right[-1]}", library=other)
     error = imago("restore", backup, "--json", code=4, library=other).error
     assert error["code"] == "confirmation_needed", error
     imago("restore", backup, "--yes", library=other)
+    imago("check", library=other)
     assert right == [h["id"] for h in imago("search", "--json", "tree", library=other).json["hits"]]
     with open(backup, "r+b") as file:
         file.seek(100000)
