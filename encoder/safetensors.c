@@ -253,9 +253,9 @@ static im_code read_header(weights *w, header_reader *r, const uint8_t *data, ui
         json_decref(name);
         json_decref(value);
     }
-    return rc == IM_OK
-               ? check_spans(w->tensors + first, w->n_tensors - first, data_bytes, r->file, err)
-               : rc;
+    size_t n = w->n_tensors - first;
+    const tensor *tensors = n > 0 ? w->tensors + first : NULL;
+    return rc == IM_OK ? check_spans(tensors, n, data_bytes, r->file, err) : rc;
 }
 
 /* Maps a file and keeps it with its name. */
