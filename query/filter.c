@@ -240,11 +240,11 @@ static im_code own_column(const char *name, char **out, im_error *err)
     return IM_OK;
 }
 
-static const im_own_field *own_field(const im_filter_options *options, const char *name)
+static const im_own_field *own_field(const im_own_field *own, size_t n_own, const char *name)
 {
-    for (size_t i = 0; i < options->n_fields; i++) {
-        if (same_word(options->fields[i].name, name)) {
-            return &options->fields[i];
+    for (size_t i = 0; i < n_own; i++) {
+        if (same_word(own[i].name, name)) {
+            return &own[i];
         }
     }
     return NULL;
@@ -266,7 +266,7 @@ static im_code compile_has(const im_filter_options *options, const im_filter *te
     if (meaning != NULL) {
         return set_text(&out->column, meaning, err);
     }
-    const im_own_field *own = own_field(options, test->value);
+    const im_own_field *own = own_field(options->fields, options->n_fields, test->value);
     if (own != NULL) {
         return own_column(own->name, &out->column, err);
     }
@@ -370,22 +370,54 @@ static const field_row fields[] = {
     {"caption", NULL, compile_slots},
 };
 
-static im_code unknown_field(const im_filter_options *options, const im_filter *test, im_error *err)
+/* ", …" of every name behind the sentence: nothing is near. */
+static void list_names(const char *const *names, size_t n, char *out, size_t size)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < n && used + 1 < size; i++) {
+        int length = snprintf(out + used, size - used, "%s%s", i == 0 ? "" : ", ", names[i]);
+        used += length > 0 ? (size_t)length : 0;
+    }
+}
+
+im_code filter_unknown_field(const im_own_field *own, size_t n_own, im_view name, size_t column,
+                             im_error *err)
 {
     const char *names[MOST_NAMES];
+    char word[IM_LIMIT_FIELD_NAME_BYTES + 2] = {0}; /* longer ones are near to nothing */
+    char list[200] = {0};
     size_t n = 0;
+    memcpy(word, name.data, IM_MIN(name.size, sizeof(word) - 1));
     for (; n < IM_COUNT(fields); n++) {
         names[n] = fields[n].name;
     }
-    for (size_t i = 0; i < options->n_fields && n < MOST_NAMES; i++) {
-        names[n++] = options->fields[i].name;
+    for (size_t i = 0; i < n_own && n < MOST_NAMES; i++) {
+        names[n++] = own[i].name;
     }
-    const char *nearest = filter_nearest(test->field, names, n);
-    im_code rc = im_fail_as(err, IM_REASON_QUERY_FIELD, "unknown field \"%s\" at column %zu%s%s%s",
-                            test->field, test->column, nearest != NULL ? ": the nearest is \"" : "",
-                            nearest != NULL ? nearest : "", nearest != NULL ? "\"" : "");
+    const char *nearest = filter_nearest(word, names, n);
+    list_names(names, n, list, sizeof(list));
+    im_code rc =
+        im_fail_as(err, IM_REASON_QUERY_FIELD, "unknown field \"%s\" at column %zu: %s%s%s", word,
+                   column, nearest != NULL ? "the nearest is \"" : "the fields are ",
+                   nearest != NULL ? nearest : list, nearest != NULL ? "\"" : "");
     im_hint(err, "quote it to search for the words");
     return rc;
+}
+
+const char *filter_field_name(const im_own_field *own, size_t n_own, im_view name)
+{
+    char word[IM_LIMIT_FIELD_NAME_BYTES + 1] = {0};
+    if (name.size == 0 || name.size >= sizeof(word)) {
+        return NULL;
+    }
+    memcpy(word, name.data, name.size);
+    for (size_t i = 0; i < IM_COUNT(fields); i++) {
+        if (same_word(fields[i].name, word)) {
+            return fields[i].name;
+        }
+    }
+    const im_own_field *field = own_field(own, n_own, word);
+    return field != NULL ? field->name : NULL;
 }
 
 static im_code compile_own(const im_filter_options *options, const im_filter *test,
@@ -421,9 +453,10 @@ static im_code compile_test(const im_filter_options *options, const im_filter *t
             return fields[i].compile(options, test, fields[i].column, out, err);
         }
     }
-    const im_own_field *own = own_field(options, test->field);
+    const im_own_field *own = own_field(options->fields, options->n_fields, test->field);
     return own != NULL ? compile_own(options, test, own, out, err)
-                       : unknown_field(options, test, err);
+                       : filter_unknown_field(options->fields, options->n_fields,
+                                              im_view_from(test->field), test->column, err);
 }
 
 /* ---- the tree ---- */
