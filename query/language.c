@@ -15,8 +15,9 @@ typedef struct language {
     im_query_part *parts; /* [IM_LIMIT_QUERY_PARTS] */
     size_t n_parts;
     query_filters filters;
-    im_str words; /* of the part that bare words go to … */
-    size_t open;  /* … and which that is; NO_PART: the next word begins one */
+    im_str words;       /* of the part that bare words go to … */
+    size_t open;        /* … and which that is; NO_PART: the next word begins one */
+    const char *opened; /* where its first word stands */
     element_kind before;
     size_t last; /* part, when before is not AFTER_NOTHING */
 } language;
@@ -44,7 +45,7 @@ static im_code add_part(language *l, im_part_kind kind, char sign, const char *p
 {
     if (l->n_parts == IM_LIMIT_QUERY_PARTS) {
         return im_fail_as(err, IM_REASON_LIMIT, "more than %u parts, the limit (column %zu)",
-                          IM_LIMIT_QUERY_PARTS, query_column(&l->in, place));
+                          IM_LIMIT_QUERY_PARTS, query_column(&l->in, place - (sign != 0)));
     }
     l->before = AFTER_PART;
     l->last = l->n_parts;
@@ -130,10 +131,10 @@ static im_code read_phrase(language *l, char sign, im_error *err)
     return rc;
 }
 
-/* Adds a run of non-blanks, in which a backslash makes the next character plain. */
-static im_code read_word(language *l, im_str *out, im_error *err)
+/* Adds a run of non-blanks, in which a backslash makes the next character plain.
+ * @param begin where the part begins, for the sentence */
+static im_code read_word(language *l, im_str *out, const char *begin, im_error *err)
 {
-    const char *begin = l->in.at;
     while (!query_at_gap(&l->in) && !out->failed) {
         if (*l->in.at == '\\' && l->in.end - l->in.at > 1) {
             l->in.at++;
@@ -153,7 +154,7 @@ static im_code read_minus_word(language *l, im_error *err)
     im_str text;
     const char *begin = l->in.at;
     im_str_init(&text, IM_LIMIT_QUERY_BYTES);
-    im_code rc = read_word(l, &text, err);
+    im_code rc = read_word(l, &text, begin, err);
     if (rc == IM_OK) {
         rc = add_part(l, IM_PART_TEXT, '-', begin, &part, err);
     }
@@ -171,12 +172,13 @@ static im_code read_bare_word(language *l, im_error *err)
     if (l->open == NO_PART) {
         rc = add_part(l, IM_PART_TEXT, 0, l->in.at, &part, err);
         l->open = rc == IM_OK ? l->last : NO_PART;
+        l->opened = l->in.at;
     } else {
         im_str_add_char(&l->words, ' ');
     }
     l->before = AFTER_PART;
     l->last = l->open;
-    return rc == IM_OK ? read_word(l, &l->words, err) : rc;
+    return rc == IM_OK ? read_word(l, &l->words, l->opened, err) : rc;
 }
 
 /* ---- pictures ---- */

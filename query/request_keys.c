@@ -31,12 +31,17 @@ im_code request_fail(const request_reader *reader, const char *key, im_error *er
                      ...)
 {
     char sentence[256];
+    size_t place = strlen(reader->place);
     va_list args;
     va_start(args, fmt);
     (void)vsnprintf(sentence, sizeof(sentence), fmt, args);
     va_end(args);
-    return im_fail_as(err, IM_REASON_QUERY_JSON, "%s: '%s%s' %s", reader->name, reader->place, key,
-                      sentence);
+    if (key[0] == '\0' && place == 0) {
+        return im_fail_as(err, IM_REASON_QUERY_JSON, "%s: the query %s", reader->name, sentence);
+    }
+    place -= key[0] == '\0'; /* the dot */
+    return im_fail_as(err, IM_REASON_QUERY_JSON, "%s: '%.*s%s' %s", reader->name, (int)place,
+                      reader->place, key, sentence);
 }
 
 im_code request_wrong(const request_reader *reader, const char *key, const json_t *value,
