@@ -10,12 +10,30 @@
 static pthread_once_t functions_once = PTHREAD_ONCE_INIT;
 /* jansson reports some failed allocations as a syntax error: this remembers the cause. */
 static _Thread_local bool allocation_failed;
+/* Memory that the parser gets when there is no other: jansson 2.14 does not look whether the buffer
+ * of a string could grow, and then reads behind it or asserts. The result is thrown away anyway. */
+static _Thread_local void *reserve;
 
 static void *json_alloc(size_t size)
 {
     void *block = im_alloc(size, 1);
-    allocation_failed = allocation_failed || block == NULL;
-    return block;
+    if (block != NULL) {
+        return block;
+    }
+    allocation_failed = true;
+    if (reserve == NULL) {
+        return NULL;
+    }
+    im_free(reserve);
+    reserve = NULL;
+    return im_alloc(size, 1);
+}
+
+/* A string's buffer doubles: twice what is read is enough for it. */
+static size_t reserve_bytes(size_t size)
+{
+    const size_t least = 4096, most = (size_t)64 << 20;
+    return least + 2 * (size < most ? size : most);
 }
 
 /* A program that uses this library may have given jansson its own functions: they stay. */
@@ -125,8 +143,14 @@ im_code im_json_parse(const char *data, size_t size, const char *name, json_t **
     }
     json_error_t error;
     memset(&error, 0, sizeof error);
+    reserve = im_alloc(reserve_bytes(size), 1);
+    if (reserve == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory to read %s", name);
+    }
     allocation_failed = false;
     json_t *value = json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    im_free(reserve);
+    reserve = NULL;
     if (value == NULL || allocation_failed) {
         /* jansson 2.14 goes on after some failed allocations: then nothing is sure about value */
         json_decref(value);

@@ -14,7 +14,11 @@
 
 /* queries */
 #define IM_LIMIT_QUERY_BYTES (8u << 10)
+#define IM_LIMIT_QUERY_LANGUAGE_BYTES (1u << 20) /* a whole query: texts, paths and filters */
 #define IM_LIMIT_QUERY_PARTS 64u
+#define IM_LIMIT_QUERY_TESTS 256u  /* comparisons of a filter */
+#define IM_LIMIT_QUERY_DEPTH 32u   /* parentheses in parentheses: 3 levels of a tree each */
+#define IM_LIMIT_QUERIES 1024u     /* of one request */
 #define IM_LIMIT_K 10000u
 #define IM_LIMIT_OFFSET_PLUS_K 1000000u
 #define IM_LIMIT_JSON_DEPTH 64u

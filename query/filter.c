@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define MOST_LEVELS 200u /* of nested conditions; the columns take 256 */
-#define MOST_NAMES 64u   /* that are looked through for the nearest */
+#define MOST_WORDS 64u   /* that a value is compared with */
 
 typedef struct field_row {
     const char *name;
@@ -143,8 +143,8 @@ static im_code unknown_word(const im_filter *test, const char *const *words, siz
 
 static im_code unknown_row(const im_filter *test, const word_row *rows, size_t n, im_error *err)
 {
-    const char *words[MOST_NAMES];
-    n = IM_MIN(n, (size_t)MOST_NAMES);
+    const char *words[MOST_WORDS];
+    n = IM_MIN(n, (size_t)MOST_WORDS);
     for (size_t i = 0; i < n; i++) {
         words[i] = rows[i].word;
     }
@@ -228,16 +228,6 @@ static im_code own_column(const char *name, char **out, im_error *err)
     return IM_OK;
 }
 
-static const im_own_field *own_field(const im_filter_options *options, const char *name)
-{
-    for (size_t i = 0; i < options->n_fields; i++) {
-        if (im_ascii_same_word(options->fields[i].name, name)) {
-            return &options->fields[i];
-        }
-    }
-    return NULL;
-}
-
 static im_code compile_has(const im_filter_options *options, const im_filter *test,
                            const char *column, im_condition *out, im_error *err)
 {
@@ -254,16 +244,16 @@ static im_code compile_has(const im_filter_options *options, const im_filter *te
     if (meaning != NULL) {
         return set_text(&out->column, meaning, err);
     }
-    const im_own_field *own = own_field(options, test->value);
+    const im_own_field *own = filter_own_field(options->fields, options->n_fields, test->value);
     if (own != NULL) {
         return own_column(own->name, &out->column, err);
     }
-    const char *words[MOST_NAMES];
+    const char *words[MOST_WORDS];
     size_t n = 0;
     for (; n < IM_COUNT(has_rows); n++) {
         words[n] = has_rows[n].word;
     }
-    for (size_t i = 0; i < options->n_fields && n < MOST_NAMES; i++) {
+    for (size_t i = 0; i < options->n_fields && n < MOST_WORDS; i++) {
         words[n++] = options->fields[i].name;
     }
     return unknown_word(test, words, n, err);
@@ -365,24 +355,6 @@ _Static_assert(IM_COUNT(fields) == 0
                "each field of base/query_words.def has a row, and each row is there");
 #undef X
 
-static im_code unknown_field(const im_filter_options *options, const im_filter *test, im_error *err)
-{
-    const char *names[MOST_NAMES];
-    size_t n = 0;
-    for (; n < IM_COUNT(fields); n++) {
-        names[n] = fields[n].name;
-    }
-    for (size_t i = 0; i < options->n_fields && n < MOST_NAMES; i++) {
-        names[n++] = options->fields[i].name;
-    }
-    const char *nearest = filter_nearest(test->field, names, n);
-    im_code rc = im_fail_as(err, IM_REASON_QUERY_FIELD, "unknown field \"%s\" at column %zu%s%s%s",
-                            test->field, test->column, nearest != NULL ? ": the nearest is \"" : "",
-                            nearest != NULL ? nearest : "", nearest != NULL ? "\"" : "");
-    im_hint(err, "quote it to search for the words");
-    return rc;
-}
-
 static im_code compile_own(const im_filter_options *options, const im_filter *test,
                            const im_own_field *own, im_condition *out, im_error *err)
 {
@@ -416,9 +388,10 @@ static im_code compile_test(const im_filter_options *options, const im_filter *t
             return fields[i].compile(options, test, fields[i].column, out, err);
         }
     }
-    const im_own_field *own = own_field(options, test->field);
+    const im_own_field *own = filter_own_field(options->fields, options->n_fields, test->field);
     return own != NULL ? compile_own(options, test, own, out, err)
-                       : unknown_field(options, test, err);
+                       : filter_unknown_field(options->fields, options->n_fields,
+                                              im_view_from(test->field), test->column, err);
 }
 
 /* ---- the tree ---- */

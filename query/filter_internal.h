@@ -35,6 +35,14 @@ IM_NODISCARD im_code filter_read_near(const im_filter *test, double out[4], im_e
 /** South, west, north, east. */
 IM_NODISCARD im_code filter_read_box(const im_filter *test, double out[4], im_error *err);
 
+/** The canonical name of a field, built in or own, in any case; NULL when there is none. */
+const char *filter_field_name(const im_own_field *own, size_t n_own, im_view name);
+/** The own field of that name, in any case; NULL when there is none. */
+const im_own_field *filter_own_field(const im_own_field *own, size_t n_own, const char *name);
+/** query_field: the name, its column, the nearest field or all of them. */
+IM_NODISCARD im_code filter_unknown_field(const im_own_field *own, size_t n_own, im_view name,
+                                          size_t column, im_error *err);
+
 /** The name among `names` [n] that takes the fewest changes to reach; NULL when all are far. */
 const char *filter_nearest(const char *word, const char *const *names, size_t n);
 

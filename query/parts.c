@@ -1,11 +1,11 @@
 /* query/parts.c — checks of what was asked, before a model is opened for it. */
 #include "base/base.h"
-#include "query/query.h"
+#include "query/language_internal.h"
 
 #include <math.h>
 #include <string.h>
 
-static bool is_blank(uint32_t code)
+bool query_is_blank(uint32_t code)
 {
     return code == ' ' || (code >= '\t' && code <= '\r') || code == 0x85 || code == 0xa0 ||
            code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
@@ -19,7 +19,7 @@ static bool only_blanks(im_view text)
     while (at < text.size) {
         uint32_t code = 0;
         at += im_utf8_decode(text.data + at, text.size - at, &code);
-        if (!is_blank(code)) {
+        if (!query_is_blank(code)) {
             return false;
         }
     }

@@ -28,6 +28,9 @@ typedef struct im_query_part {
     double weight;    /* negative: counts against; 0 is not allowed */
     bool has_box;
     im_box box;
+    bool must;           /* IM_PART_TEXT: also to be found in names, tags, captions, visible text */
+    bool standard_input; /* IM_PART_PICTURE: … or what comes in there … */
+    const char *upload;  /* … or the part of that name of a multipart body */
 } im_query_part;
 
 #define IM_WEIGHT_POSITIVE 1.0
@@ -125,6 +128,78 @@ typedef struct im_own_field {
     const char *name;
     im_field_type type;
 } im_own_field;
+
+/* ---- the language (docs/manual.md, "The query language") ---- */
+
+/** A query as it was written. All text in it is owned; all zero is an empty one. */
+typedef struct im_query {
+    im_query_part *parts; /* [n_parts], in the order written; weights are signed */
+    size_t n_parts;
+    im_filter *filter;  /* NULL: none */
+    bool listing;       /* no part, just a filter: the newest first */
+    bool only_negative; /* parts, none of which counts for: ranks by absence */
+} im_query;
+
+/** Reads a query. What a filter's values mean is checked by im_filter_compile.
+ * @param text UTF-8, need not be terminated
+ * @param fields [n_fields] the users' own
+ * @return IM_OK; IM_ERR_INVALID: query_empty, query_encoding (naming the byte), query_syntax,
+ * query_weight, query_box, query_field, each with "column N", counted in characters from 1;
+ * IM_ERR_LIMIT: query_too_long, limit; IM_ERR_NOMEM. *out is untouched then. */
+IM_NODISCARD im_code im_query_parse(im_view text, const im_own_field *fields, size_t n_fields,
+                                    im_query *out, im_error *err);
+void im_query_clear(im_query *query);
+/** Appends a query in the language that reads back as the same parts and the same filter. Parts
+ * that the language cannot say (bytes, uploads) are left out. */
+void im_query_write(const im_query *query, im_str *out);
+
+/** Reads a filter alone: what may stand between parentheses. As im_query_parse. */
+IM_NODISCARD im_code im_filter_parse(im_view text, const im_own_field *fields, size_t n_fields,
+                                     im_filter **out_filter, im_error *err);
+
+/** The column (index.h) by which hits can be sorted or grouped that are asked for as `name`:
+ * "taken", "field.price", … IM_ERR_INVALID, query_field with the nearest name.
+ * @param out_column the caller's (im_free) */
+IM_NODISCARD im_code im_query_column(const char *name, const im_own_field *fields, size_t n_fields,
+                                     char **out_column, im_error *err);
+
+/* ---- queries as JSON ---- */
+
+typedef enum im_order { IM_ORDER_DEFAULT, IM_ORDER_ASCENDING, IM_ORDER_DESCENDING } im_order;
+
+/** A query as JSON asks for it. All owned. */
+typedef struct im_query_request {
+    im_query query; /* its parts may hold bytes and uploads */
+    im_combine combine;
+    size_t k; /* 20 unless asked */
+    uint64_t offset;
+    char *cursor;       /* NULL: from the start; not checked yet */
+    char *sort_column;  /* NULL: by score, a listing the newest first */
+    bool by_score;      /* "score" was asked for by name */
+    im_order order;     /* IM_ORDER_DEFAULT: the best, the newest, the largest first */
+    char *group_column; /* NULL: not grouped */
+    size_t group_n;     /* hits of each value that are kept */
+    bool exact, fast;   /* not both */
+} im_query_request;
+
+/** What one body or one line asked for. */
+typedef struct im_query_requests {
+    im_query_request *requests; /* [n], n >= 1 */
+    size_t n;
+    bool several; /* came as {"queries": […]}: the answer has as many */
+} im_query_requests;
+
+/** Reads {"parts": […], …} or {"queries": [{…}, …]}; docs/manual.md lists the keys. Parts are
+ * checked (im_query_check).
+ * @param name of the file or body, for the sentences
+ * @return IM_OK; IM_ERR_INVALID: query_json, not JSON, or with the place of a key or value that is
+ * wrong, or what im_filter_parse and im_query_check gave; IM_ERR_LIMIT;
+ * IM_ERR_UNSUPPORTED: something that cannot be asked for yet; IM_ERR_NOMEM. */
+IM_NODISCARD im_code im_query_requests_read(im_view json, const char *name,
+                                            const im_own_field *fields, size_t n_fields,
+                                            im_query_requests *out, im_error *err);
+void im_query_request_clear(im_query_request *request);
+void im_query_requests_clear(im_query_requests *requests);
 
 /* ---- filters as conditions over columns ---- */
 

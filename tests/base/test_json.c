@@ -182,6 +182,29 @@ static void each_failed_allocation_is_reported_as_such(void **state)
     assert_true(nth > 20);
 }
 
+/* jansson does not look whether the buffer of a string could grow: where it grows, half an escape
+ * was lost (an assertion then ends the process), or the closing quote. */
+static void a_string_may_end_anywhere_when_memory_runs_out(void **state)
+{
+    (void)state;
+    for (int n = 0; n < 40; n++) {
+        char text[64];
+        int size = snprintf(text, sizeof(text), "[\"%.*s\\nz\"]", n,
+                            "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+        im_code rc = IM_ERR_NOMEM;
+        for (size_t nth = 0; rc != IM_OK; nth++) {
+            json_t *value = NULL;
+            im_error err = IM_ERROR_INIT;
+            im_fault_set(IM_FAULT_ALLOC, nth, 0);
+            rc = parse(text, (size_t)size, &value, &err);
+            assert_int_equal(rc, im_fault_fired(IM_FAULT_ALLOC) ? IM_ERR_NOMEM : IM_OK);
+            im_fault_clear();
+            json_decref(value);
+            assert_int_equal(im_live_allocations(), 0);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +215,7 @@ int main(void)
         cmocka_unit_test(depth_is_limited_before_the_parser_runs),
         cmocka_unit_test(brackets_in_strings_are_not_depth),
         cmocka_unit_test(each_failed_allocation_is_reported_as_such),
+        cmocka_unit_test(a_string_may_end_anywhere_when_memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,8 +3,8 @@
 #ifndef IM_TESTS_QUERY_HELP_FILTER_H
 #define IM_TESTS_QUERY_HELP_FILTER_H
 
-#include "base/fault.h"
 #include "base/base.h"
+#include "base/fault.h"
 #include "base/memory.h"
 #include "query/query.h"
 #include <setjmp.h>
