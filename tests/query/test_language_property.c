@@ -1,6 +1,6 @@
 /* tests/query/test_language_property.c — what must hold of any text: no crash, an error that points
- * into it, or a query that is the same when written and read again. 100,000 texts made of the
- * grammar's own tokens and of bytes; --long: a million. */
+ * into it, or a query that is the same when written and read again. A million texts made of the
+ * grammar's own tokens and of bytes. */
 #include "help_query.h"
 #include <inttypes.h>
 #include <setjmp.h>
