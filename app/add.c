@@ -173,11 +173,13 @@ static void close_stages(add_run *run, add_encode *stage, add_scan *scan)
     im_store_close(run->lookup);
 }
 
-static void update_codes(im_library *library, const im_events *events)
+/* Codes and columns follow the rows. */
+static void update_caches(im_library *library, const im_events *events)
 {
     char *folder = library_index_folder(library, library->model.digest);
     if (folder != NULL) {
         codes_update(library->store, folder, &library->model, library->pool, events);
+        columns_update(library->store, folder, &library->model, events);
     }
     im_free(folder);
 }
@@ -217,7 +219,7 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
                                out_report, err);
     }
     if (rc == IM_OK && out_report->added > 0) {
-        update_codes(library, events);
+        update_caches(library, events);
     }
     out_report->seconds = im_clock_ms_since(start) / 1e3;
     if (rc == IM_OK) {

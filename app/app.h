@@ -119,18 +119,34 @@ void im_add_report_json(im_json_writer *w, const im_add_report *report);
 
 /* ---- search ---- */
 
+/** How queries are answered, whatever they ask for. All zero: nothing left out, no standard input.
+ */
+typedef struct im_search_how {
+    uint64_t leave_out; /* 0: none; an item id (similar id:N) */
+    bool exact_decode;
+    im_image_limits limits;
+    /** Gives the picture that "@-" stands for, borrowed until the search has ended; NULL: refused.
+     */
+    im_code (*read_input)(void *context, im_view *out_bytes, im_error *err);
+    void *context;
+} im_search_how;
+
 typedef struct im_search_request {
-    const char *query;          /* for the answer's "query"; may be NULL */
-    const im_query_part *parts; /* [n_parts] */
+    const char *text;           /* a query in the language (docs/manual.md), or NULL */
+    const im_query_part *parts; /* [n_parts], literally, behind those of text */
     size_t n_parts;
+    const char *filter; /* joined to that of text by "and", or NULL */
+    const char *sort;   /* a field, "score", or NULL: by score, a listing the newest first */
+    im_order order;
+    const char *group; /* "FIELD" or "FIELD:n": at most n (1) hits of each value; or NULL */
     im_combine combine;
     size_t k;
     uint64_t offset;
-    const char *cursor; /* NULL */
-    uint64_t leave_out; /* 0: none; an item id (similar id:N) */
+    const char *cursor; /* NULL: from the start */
+    bool has_min_score; /* only hits of at least min_score … */
+    float min_score;
     im_search_mode mode;
-    bool exact_decode;
-    im_image_limits limits;
+    im_search_how how;
 } im_search_request;
 
 typedef struct im_search_hit {
@@ -138,22 +154,26 @@ typedef struct im_search_hit {
     im_item item;
     char *path; /* raw bytes, owned; NULL when the item has no file */
     bool online;
-    float score;
+    float score;          /* 0 in a listing */
     float *cosines;       /* [n_parts], owned by the answer */
     float *contributions; /* [n_parts] */
 } im_search_hit;
 
 typedef struct im_answer {
-    char *query;
+    char *query; /* as text in the language */
     char model[128];
-    size_t n_parts;
-    im_query_part *parts; /* owned copies of what was asked (texts and paths too) */
+    size_t n_parts;       /* 0: a listing */
+    im_query_part *parts; /* owned, what was asked */
     im_combine combine;
     size_t k;
-    uint64_t total, filtered, scanned;
+    bool has_total;
+    uint64_t total; /* hits that can be paged through, when has_total */
+    uint64_t filtered, scanned;
     bool exact;
     const char *engine;
-    char cursor[64]; /* "" when there is no next page */
+    bool has_min_score; /* the lowest score that was let through, asked for or not */
+    float min_score;
+    char *cursor; /* owned; NULL when there is no next page */
     double parse_ms, encode_ms, search_ms, fetch_ms;
     char *warnings[8];
     size_t n_warnings;
@@ -161,8 +181,22 @@ typedef struct im_answer {
     size_t n_hits;
 } im_answer;
 
+/** Answers one query. IM_ERR_INVALID for what the query language refuses, naming the column. */
 IM_NODISCARD im_code im_app_search(im_library *library, const im_search_request *request,
                                    im_answer *out_answer, im_error *err);
+
+/** Reads queries as JSON (im_query_requests_read), with the library's own fields. */
+IM_NODISCARD im_code im_app_read_requests(im_library *library, im_view json, const char *name,
+                                          im_query_requests *out, im_error *err);
+/** Answers n queries at one moment of the library, with one pass over the codes. A query's own
+ * failure stops no other: it is in out_errors[i], and out_answers[i] is then all zero.
+ * @param requests [n]; their parts move into the answers
+ * @param out_answers [n] @param out_errors [n]
+ * @return IM_OK, also when queries failed; else what stopped all: no answer is set then */
+IM_NODISCARD im_code im_app_search_many(im_library *library, const im_search_how *how,
+                                        im_query_request *requests, size_t n,
+                                        im_answer *out_answers, im_error *out_errors,
+                                        im_error *err);
 void im_answer_clear(im_answer *answer);
 /** The object of design section 6. */
 void im_answer_json(im_json_writer *w, const im_answer *answer);

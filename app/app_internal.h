@@ -6,10 +6,19 @@
 #include "base/base.h"
 #include "base/pool.h"
 
+#include <errno.h>
 #include <limits.h>
+#include <math.h>
 
 #define APP_DEFAULT_MODEL "imago-small-1"
 #define APP_DEFAULT_BATCH 8u /* pictures of a forward pass */
+
+/** The users' own fields, as the library registers them. */
+typedef struct own_fields {
+    im_own_field *fields; /* [n], owned with their names */
+    size_t n, capacity;
+    bool failed; /* memory was out while they were read */
+} own_fields;
 
 struct im_library {
     im_store *store;
@@ -28,9 +37,15 @@ struct im_library {
     size_t batch;     /* most pictures of its forward pass */
 
     im_index *index;
-    uint64_t *alive; /* bit per slot; borrowed by index */
+    uint64_t *alive;   /* bit per slot; borrowed by index */
+    uint64_t *present; /* those of which a file is there, or that never had one; NULL: all alive */
     im_index_record index_record;
     uint64_t index_seq; /* change counter the index was opened at */
+
+    own_fields fields;   /* as of the current snapshot (library_fields) */
+    im_columns *columns; /* NULL: not open */
+    uint64_t columns_generation;
+    size_t n_columns;
 };
 
 /* ---- library.c ---- */
@@ -57,6 +72,21 @@ void library_close_index(im_library *library);
 char *library_index_folder(const im_library *library, const char *digest);
 void library_index_state(const im_library *library, const im_model_row *model,
                          const im_index_record *record, im_index_state *out);
+
+/* ---- columns.c ---- */
+/** Reads the users' own fields; what was there before is freed. */
+IM_NODISCARD im_code own_fields_load(im_store *store, own_fields *out, im_error *err);
+void own_fields_clear(own_fields *fields);
+/** Opens library->columns as of the snapshot that the index was opened at, with the columns of
+ * library->fields; makes the file when it is missing, damaged or far behind. */
+IM_NODISCARD im_code library_columns(im_library *library, im_error *err);
+/** The same, but made from the database whatever is there: a block failed its checksum. */
+IM_NODISCARD im_code library_columns_anew(im_library *library, im_error *err);
+void library_close_columns(im_library *library);
+/** Writes the columns of a model's index when they are missing or far behind. Takes the lock. Never
+ * fails: what goes wrong is told as a warning. */
+void columns_update(im_store *store, const char *folder, const im_model_row *model,
+                    const im_events *events);
 
 /* ---- codes.c ---- */
 /** Makes or extends the codes of a model's index when they are due. Takes the lock. Never fails:

@@ -173,6 +173,7 @@ im_code rebuild_index(im_store *store, const char *index_folder, const im_model_
     }
     if (rc == IM_OK) {
         codes_update(store, index_folder, model, NULL, events);
+        columns_update(store, index_folder, model, events);
     }
     im_index_writer_close(copy->writer);
     im_free(copy->unsound);

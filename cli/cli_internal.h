@@ -85,7 +85,8 @@ size_t cli_distance(const char *a, const char *b);
  * argv. */
 typedef struct cli_options {
     uint64_t combine, k, offset, thumbnails, format, batch, decoders;
-    const char *cursor, *output;
+    const char *cursor, *output, *sort, *group, *min_score, *batch_file, *query_json;
+    uint64_t order;
     bool paths, print0, no_recursive, follow_links, prune, retry_failed, yes, profile, full,
         accept_damage;
     bool exact_decode, exact, fast;
@@ -112,8 +113,7 @@ typedef enum cli_part_kind {
 
 typedef struct cli_part {
     cli_part_kind kind;
-    const char *text; /* borrowed from argv; of the query words: owned by cli_args.query */
-    bool is_query;    /* the operands of role WORDS, joined */
+    const char *text; /* borrowed from argv */
     bool negative;
     bool has_weight;
     double weight;    /* as given, > 0 */
@@ -129,7 +129,8 @@ typedef struct cli_args {
     size_t n_operands;
     cli_part *parts; /* [n_parts], owned, in the order of the arguments */
     size_t n_parts;
-    im_str query; /* the query words joined by one blank */
+    im_str query;  /* the query words joined by one blank */
+    im_str filter; /* of --filter; "": none */
 } cli_args;
 
 /** Reads argv[1 …]. IM_ERR_INVALID with a sentence that names the argument and, where there is one,

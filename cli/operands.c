@@ -31,8 +31,7 @@ im_code cli_item_or_path(const char *operand, uint64_t *out_id, im_error *err)
     return IM_OK;
 }
 
-/* The whole of standard input, which must be a picture of allowed size. */
-static im_code read_stdin(im_bytes *out, im_error *err)
+im_code cli_read_stdin(uint64_t most, const char *what, im_bytes *out, im_error *err)
 {
     size_t capacity = 1u << 16;
     uint8_t *data = im_alloc(capacity, 1);
@@ -49,10 +48,10 @@ static im_code read_stdin(im_bytes *out, im_error *err)
             continue;
         }
         size += (size_t)n;
-        if (size > IM_LIMIT_PICTURE_BYTES) {
+        if (size > most) {
             rc = im_fail_as(err, IM_REASON_FILE_TOO_LARGE,
-                            "standard input: more than %llu bytes, the limit of a picture",
-                            IM_LIMIT_PICTURE_BYTES);
+                            "standard input: more than %llu bytes, the limit of %s",
+                            (unsigned long long)most, what);
         } else if (size == capacity) {
             uint8_t *larger = im_realloc(data, capacity, 2);
             if (larger == NULL) {
@@ -72,14 +71,9 @@ static im_code read_stdin(im_bytes *out, im_error *err)
     return IM_OK;
 }
 
-static im_code set_file(im_query_part *part, const char *path, im_bytes *input, im_error *err)
+im_code cli_stdin_picture(im_bytes *out, im_error *err)
 {
-    part->kind = IM_PART_PICTURE;
-    if (strcmp(path, "-") != 0) {
-        part->path = path;
-        return IM_OK;
-    }
-    if (input->data != NULL) {
+    if (out->data != NULL) {
         return im_fail(err, IM_ERR_INVALID, "standard input ('-') can be only one picture");
     }
     if (isatty(STDIN_FILENO) == 1) {
@@ -87,11 +81,22 @@ static im_code set_file(im_query_part *part, const char *path, im_bytes *input, 
         im_hint(err, "send one in: imago similar - < photo.jpg");
         return rc;
     }
-    im_code rc = read_stdin(input, err);
-    if (rc == IM_OK && input->size == 0) {
+    im_code rc = cli_read_stdin(IM_LIMIT_PICTURE_BYTES, "a picture", out, err);
+    if (rc == IM_OK && out->size == 0) {
         rc =
             im_fail_as(err, IM_REASON_PICTURE_EMPTY, "standard input is empty, expected a picture");
     }
+    return rc;
+}
+
+static im_code set_file(im_query_part *part, const char *path, im_bytes *input, im_error *err)
+{
+    part->kind = IM_PART_PICTURE;
+    if (strcmp(path, "-") != 0) {
+        part->path = path;
+        return IM_OK;
+    }
+    im_code rc = cli_stdin_picture(input, err);
     part->bytes = im_view_of((const char *)input->data, input->size);
     return rc;
 }

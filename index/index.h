@@ -67,7 +67,7 @@ IM_NODISCARD im_code im_index_codes_update(const char *folder, const im_index_st
  * of all have no codes (im_index_stats says how many have). Rows without are scanned in f32. */
 bool im_index_codes_due(uint64_t n_rows, uint64_t n_coded);
 
-/** Removes the vector, codes and FAISS files in `folder` of every generation but `keep_generation`,
+/** Removes the vector, codes, column and FAISS files in `folder` of every generation but `keep_generation`,
  * and temporaries: leftovers of a crash or of a compaction. For the writer alone (the library's
  * lock held): it would take a generation that another writer is about to commit. Files it cannot
  * remove stay. */

@@ -212,6 +212,33 @@ IMAGO_API imago_code imago_query_set_page(imago_query *query, size_t k, uint64_t
 IMAGO_API imago_code imago_query_set_combine(imago_query *query, imago_combine combine,
                                              imago_error *error);
 
+/* Words in imago's query language, a filter (joined to that of the words by "and"), an order and
+ * groups, as docs/manual.md tells; checked when the query is searched. Texts are copied, NULL takes
+ * one away. */
+
+/** "red car -night @photo.jpg taken:2019": its parts stand before those that were added. */
+IMAGO_API imago_code imago_query_set_words(imago_query *query, const char *words,
+                                           imago_error *error);
+/** "taken:2019.. and (type:jpeg or -has:gps)" */
+IMAGO_API imago_code imago_query_set_filter(imago_query *query, const char *filter,
+                                            imago_error *error);
+
+typedef enum imago_order {
+    IMAGO_ORDER_DEFAULT = 0, /* the newest and the largest first, texts from A to Z */
+    IMAGO_ORDER_ASCENDING = 1,
+    IMAGO_ORDER_DESCENDING = 2
+} imago_order;
+
+/** Sorts the pictures that are meant by a field: "taken", "bytes", one of your own; "score". */
+IMAGO_API imago_code imago_query_set_sort(imago_query *query, const char *field, imago_order order,
+                                          imago_error *error);
+/** "FIELD" or "FIELD:n": at most n hits (1) of each value. */
+IMAGO_API imago_code imago_query_set_group(imago_query *query, const char *group,
+                                           imago_error *error);
+/** The page behind the answer that gave the cursor (imago_answer_cursor); with offset 0. */
+IMAGO_API imago_code imago_query_set_cursor(imago_query *query, const char *cursor,
+                                            imago_error *error);
+
 /* ---- searching ---- */
 
 typedef struct imago_answer imago_answer;
@@ -237,6 +264,8 @@ IMAGO_API void imago_answer_free(imago_answer *answer);
 IMAGO_API size_t imago_answer_n_hits(const imago_answer *answer);
 /** Hit i, from 0; of the answer. NULL beyond the last. */
 IMAGO_API const imago_hit *imago_answer_hit(const imago_answer *answer, size_t i);
+/** Where the next page begins; NULL when there is none. Of the answer. */
+IMAGO_API const char *imago_answer_cursor(const imago_answer *answer);
 /** The whole answer as JSON text, as `imago search --json` prints it; of the answer. */
 IMAGO_API const char *imago_answer_json(const imago_answer *answer);
 

@@ -207,7 +207,7 @@ static im_code do_search(im_error *err)
         {.kind = IM_PART_TEXT, .text = im_view_from("a red car"), .weight = 1},
         {.kind = IM_PART_PICTURE, .path = help_path(home.pictures, "a.png"), .weight = 0.5},
         {.kind = IM_PART_PICTURE, .item = 2, .weight = -0.5}};
-    im_search_request request = {.query = "q", .parts = parts, .n_parts = 3, .k = 3};
+    im_search_request request = {.text = "q", .parts = parts, .n_parts = 3, .k = 3};
     im_code rc = open_it(false, &library, err);
     if (rc == IM_OK) {
         rc = im_app_search(library, &request, &answer, err);

@@ -243,7 +243,7 @@ def search_in_json_has_every_field():
     for key in ("query", "model", "k", "total", "filtered", "scanned", "exact", "engine", "cursor",
                 "parts", "took_ms", "warnings", "hits"):
         assert key in answer, key
-    assert answer["query"] == "red car" and answer["k"] == 3 and answer["exact"] is True
+    assert answer["query"] == '"red car" "beach" ^0.5 -"people"' and answer["k"] == 3 and answer["exact"] is True
     assert [p["weight"] for p in answer["parts"]] == [1, 0.5, -0.5], answer["parts"]
     assert answer["parts"][0]["text"] == "red car"
     for key in ("parse", "encode", "search", "fetch", "vlm"):
@@ -258,6 +258,7 @@ def search_in_json_has_every_field():
         total = sum(p["contribution"] for p in hit["parts"])
         assert abs(total - hit["score"]) < 1e-3, hit
     one = imago("search", "--json", "red car").json
+    assert one["query"] == "red car"
     assert one["hits"][0]["cosine"] is not None
 
 

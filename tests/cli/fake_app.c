@@ -102,6 +102,7 @@ static im_code fill_answer(im_answer *answer, im_error *err)
 {
     memset(answer, 0, sizeof(*answer));
     answer->engine = "scan";
+    answer->n_parts = 1;
     answer->hits = im_alloc_zero(fake.n_paths, sizeof(*answer->hits));
     if (answer->hits == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory");
@@ -128,6 +129,7 @@ im_code im_app_search(im_library *library, const im_search_request *request, im_
 {
     (void)library;
     fake.search = *request;
+    (void)snprintf(fake.text, sizeof(fake.text), "%s", request->text != NULL ? request->text : "");
     for (size_t i = 0; i < request->n_parts && i < IM_COUNT(fake.parts); i++) {
         fake.parts[i] = request->parts[i];
     }
@@ -139,6 +141,32 @@ im_code im_app_search(im_library *library, const im_search_request *request, im_
         }
     }
     return rc;
+}
+
+im_code im_app_search_many(im_library *library, const im_search_how *how,
+                           im_query_request *requests, size_t n, im_answer *out_answers,
+                           im_error *out_errors, im_error *err)
+{
+    (void)library;
+    (void)how;
+    im_code rc = IM_OK;
+    for (size_t i = 0; i < n && rc == IM_OK; i++) {
+        out_errors[i] = (im_error)IM_ERROR_INIT;
+        if (requests[i].k == 13) { /* the unlucky one */
+            out_errors[i].code = im_fail_as(&out_errors[i], IM_REASON_ITEM_NOT_FOUND, "no item");
+            memset(&out_answers[i], 0, sizeof(out_answers[i]));
+        } else {
+            rc = fill_answer(&out_answers[i], err);
+        }
+    }
+    return rc;
+}
+
+im_code im_app_read_requests(im_library *library, im_view json, const char *name,
+                             im_query_requests *out, im_error *err)
+{
+    (void)library;
+    return im_query_requests_read(json, name, NULL, 0, out, err);
 }
 
 void im_answer_clear(im_answer *answer)

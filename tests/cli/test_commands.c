@@ -114,7 +114,8 @@ static void no_hits_are_said_on_standard_error_only(void **state)
 static void parts_reach_the_search_with_weights_and_boxes(void **state)
 {
     (void)state;
-    run("imago search beach --weight 2 --not people --image a.jpg --crop 1,2,30%,4 --id 7 "
+    run("imago search sea --text beach --weight 2 --not people --image a.jpg --crop 1,2,30%,4 --id "
+        "7 "
         "--weight 0.5 -k 5 --offset 3 --engine flat --threads 2");
     assert_int_equal(result.code, 0);
     assert_int_equal(fake.search.n_parts, 4);
@@ -125,7 +126,8 @@ static void parts_reach_the_search_with_weights_and_boxes(void **state)
     assert_true(fake.parts[3].item == 7 && fake.parts[3].weight == 0.5);
     assert_true(fake.search.k == 5 && fake.search.offset == 3);
     assert_true(fake.engine == IM_ENGINE_FLAT && fake.threads == 2);
-    assert_true(fake.search.leave_out == 0);
+    assert_string_equal(fake.text, "sea");
+    assert_true(fake.search.how.leave_out == 0);
     assert_false(fake.writable);
 }
 
@@ -180,9 +182,9 @@ static void similar_leaves_its_own_item_out(void **state)
 {
     (void)state;
     run("imago similar id:17");
-    assert_true(fake.parts[0].item == 17 && fake.search.leave_out == 17);
+    assert_true(fake.parts[0].item == 17 && fake.search.how.leave_out == 17);
     run("imago similar ./id:17");
-    assert_true(fake.parts[0].item == 0 && fake.search.leave_out == 0);
+    assert_true(fake.parts[0].item == 0 && fake.search.how.leave_out == 0);
 }
 
 static void digits_that_are_a_file_too_must_be_told_apart(void **state)

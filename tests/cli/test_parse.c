@@ -34,21 +34,48 @@ static void query_words_are_joined_by_one_blank(void **state)
     cli_args args;
     expect_taken("imago search red  car \"on  a\" beach", &args);
     assert_string_equal(im_str_text(&args.query), "red car on  a beach");
-    assert_int_equal(args.n_parts, 1);
-    assert_true(args.parts[0].is_query);
-    assert_string_equal(args.parts[0].text, "red car on  a beach");
+    assert_int_equal(args.n_parts, 0);
     cli_args_clear(&args);
     expect_taken("imago search red --image x.jpg car", &args);
     assert_string_equal(im_str_text(&args.query), "red car");
-    assert_int_equal(args.n_parts, 2);
+    assert_int_equal(args.n_parts, 1);
     cli_args_clear(&args);
+}
+
+static void filters_are_joined(void **state)
+{
+    (void)state;
+    cli_args args;
+    expect_taken("imago search --filter tag:x a", &args);
+    assert_string_equal(im_str_text(&args.filter), "tag:x");
+    cli_args_clear(&args);
+    expect_taken("imago search --filter \"tag:x or tag:y\" --filter type:png --filter=has:gps",
+                 &args);
+    assert_string_equal(im_str_text(&args.filter), "((tag:x or tag:y) (type:png)) (has:gps)");
+    cli_args_clear(&args);
+    expect_refused("imago search a --filter \"\"", "'--filter' is empty", "");
+}
+
+/* One name, two options: the command decides. */
+static void batch_is_a_number_or_a_file(void **state)
+{
+    (void)state;
+    cli_args args;
+    expect_taken("imago search --batch queries.jsonl", &args);
+    assert_string_equal(args.options.batch_file, "queries.jsonl");
+    cli_args_clear(&args);
+    expect_taken("imago --batch 4 add x", &args);
+    assert_int_equal(args.options.batch, 4);
+    assert_null(args.options.batch_file);
+    cli_args_clear(&args);
+    expect_refused("imago add x --batch queries.jsonl", "'--batch'", "");
 }
 
 static void a_weight_belongs_to_the_part_before_it(void **state)
 {
     (void)state;
     cli_args args;
-    expect_taken("imago search beach --weight 2 --not people --weight 3 --image a --text t "
+    expect_taken("imago search --text beach --weight 2 --not people --weight 3 --image a --text t "
                  "--weight=0.25 --not-image b",
                  &args);
     assert_int_equal(args.n_parts, 5);
@@ -68,11 +95,11 @@ static void a_weight_that_is_none_is_refused(void **state)
     (void)state;
     for (size_t i = 0; i < IM_COUNT(bad); i++) {
         char line[128];
-        (void)snprintf(line, sizeof(line), "imago search a --weight %s", bad[i]);
+        (void)snprintf(line, sizeof(line), "imago search --text a --weight %s", bad[i]);
         expect_refused(line, "--weight", "--not");
     }
-    expect_refused("imago search --weight 2 a", "before any part", "behind");
-    expect_refused("imago search a --weight 2 --weight 3", "already", "");
+    expect_refused("imago search a --weight 2", "follows none of --text", "^2");
+    expect_refused("imago search --text a --weight 2 --weight 3", "already", "");
 }
 
 static void a_box_belongs_to_the_picture_before_it(void **state)
@@ -277,6 +304,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(query_words_are_joined_by_one_blank),
+        cmocka_unit_test(filters_are_joined),
+        cmocka_unit_test(batch_is_a_number_or_a_file),
         cmocka_unit_test(a_weight_belongs_to_the_part_before_it),
         cmocka_unit_test(a_weight_that_is_none_is_refused),
         cmocka_unit_test(a_box_belongs_to_the_picture_before_it),
