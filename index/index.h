@@ -67,10 +67,10 @@ IM_NODISCARD im_code im_index_codes_update(const char *folder, const im_index_st
  * of all have no codes (im_index_stats says how many have). Rows without are scanned in f32. */
 bool im_index_codes_due(uint64_t n_rows, uint64_t n_coded);
 
-/** Removes the vector, codes, column and FAISS files in `folder` of every generation but `keep_generation`,
- * and temporaries: leftovers of a crash or of a compaction. For the writer alone (the library's
- * lock held): it would take a generation that another writer is about to commit. Files it cannot
- * remove stay. */
+/** Removes the vector, codes, column and FAISS files in `folder` of every generation but
+ * `keep_generation`, and temporaries: leftovers of a crash or of a compaction. For the writer alone
+ * (the library's lock held): it would take a generation that another writer is about to commit.
+ * Files it cannot remove stay. */
 void im_index_sweep(const char *folder, uint64_t keep_generation);
 
 /* ---- searching ---- */
@@ -475,8 +475,8 @@ typedef struct im_columns_hit {
     uint64_t item, slot;
 } im_columns_hit;
 
-/** The first k rows by a column: numbers by size, texts by folded code points; rows without a value
- * last in either direction; ties by ascending item.
+/** The first k rows by a column: numbers by size, texts by folded code points, then as written;
+ * rows without a value last in either direction; ties by ascending item.
  * @param bitmap which rows (as im_columns_filter gives it); NULL = all
  * @param after NULL, or only rows strictly behind it, which need not be there any more
  * @param hits [k], caller owns @param out_n how many were written
