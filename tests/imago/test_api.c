@@ -246,6 +246,44 @@ static void an_empty_query_is_refused(void **state)
     imago_library_close(library);
 }
 
+/* Words in the query language, filters, orders and pages: checked by the search, not before. */
+static void words_filters_and_orders_are_asked_together(void **state)
+{
+    imago_library *library = open_library(*state, IMAGO_READ_ONLY);
+    imago_query *query = NULL;
+    imago_answer *answer = NULL;
+    imago_error error;
+    assert_int_equal(imago_query_new(&query, &error), IMAGO_OK);
+    assert_int_equal(imago_query_set_words(query, "butterfly ^2 -night width>0", &error), IMAGO_OK);
+    assert_int_equal(imago_query_set_filter(query, "bytes:1..", &error), IMAGO_OK);
+    assert_int_equal(imago_query_set_page(query, 1, 0, &error), IMAGO_OK);
+    assert_int_equal(imago_search(library, query, &answer, &error), IMAGO_OK);
+    assert_int_equal(imago_answer_n_hits(answer), 1);
+    uint64_t first = imago_answer_hit(answer, 0)->item;
+    assert_non_null(imago_answer_cursor(answer));
+    assert_int_equal(imago_query_set_cursor(query, imago_answer_cursor(answer), &error), IMAGO_OK);
+    imago_answer_free(answer);
+    assert_int_equal(imago_search(library, query, &answer, &error), IMAGO_OK);
+    assert_true(imago_answer_hit(answer, 0)->item != first);
+    imago_answer_free(answer);
+    answer = NULL;
+    assert_int_equal(imago_query_set_sort(query, "bytes", IMAGO_ORDER_ASCENDING, &error), IMAGO_OK);
+    assert_int_equal(imago_search(library, query, &answer, &error), IMAGO_ERR_INVALID);
+    assert_int_equal(imago_query_set_cursor(query, NULL, &error), IMAGO_OK);
+    assert_int_equal(imago_query_set_words(query, NULL, &error), IMAGO_OK);
+    assert_int_equal(imago_query_set_group(query, "type", &error), IMAGO_OK);
+    assert_int_equal(imago_search(library, query, &answer, &error), IMAGO_OK);
+    assert_int_equal(imago_answer_n_hits(answer), 1);
+    imago_answer_free(answer);
+    answer = NULL;
+    assert_int_equal(imago_query_set_filter(query, "colour:red", &error), IMAGO_OK);
+    assert_int_equal(imago_search(library, query, &answer, &error), IMAGO_ERR_INVALID);
+    assert_string_equal(error.reason, "query_field");
+    assert_int_equal(imago_query_set_sort(query, "x", (imago_order)9, &error), IMAGO_ERR_INVALID);
+    imago_query_free(query);
+    imago_library_close(library);
+}
+
 static void embeddings_are_unit_rows_and_failures_have_their_own_error(void **state)
 {
     imago_library *library = open_library(*state, IMAGO_READ_ONLY);
@@ -399,6 +437,7 @@ int main(void)
         cmocka_unit_test(a_picture_finds_itself_first_by_file_bytes_and_item),
         cmocka_unit_test(an_answer_is_json_too),
         cmocka_unit_test(an_empty_query_is_refused),
+        cmocka_unit_test(words_filters_and_orders_are_asked_together),
         cmocka_unit_test(embeddings_are_unit_rows_and_failures_have_their_own_error),
         cmocka_unit_test(files_that_fail_are_named_through_the_callback),
         cmocka_unit_test(one_handle_serves_several_threads),
