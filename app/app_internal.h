@@ -20,6 +20,16 @@ typedef struct own_fields {
     bool failed; /* memory was out while they were read */
 } own_fields;
 
+/** A bitmap of slots that the database gave, for those who ask the same again. */
+typedef struct slot_bitmap {
+    char *question; /* owned; NULL: free */
+    uint64_t *bits; /* owned */
+    uint64_t seq, generation, n_rows;
+    uint64_t used; /* when, by count */
+} slot_bitmap;
+
+#define APP_SLOT_BITMAPS 16u
+
 struct im_library {
     im_store *store;
     char *folder;
@@ -46,6 +56,8 @@ struct im_library {
     im_columns *columns; /* NULL: not open */
     uint64_t columns_generation;
     size_t n_columns;
+    slot_bitmap bitmaps[APP_SLOT_BITMAPS];
+    uint64_t n_asked; /* bitmaps so far */
 };
 
 /* ---- library.c ---- */
@@ -87,6 +99,15 @@ void library_close_columns(im_library *library);
  * fails: what goes wrong is told as a warning. */
 void columns_update(im_store *store, const char *folder, const im_model_row *model,
                     const im_events *events);
+
+/* ---- slot_bitmaps.c ---- */
+typedef im_code (*library_slots_fn)(im_store *store, uint64_t model, im_view value, uint64_t n_rows,
+                                    uint64_t *bits, im_error *err);
+/** Bits of the slots that a question of the store (im_store_slots_of_…) is met by, kept for the
+ * next who asks. @param name tells questions apart @param out_bits of all rows, zero at the call */
+IM_NODISCARD im_code library_slots(im_library *library, library_slots_fn find, const char *name,
+                                   im_view value, uint64_t *out_bits, im_error *err);
+void library_forget_bitmaps(im_library *library);
 
 /* ---- codes.c ---- */
 /** Makes or extends the codes of a model's index when they are due. Takes the lock. Never fails:

@@ -64,6 +64,7 @@ void im_library_close(im_library *library)
         return;
     }
     library_close_columns(library);
+    library_forget_bitmaps(library);
     own_fields_clear(&library->fields);
     library_close_index(library);
     im_encoder_close(library->encoder);

@@ -24,8 +24,7 @@ static im_code find_slots(void *context, const char *field, im_filter_op op, con
 {
     static const struct {
         const char *field;
-        im_code (*find)(im_store *store, uint64_t model, im_view value, uint64_t n_rows,
-                        uint64_t *bits, im_error *err);
+        library_slots_fn find;
     } rows[] = {{"path", im_store_slots_of_path_glob},
                 {"in", im_store_slots_in},
                 {"tag", im_store_slots_of_tag},
@@ -35,8 +34,7 @@ static im_code find_slots(void *context, const char *field, im_filter_op op, con
     (void)op; /* ':' and '=' mean the same for all of these */
     for (size_t i = 0; i < IM_COUNT(rows); i++) {
         if (strcmp(rows[i].field, field) == 0) {
-            return rows[i].find(library->store, library->model.id, im_view_from(value),
-                                library->index_record.n_rows, out_bits, err);
+            return library_slots(library, rows[i].find, field, im_view_from(value), out_bits, err);
         }
     }
     return im_fail(err, IM_ERR_INTERNAL, "no bitmap answers the field '%s'", field);
@@ -56,9 +54,9 @@ static im_code keep_musts(im_library *library, search_job *job, im_error *err)
         if (bits == NULL) {
             bits = im_alloc_zero(n_words, sizeof(*bits));
         }
-        rc = bits != NULL ? im_store_slots_of_text(library->store, library->model.id, part->text,
-                                                   library->index_record.n_rows, bits, err)
-                          : im_fail(err, IM_ERR_NOMEM, "no memory for a filter");
+        rc = bits != NULL
+                 ? library_slots(library, im_store_slots_of_text, "caption", part->text, bits, err)
+                 : im_fail(err, IM_ERR_NOMEM, "no memory for a filter");
         for (size_t w = 0; rc == IM_OK && w < n_words; w++) {
             job->own_rows[w] &= bits[w];
         }
