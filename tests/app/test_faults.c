@@ -11,6 +11,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -179,6 +180,20 @@ static im_code open_it(bool writable, im_library **out, im_error *err)
     return im_library_open(&options, out, err);
 }
 
+static int drop_if_columns(const char *path, const struct stat *facts, int kind, struct FTW *at)
+{
+    (void)facts;
+    if (kind == FTW_F && strncmp(path + at->base, "columns.", 8) == 0) {
+        assert_int_equal(unlink(path), 0);
+    }
+    return 0;
+}
+
+static void drop_columns(void)
+{
+    assert_int_equal(nftw(home.library, drop_if_columns, 8, FTW_PHYS), 0);
+}
+
 static im_code do_init(im_error *err)
 {
     return im_app_init(&home.places, err);
@@ -215,6 +230,32 @@ static im_code do_search(im_error *err)
     if (rc == IM_OK) {
         assert_int_equal(answer.n_hits, 3);
         assert_int_equal(answer.filtered, N_OLD);
+    }
+    im_answer_clear(&answer);
+    im_library_close(library);
+    return rc;
+}
+
+/* Filter, order and groups; the columns are made on the way. */
+static im_code do_filter(im_error *err)
+{
+    im_library *library = NULL;
+    im_answer answer = {0};
+    const im_search_request request = {.text = "red ^2 -@#2 +\"a png\" (type:png or tag:x)",
+                                       .filter = "path:* -is:partial",
+                                       .sort = "bytes",
+                                       .group = "type:9",
+                                       .has_min_score = true,
+                                       .min_score = -1000,
+                                       .k = 3};
+    drop_columns();
+    im_code rc = open_it(false, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_search(library, &request, &answer, err);
+    }
+    if (rc == IM_OK) {
+        assert_int_equal(answer.n_hits, 1);
+        assert_true(answer.has_total && answer.total == 1 && answer.filtered == 1);
     }
     im_answer_clear(&answer);
     im_library_close(library);
@@ -421,6 +462,12 @@ static const operation operations[] = {
      .between = sees_old_items,
      .after = sees_old_items,
      .reached = "aormt"},
+    {.name = "filter",
+     .start = "filled",
+     .run = do_filter,
+     .between = sees_old_items,
+     .after = sees_old_items,
+     .reached = "aowsnmt"},
     {.name = "remove",
      .start = "filled",
      .run = do_remove,
