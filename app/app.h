@@ -257,6 +257,18 @@ typedef struct im_remove_request {
 IM_NODISCARD im_code im_app_remove(im_library *library, const im_remove_request *request,
                                    const im_events *events, uint64_t *out_removed, im_error *err);
 
+typedef struct im_relocate_report {
+    uint64_t roots;     /* folders that have another place now */
+    uint64_t looked_at; /* files of them, at most 1,000 of each … */
+    uint64_t found;     /* … and how many are there */
+} im_relocate_report;
+/** A folder that was added, or one above such, has another place: files keep their items. IM_ERR_
+ * NOT_FOUND, and nothing is changed, when no folder is meant, or not one of its files is found at
+ * the new place; IM_ERR_CONFLICT when that was added already. */
+IM_NODISCARD im_code im_app_relocate(im_library *library, const char *old_path,
+                                     const char *new_path, im_relocate_report *out_report,
+                                     im_error *err);
+
 /* ---- state ---- */
 
 /** Counts, model, engine, sizes, roots as a JSON object. */

@@ -1,4 +1,4 @@
-/* cli/cmd_items.c — `imago show` and `imago remove`. */
+/* cli/cmd_items.c — `imago show`, `remove` and `relocate`. */
 #include "base/clock.h"
 #include "cli/commands_internal.h"
 
@@ -93,4 +93,34 @@ im_code cmd_remove(cli_session *s, im_error *err)
     im_free(items);
     im_free(paths);
     return rc;
+}
+
+im_code cmd_relocate(cli_session *s, im_error *err)
+{
+    im_library *library = NULL;
+    im_relocate_report report = {0};
+    im_json_writer w;
+    im_code rc = cli_open_library(s, true, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_relocate(library, s->args->operands[0], s->args->operands[1], &report, err);
+    }
+    im_library_close(library);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    if (!s->args->options.json) {
+        if (!s->args->options.quiet) {
+            cli_printf(&s->out, "moved %llu folder%s; %llu of %llu files looked at are there\n",
+                       (unsigned long long)report.roots, report.roots == 1 ? "" : "s",
+                       (unsigned long long)report.found, (unsigned long long)report.looked_at);
+        }
+        return IM_OK;
+    }
+    cli_json_start(&w);
+    im_json_begin_object(&w);
+    im_json_put_uint(&w, "roots", report.roots);
+    im_json_put_uint(&w, "looked_at", report.looked_at);
+    im_json_put_uint(&w, "found", report.found);
+    im_json_end_object(&w);
+    return cli_put_result(s, &w, err);
 }

