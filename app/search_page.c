@@ -9,11 +9,8 @@
 #include "base/clock.h"
 #include "base/hash.h"
 
-#include <stdlib.h>
-
 #define RELEVANT_DEVIATIONS 2.0 /* of unrelated pictures: one of 40 lies above */
 #define CURSOR_TEXT_BYTES 2048u /* longer values are no cursor */
-#define COUNTED_ROWS 100000u    /* rows whose groups are counted for a total */
 
 bool search_is_ranked(const search_job *job)
 {
@@ -355,43 +352,6 @@ static im_code page_by_field(im_library *library, search_job *job, const hit_ord
 
 /* ---- groups ---- */
 
-static int compare_keys(const void *a, const void *b)
-{
-    const uint64_t *x = a;
-    const uint64_t *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-/* How many rows of the bitmap stay when each group keeps n: exact, or not told above a size. */
-static im_code count_kept(im_library *library, search_job *job, im_error *err)
-{
-    size_t n = 0;
-    uint64_t kept = 0;
-    if (job->n_rows > COUNTED_ROWS) {
-        job->answer->has_total = false;
-        return IM_OK;
-    }
-    uint64_t *keys = im_alloc((size_t)job->n_rows, sizeof(*keys));
-    im_code rc = keys != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for groups");
-    for (uint64_t slot = 0; rc == IM_OK && slot < library->index_record.n_rows; slot++) {
-        if ((job->own_rows[slot / 64] >> (slot % 64) & 1) != 0 && n < job->n_rows) {
-            rc = im_columns_group_key(library->columns, job->asked->group_column, slot, &keys[n++],
-                                      err);
-        }
-    }
-    if (rc == IM_OK && n > 0) {
-        qsort(keys, n, sizeof(*keys), compare_keys);
-    }
-    for (size_t i = 0, run = 0; rc == IM_OK && i < n; i++) {
-        run = i > 0 && keys[i] == keys[i - 1] ? run + 1 : 1;
-        kept += run <= job->asked->group_n;
-    }
-    job->answer->has_total = rc == IM_OK;
-    job->answer->total = kept;
-    im_free(keys);
-    return rc;
-}
-
 /* Groups a whole or partial list; *out_first is where the cursor's page begins in what is kept. */
 static im_code keep_groups(im_library *library, search_job *job, const hit_order *order,
                            hit_list *list, size_t *out_first, im_error *err)
@@ -439,7 +399,9 @@ static im_code page_of_groups(im_library *library, search_job *job, const hit_or
     size_t most = (size_t)IM_MAX(IM_MIN(job->n_rows, (uint64_t)IM_LIMIT_OFFSET_PLUS_K), 1u);
     size_t page = (size_t)(job->asked->k + job->asked->offset);
     size_t want = order->column != NULL || order->has_floor ? most : IM_MIN(4 * page, most);
-    im_code rc = count_kept(library, job, err);
+    im_code rc =
+        im_columns_count_groups(library->columns, job->asked->group_column, job->asked->group_n,
+                                job->own_rows, &job->answer->total, err);
     while (rc == IM_OK) {
         rc = order->column != NULL
                  ? list_by_field(library, order, job->own_rows, NULL, want, &list, err)

@@ -490,6 +490,11 @@ IM_NODISCARD im_code im_columns_sort(im_columns *columns, const char *column, bo
  * value are equal to each other). Good until close or patch. */
 IM_NODISCARD im_code im_columns_group_key(im_columns *columns, const char *column, uint64_t slot,
                                           uint64_t *out_key, im_error *err);
+/** How many rows of a bitmap (NULL: all) stay when each value keeps n_per of them; rows without a
+ * value count as one value. */
+IM_NODISCARD im_code im_columns_count_groups(im_columns *columns, const char *column, size_t n_per,
+                                             const uint64_t *bitmap, uint64_t *out_kept,
+                                             im_error *err);
 /** Keeps, in their order, the first n_per hits of each value of a column; those without a value
  * count as one value. To give k such hits of a ranking, ask for more (2k, 4k, … of one search)
  * until *n_hits >= k or the ranking ends: the hits kept from a longer list begin with those of a
