@@ -139,10 +139,9 @@ static im_code verdict(const add_failure *first, const im_add_report *report, im
         return first->code;
     }
     if (first->code != IM_OK && report->meta_failed > 0) {
-        return im_fail_as(err, IM_REASON_PARTIAL,
-                          "%llu files could not be added, %llu lines could not be applied",
-                          (unsigned long long)report->failed,
-                          (unsigned long long)report->meta_failed);
+        return im_fail_as(err, IM_REASON_PARTIAL, "%llu lines could not be applied%s",
+                          (unsigned long long)report->meta_failed,
+                          report->failed > 0 ? ", and files could not be added" : "");
     }
     if (first->code != IM_OK) {
         return im_fail_as(err, IM_REASON_PARTIAL, "%llu files could not be added",
@@ -289,7 +288,7 @@ void im_add_report_json(im_json_writer *w, const im_add_report *r)
     im_json_end_object(w);
     im_json_key(w, "stages");
     im_json_begin_array(w);
-    for (size_t i = 0; i < IM_ADD_STAGES; i++) {
+    for (size_t i = 0; i < IM_ADD_STAGES && r->stages[i].name != NULL; i++) {
         im_json_begin_object(w);
         im_json_put_string(w, "name", r->stages[i].name);
         im_json_put_double(w, "busy_seconds", r->stages[i].busy_s);

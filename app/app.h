@@ -112,7 +112,7 @@ typedef struct im_add_report {
     uint64_t meta_replaced;         /* items that lost their key to another one */
     im_skip_count skips[16];
     size_t n_skips;
-    im_stage_time stages[IM_ADD_STAGES];
+    im_stage_time stages[IM_ADD_STAGES]; /* without names when no path was given */
 } im_add_report;
 
 /** Indexes files and folders, then applies the meta file. IM_OK; IM_ERR_PARTIAL when some files or

@@ -26,6 +26,9 @@ static im_code read_line(meta_source *source, im_str *line, bool *out_any, bool 
             im_str_add(line, piece.data, piece.size);
         }
     } while (piece.size > 0 && piece.data[piece.size - 1] != '\n');
+    while (line->size > 0 && strchr("\r\n", line->data[line->size - 1]) != NULL) {
+        line->data[--line->size] = '\0';
+    }
     if (line->failed) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for a line of '%s'", meta_source_name(source));
     }
