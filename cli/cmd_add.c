@@ -40,8 +40,8 @@ static void put_counts(cli_session *s, const im_add_report *report)
         {"skipped", report->skipped},
         {"missing", report->missing},
         {"forgotten", report->pruned},
-        {"lines applied", report->meta_set},
-        {"lines failed", report->meta_failed},
+        {report->meta_set == 1 ? "line applied" : "lines applied", report->meta_set},
+        {report->meta_failed == 1 ? "line failed" : "lines failed", report->meta_failed},
         {"replaced by their key", report->meta_replaced},
     };
     bool first = true;

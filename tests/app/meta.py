@@ -141,7 +141,7 @@ def a_new_picture_of_a_key_replaces_the_old_one():
     done, _ = imago.add()  # the old file is still there, and stays out
     assert done["added"] == 0 and imago.status()["items"] == 2
     text = imago.run("add", "--meta", os.path.join(imago.pictures, "m.csv")).stdout.decode()
-    assert text.startswith("1 lines applied in"), text
+    assert text.startswith("1 line applied in"), text
     imago.sound()
 
 

@@ -557,11 +557,11 @@ static void add_knows_what_there_is_to_do_before_it_makes_a_library(void **state
     fake.report.has_meta = true;
     fake.report.meta_set = 2;
     fake.report.meta_failed = 1;
-    expect("imago add --meta m.csv", 0, "2 lines applied, 1 lines failed in 0:00\n", "");
+    expect("imago add --meta m.csv", 0, "2 lines applied, 1 line failed in 0:00\n", "");
     assert_string_equal(fake.add.meta, "m.csv");
     fake.report.meta_replaced = 1;
     expect("imago add p --meta m.csv", 0,
-           "0 added, 2 lines applied, 1 lines failed, 1 replaced by their key in 0:00\n", "");
+           "0 added, 2 lines applied, 1 line failed, 1 replaced by their key in 0:00\n", "");
 }
 
 int main(void)
