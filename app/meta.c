@@ -65,8 +65,11 @@ im_code meta_open(im_library *library, const char *path, meta_run **out, im_erro
     }
     run->library = library;
     run->name = im_strdup(path);
-    im_code rc = run->name != NULL ? meta_reader_open(path, &run->reader, err)
-                                   : im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+    if (run->name == NULL) {
+        meta_close(run);
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+    }
+    im_code rc = meta_reader_open(path, &run->reader, err);
     if (rc == IM_OK) {
         rc = check_types(run, err);
     }

@@ -255,6 +255,23 @@ static im_code check_separator(const meta_csv *csv, im_error *err)
     return im_fail(err, IM_ERR_FORMAT, "the columns are separated by %s, expected commas", mark);
 }
 
+static im_code read_columns(meta_csv *csv, im_error *err)
+{
+    if (csv->n_cells > IM_LIMIT_META_COLUMNS) {
+        return im_fail(err, IM_ERR_LIMIT, "%zu columns, expected at most %u", csv->n_cells,
+                       IM_LIMIT_META_COLUMNS);
+    }
+    csv->columns = im_alloc_zero(IM_MAX(csv->n_cells, 1), sizeof(*csv->columns));
+    if (csv->columns == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for columns");
+    }
+    im_code rc = check_separator(csv, err);
+    for (size_t i = 0; i < csv->n_cells && rc == IM_OK; i++) {
+        rc = read_column(csv, cell_of(csv, i), err);
+    }
+    return rc == IM_OK ? check_columns(csv, err) : rc;
+}
+
 static im_code read_header(meta_csv *csv, im_error *err)
 {
     bool more = false;
@@ -263,25 +280,14 @@ static im_code read_header(meta_csv *csv, im_error *err)
     if (rc != IM_OK) {
         return rc;
     }
+    rc = error.code;
     if (!more) {
         rc = im_fail(&error, IM_ERR_FORMAT, "empty, expected a line that names the columns");
-    } else if (error.code == IM_OK && csv->n_cells > IM_LIMIT_META_COLUMNS) {
-        rc = im_fail(&error, IM_ERR_LIMIT, "%zu columns, expected at most %u", csv->n_cells,
-                     IM_LIMIT_META_COLUMNS);
-    } else if (error.code == IM_OK) {
-        csv->columns = im_alloc_zero(IM_MAX(csv->n_cells, 1), sizeof(*csv->columns));
-        rc = csv->columns != NULL ? check_separator(csv, &error)
-                                  : im_fail(&error, IM_ERR_NOMEM, "no memory for columns");
+    } else if (rc == IM_OK) {
+        rc = read_columns(csv, &error);
     }
-    for (size_t i = 0; i < csv->n_cells && rc == IM_OK && error.code == IM_OK; i++) {
-        rc = read_column(csv, cell_of(csv, i), &error);
-    }
-    if (error.code == IM_OK) {
-        rc = check_columns(csv, &error);
-    }
-    if (error.code != IM_OK) {
+    if (rc != IM_OK) {
         meta_error_place(&error, meta_source_name(csv->source), csv->line);
-        rc = error.code;
         if (err != NULL) {
             *err = error;
         }

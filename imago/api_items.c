@@ -52,7 +52,10 @@ imago_code imago_item_set_field(imago_library *library, uint64_t item, const cha
 {
     im_error err = IM_ERROR_INIT;
     im_value inside;
-    imago_code code = begin(library, name != NULL && value != NULL, error);
+    if (value == NULL) {
+        return api_refuse(error, "a value is needed");
+    }
+    imago_code code = begin(library, name != NULL, error);
     if (code != IMAGO_OK) {
         return code;
     }
