@@ -123,6 +123,11 @@ static im_code verdict(const add_failure *first, const im_add_report *report, im
 {
     uint64_t good = report->added + report->linked + report->unchanged + report->moved +
                     report->updated + report->meta_set;
+    if (report->interrupted && report->has_meta) {
+        return im_fail_as(err, IM_REASON_INTERRUPTED,
+                          "stopped: %llu added, %llu lines applied, the library is good",
+                          (unsigned long long)report->added, (unsigned long long)report->meta_set);
+    }
     if (report->interrupted) {
         return im_fail_as(err, IM_REASON_INTERRUPTED, "stopped: %llu added, the library is good",
                           (unsigned long long)report->added);
