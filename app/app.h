@@ -81,8 +81,10 @@ typedef struct im_add_request {
     bool retry_failed; /* try files again whose failure is recorded */
     bool exact_decode;
     im_image_limits limits;
-    size_t decoders; /* threads; 0 = as many as the machine has */
-    size_t batch;    /* pictures of a forward pass; 0 = 8 */
+    size_t decoders;  /* threads; 0 = as many as the machine has */
+    size_t batch;     /* pictures of a forward pass; 0 = 8 */
+    const char *meta; /* NULL, or a file of fields, keys, tags and captions (docs/manual.md),
+                         applied after the paths, of which there may then be none */
 } im_add_request;
 
 typedef struct im_stage_time {
@@ -105,15 +107,22 @@ typedef struct im_add_report {
     double seconds;
     bool interrupted;
     bool offline_root; /* a root was not there: nothing of it was touched */
+    bool has_meta;
+    uint64_t meta_set, meta_failed; /* lines of the meta file */
+    uint64_t meta_replaced;         /* items that lost their key to another one */
     im_skip_count skips[16];
     size_t n_skips;
-    im_stage_time stages[IM_ADD_STAGES];
+    im_stage_time stages[IM_ADD_STAGES]; /* without names when no path was given */
 } im_add_report;
 
-/** Indexes files and folders. IM_OK; IM_ERR_PARTIAL when some failed (the first failure's code when
- * all did); interrupted (IM_ERR_PARTIAL) after a stop signal. The report is filled in each case. */
+/** Indexes files and folders, then applies the meta file. IM_OK; IM_ERR_PARTIAL when some files or
+ * lines failed (the first failure's code when all did); interrupted (IM_ERR_PARTIAL) after a stop
+ * signal. A meta file that cannot be read fails before any work. The report is filled in each case.
+ */
 IM_NODISCARD im_code im_app_add(im_library *library, const im_add_request *request,
                                 const im_events *events, im_add_report *out_report, im_error *err);
+/** Whether a meta file can be read at all (its header too), before there is a library. */
+IM_NODISCARD im_code im_app_meta_check(const char *path, im_error *err);
 /** The report as the "done" line of `imago add --json`. */
 void im_add_report_json(im_json_writer *w, const im_add_report *report);
 
@@ -268,6 +277,34 @@ typedef struct im_relocate_report {
 IM_NODISCARD im_code im_app_relocate(im_library *library, const char *old_path,
                                      const char *new_path, im_relocate_report *out_report,
                                      im_error *err);
+
+/* ---- tags ---- */
+
+typedef struct im_tag_request {
+    const uint64_t *items;
+    size_t n_items;
+    const char *const *paths; /* files: their items; folders: all items below */
+    size_t n_paths;
+    const char *const *add; /* [n_add] */
+    size_t n_add;
+    const char *const *remove; /* [n_remove] */
+    size_t n_remove;
+} im_tag_request;
+
+typedef struct im_tag_report {
+    uint64_t items;          /* named */
+    uint64_t added, removed; /* tags of items */
+    bool interrupted;
+} im_tag_report;
+
+/** Gives items tags and takes tags away. A tag to be removed that no named item has is a warning.
+ * IM_OK, tag_invalid (nothing is changed), IM_ERR_NOT_FOUND, IM_ERR_PARTIAL. */
+IM_NODISCARD im_code im_app_tag(im_library *library, const im_tag_request *request,
+                                const im_events *events, im_tag_report *out_report, im_error *err);
+/** {"items":[{"id","path","tags":[…]}]} of what is named; without a name {"tags":[{"name",
+ * "items"}]}, all tags of the library with how many items have them. Codes as of im_app_tag. */
+IM_NODISCARD im_code im_app_tags_json(im_library *library, const im_tag_request *request,
+                                      const im_events *events, im_json_writer *w, im_error *err);
 
 /* ---- state ---- */
 

@@ -169,6 +169,27 @@ IM_NODISCARD im_code path_absolute(const char *path, char out[PATH_MAX], im_erro
  * as any new picture would. Inside a transaction. */
 IM_NODISCARD im_code item_drop_bare(im_store *store, uint64_t item, im_error *err);
 
+/* ---- named.c ---- */
+typedef struct named_items {
+    id_list items; /* each once, ascending */
+    uint64_t n_unknown;
+    im_error first; /* of what names nothing */
+} named_items;
+
+/** Finds what is named; what names nothing is told to events and counted. `out` begins zeroed, with
+ * IM_ERROR_INIT; its items are to be cleared in each case. */
+IM_NODISCARD im_code items_named(im_library *library, const uint64_t *items, size_t n_items,
+                                 const char *const *paths, size_t n_paths, const im_events *events,
+                                 named_items *out, im_error *err);
+/** IM_OK; IM_ERR_PARTIAL when something named nothing; its own failure when all did. */
+IM_NODISCARD im_code items_named_verdict(const named_items *named, im_error *err);
+
+/* ---- own.c ---- */
+/** "key", "fields", "tags" and "captions" of an item into an open object. */
+IM_NODISCARD im_code own_put_json(im_store *store, uint64_t item, im_json_writer *w, im_error *err);
+/** "fields": the registered names with their types. */
+IM_NODISCARD im_code own_put_registry(im_store *store, im_json_writer *w, im_error *err);
+
 /* ---- model.c ---- */
 /** Makes sure that the library has an active model: the wanted one or the bundled one, with digest
  * and background. Opens the encoder with both towers. */

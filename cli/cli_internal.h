@@ -53,6 +53,7 @@ typedef enum cli_type {
     IM_TYPE_SIZE,
     IM_TYPE_TEXT,
     IM_TYPE_CHOICE,
+    IM_TYPE_LIST,
     IM_TYPE_PART
 } cli_type;
 
@@ -81,12 +82,19 @@ size_t cli_distance(const char *a, const char *b);
 
 /* ---- parse.c, parts.c: argv to values ---- */
 
+/** The texts of an option that may be repeated. */
+typedef struct cli_texts {
+    const char **texts; /* owned array of borrowed text */
+    size_t n;
+} cli_texts;
+
 /** Values of options; zero and NULL until set, numbers their default. All text is borrowed from
  * argv. */
 typedef struct cli_options {
     uint64_t combine, k, offset, thumbnails, format, batch, decoders;
-    const char *cursor, *output, *sort, *group, *min_score, *batch_file, *query_json;
+    const char *cursor, *output, *sort, *group, *min_score, *batch_file, *query_json, *meta;
     uint64_t order;
+    cli_texts add_tags, remove_tags;
     bool paths, print0, no_recursive, follow_links, prune, retry_failed, yes, profile, full,
         accept_damage;
     bool exact_decode, exact, fast;

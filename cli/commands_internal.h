@@ -42,6 +42,15 @@ void cli_put_event(cli_session *s, im_json_writer *w);
 /** What an operand of show, similar and remove names: an id, or (*out_id 0) a path. Digits alone
  * are an id; when a file of that name is there too, the two must be told apart. */
 IM_NODISCARD im_code cli_item_or_path(const char *operand, uint64_t *out_id, im_error *err);
+/** The operands of remove and tag, sorted into ids and paths. */
+typedef struct cli_named {
+    uint64_t *items;    /* [n_items], owned */
+    const char **paths; /* [n_paths], owned array of borrowed text */
+    size_t n_items, n_paths;
+} cli_named;
+/** `out` begins zeroed; to be cleared in each case. */
+IM_NODISCARD im_code cli_named_read(const cli_args *args, cli_named *out, im_error *err);
+void cli_named_clear(cli_named *named);
 /** All of standard input; file_too_large above a size. @param what for the sentence */
 IM_NODISCARD im_code cli_read_stdin(uint64_t most, const char *what, im_bytes *out, im_error *err);
 /** The picture that comes in at standard input, once (*out is empty before). */

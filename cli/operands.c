@@ -31,6 +31,35 @@ im_code cli_item_or_path(const char *operand, uint64_t *out_id, im_error *err)
     return IM_OK;
 }
 
+im_code cli_named_read(const cli_args *args, cli_named *out, im_error *err)
+{
+    out->items = im_alloc_zero(IM_MAX(args->n_operands, 1), sizeof(*out->items));
+    out->paths = im_alloc_zero(IM_MAX(args->n_operands, 1), sizeof(*out->paths));
+    if (out->items == NULL || out->paths == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for the arguments");
+    }
+    for (size_t i = 0; i < args->n_operands; i++) {
+        uint64_t id = 0;
+        im_code rc = cli_item_or_path(args->operands[i], &id, err);
+        if (rc != IM_OK) {
+            return rc;
+        }
+        if (id != 0) {
+            out->items[out->n_items++] = id;
+        } else {
+            out->paths[out->n_paths++] = args->operands[i];
+        }
+    }
+    return IM_OK;
+}
+
+void cli_named_clear(cli_named *named)
+{
+    im_free(named->items);
+    im_free(named->paths);
+    *named = (cli_named){0};
+}
+
 im_code cli_read_stdin(uint64_t most, const char *what, im_bytes *out, im_error *err)
 {
     size_t capacity = 1u << 16;

@@ -233,6 +233,17 @@ static im_code set_choice(const cli_option *option, const char *value, uint64_t 
                    option->value);
 }
 
+static im_code add_text(cli_texts *list, const char *value, im_error *err)
+{
+    const char **grown = im_realloc(list->texts, list->n + 1, sizeof(*grown));
+    if (grown == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for the arguments");
+    }
+    grown[list->n++] = value;
+    list->texts = grown;
+    return IM_OK;
+}
+
 static im_code set_option(cli_args *args, const cli_option *option, const char *value,
                           im_error *err)
 {
@@ -252,6 +263,8 @@ static im_code set_option(cli_args *args, const cli_option *option, const char *
         return IM_OK;
     case IM_TYPE_CHOICE:
         return set_choice(option, value, field, err);
+    case IM_TYPE_LIST:
+        return add_text(field, value, err);
     case IM_TYPE_PART:
         return cli_parts_option(args, (cli_option_id)(option - cli_option_table), value, err);
     }
@@ -481,5 +494,12 @@ void cli_args_clear(cli_args *args)
     im_free(args->parts);
     im_str_clear(&args->query);
     im_str_clear(&args->filter);
+    for (size_t i = 0; i < IM_OPT_COUNT; i++) {
+        if (cli_option_table[i].type == IM_TYPE_LIST) {
+            cli_texts *list =
+                (cli_texts *)(void *)((char *)&args->options + cli_option_table[i].field);
+            im_free(list->texts);
+        }
+    }
     memset(args, 0, sizeof(*args));
 }

@@ -176,9 +176,6 @@ IM_NODISCARD im_code store_remove_item(im_store *store, uint64_t id, bool rememb
 /** Makes the item's full text anew and tells of its slots. */
 IM_NODISCARD im_code store_text_changed(im_store *store, uint64_t item, im_error *err);
 
-bool store_value_type_of(im_view name, im_value_type *out);
-IM_NODISCARD im_code store_check_field_name(const char *name, im_error *err);
-IM_NODISCARD im_code store_check_value(const char *field, const im_value *value, im_error *err);
 /** Refuses, as `reason`, a text that is empty, longer than `most`, not UTF-8, or holds NUL (with
  * one_line any control character). `what` names it. */
 IM_NODISCARD im_code store_check_text(im_reason reason, const char *what, im_view text, size_t most,

@@ -124,6 +124,18 @@ static void show_pictures(bool changed)
     }
 }
 
+static void write_lines(void)
+{
+    FILE *file = fopen(help_path(home.base, "meta.jsonl"), "wb");
+    assert_non_null(file);
+    assert_true(fputs("{\"path\":\"pictures/a.png\",\"key\":\"one\",\"n\":1,\"tags\":[\"x\"],"
+                      "\"caption\":\"c\"}\n"
+                      "{\"key\":\"one\",\"d\":{\"date\":\"2024\"}}\n"
+                      "{\"id\":2,\"n\":2,\"gone\":null,\"tags\":null}\n",
+                      file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
 static int make_world(void **state)
 {
     (void)state;
@@ -154,6 +166,7 @@ static int make_world(void **state)
     help_copy(home.library, start_folder("gap"));
     help_remove(home.library);
     make_changed();
+    write_lines();
     return 0;
 }
 
@@ -210,6 +223,53 @@ static im_code do_add(im_error *err)
     if (rc == IM_OK) {
         rc = im_app_add(library, &request, &events, &report, err);
     }
+    im_library_close(library);
+    return rc;
+}
+
+/* Two batches would take long to walk: one line of each kind, all in one. */
+static im_code do_meta(im_error *err)
+{
+    im_library *library = NULL;
+    im_add_report report;
+    im_add_request request = {.meta = help_path(home.base, "meta.jsonl")};
+    im_code rc = open_it(true, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_add(library, &request, NULL, &report, err);
+    }
+    im_library_close(library);
+    return rc;
+}
+
+static im_code do_tag(im_error *err)
+{
+    im_library *library = NULL;
+    im_tag_report report;
+    im_json_writer w;
+    const uint64_t id = 2;
+    const char *path = help_path(home.pictures, "a.png");
+    const char *const add = "beach";
+    const char *const remove = "none";
+    im_tag_request request = {.items = &id,
+                              .n_items = 1,
+                              .paths = &path,
+                              .n_paths = 1,
+                              .add = &add,
+                              .n_add = 1,
+                              .remove = &remove,
+                              .n_remove = 1};
+    im_code rc = open_it(true, &library, err);
+    im_json_init(&w, 1u << 20);
+    if (rc == IM_OK) {
+        rc = im_app_tag(library, &request, NULL, &report, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_app_tags_json(library, &request, NULL, &w, err);
+    }
+    if (rc == IM_OK && !im_json_ok(&w)) {
+        rc = im_fail(err, IM_ERR_NOMEM, "no memory for the answer");
+    }
+    im_json_clear(&w);
     im_library_close(library);
     return rc;
 }
@@ -420,6 +480,49 @@ static void removed(im_library *library)
     assert_int_equal(help_counts(library).items, N_OLD - 2);
 }
 
+/* What a line gives is there whole, or not at all. */
+static uint64_t items_of_key(im_library *library, const char *key)
+{
+    im_error err = IM_ERROR_INIT;
+    uint64_t item = 0;
+    help_ok(im_store_item_of_key(im_library_store(library), key, &item, &err), &err);
+    return item;
+}
+
+static bool count_field(void *context, const char *name, const im_value *value)
+{
+    (void)name;
+    (void)value;
+    *(size_t *)context += 1;
+    return true;
+}
+
+static size_t fields_of(im_library *library, uint64_t item)
+{
+    im_error err = IM_ERROR_INIT;
+    size_t n = 0;
+    help_ok(im_store_each_field_of_item(im_library_store(library), item, count_field, &n, &err),
+            &err);
+    return n;
+}
+
+static void lines_set(im_library *library)
+{
+    assert_int_equal(items_of_key(library, "one"), 1);
+    assert_int_equal(fields_of(library, 1), 2);
+    assert_int_equal(fields_of(library, 2), 1);
+}
+
+static void all_or_no_lines_set(im_library *library)
+{
+    sees_old_items(library);
+    if (items_of_key(library, "one") != 0) {
+        lines_set(library);
+    } else {
+        assert_int_equal(fields_of(library, 1) + fields_of(library, 2), 0);
+    }
+}
+
 /* alloc, open, read, write, sync, rename, map, thread: as im_fault_kind counts them */
 static const char letters[] = "aorwsnmt";
 
@@ -456,6 +559,18 @@ static const operation operations[] = {
      .between = sees_old_items,
      .after = added,
      .reached = "aorwsmt"},
+    {.name = "add --meta",
+     .start = "filled",
+     .run = do_meta,
+     .between = all_or_no_lines_set,
+     .after = lines_set,
+     .reached = "aorws"},
+    {.name = "tag",
+     .start = "filled",
+     .run = do_tag,
+     .between = sees_old_items,
+     .after = sees_old_items,
+     .reached = "aorws"},
     {.name = "search",
      .start = "filled",
      .run = do_search,

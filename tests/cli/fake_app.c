@@ -90,6 +90,54 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
     return outcome(err);
 }
 
+im_code im_app_meta_check(const char *path, im_error *err)
+{
+    if (strstr(path, "bad") != NULL) {
+        return im_fail(err, IM_ERR_NOT_FOUND, "could not look at '%s'", path);
+    }
+    return IM_OK;
+}
+
+im_code im_app_tag(im_library *library, const im_tag_request *request, const im_events *events,
+                   im_tag_report *out_report, im_error *err)
+{
+    (void)library;
+    (void)events;
+    fake.n_add_tags = request->n_add;
+    fake.n_remove_tags = request->n_remove;
+    *out_report = (im_tag_report){.items = request->n_items + request->n_paths,
+                                  .added = request->n_add,
+                                  .removed = request->n_remove};
+    return outcome(err);
+}
+
+im_code im_app_tags_json(im_library *library, const im_tag_request *request,
+                         const im_events *events, im_json_writer *w, im_error *err)
+{
+    bool items = request->n_items + request->n_paths > 0;
+    (void)library;
+    (void)events;
+    im_json_begin_object(w);
+    im_json_key(w, items ? "items" : "tags");
+    im_json_begin_array(w);
+    im_json_begin_object(w);
+    if (items) {
+        im_json_put_uint(w, "id", 17);
+        im_json_key(w, "tags");
+        im_json_begin_array(w);
+        im_json_string_c(w, "beach");
+        im_json_string_c(w, "a\tb");
+        im_json_end_array(w);
+    } else {
+        im_json_put_string(w, "name", "beach");
+        im_json_put_uint(w, "items", 3);
+    }
+    im_json_end_object(w);
+    im_json_end_array(w);
+    im_json_end_object(w);
+    return outcome(err);
+}
+
 void im_add_report_json(im_json_writer *w, const im_add_report *report)
 {
     im_json_begin_object(w);

@@ -27,6 +27,7 @@ typedef struct fake_app {
     im_engine engine;
     size_t threads;
     size_t n_embedded;
+    size_t n_add_tags, n_remove_tags;
     im_embed_input inputs[8];
     size_t n_items, n_remove_paths;
     uint64_t items[8];

@@ -220,10 +220,27 @@ static void unknown_commands_get_the_nearest_name(void **state)
     expect_refused("imago -- search", "no command", "");
 }
 
+static void a_list_keeps_its_texts_in_order(void **state)
+{
+    (void)state;
+    cli_args args;
+    expect_taken("imago tag id:1 --add b --remove=c --add \"\" --add b a.jpg", &args);
+    assert_int_equal(args.n_operands, 2);
+    assert_int_equal(args.options.add_tags.n, 3);
+    assert_string_equal(args.options.add_tags.texts[0], "b");
+    assert_string_equal(args.options.add_tags.texts[1], "");
+    assert_string_equal(args.options.add_tags.texts[2], "b");
+    assert_int_equal(args.options.remove_tags.n, 1);
+    assert_string_equal(args.options.remove_tags.texts[0], "c");
+    cli_args_clear(&args);
+    expect_refused("imago tag id:1 --add", "wants a value", "");
+    expect_refused("imago show id:1 --add x", "no option '--add'", "");
+}
+
 static void operands_are_counted(void **state)
 {
     (void)state;
-    expect_refused("imago add", "wants PATH...", "imago add --help");
+    expect_refused("imago remove", "wants id:N|PATH...", "imago remove --help");
     expect_refused("imago similar", "wants FILE|id:N", "--help");
     expect_refused("imago status x", "does not take 'x'", "usage: imago status");
     expect_refused("imago similar a b", "does not take 'b'", "usage");
@@ -316,6 +333,7 @@ int main(void)
         cmocka_unit_test(what_stands_behind_two_dashes_is_no_option),
         cmocka_unit_test(a_word_with_a_dash_is_told_how_to_be_written),
         cmocka_unit_test(unknown_commands_get_the_nearest_name),
+        cmocka_unit_test(a_list_keeps_its_texts_in_order),
         cmocka_unit_test(operands_are_counted),
         cmocka_unit_test(parts_of_embed_keep_their_order),
         cmocka_unit_test(json_is_known_even_when_parsing_fails),

@@ -78,6 +78,7 @@ static const char *good_value(const cli_option *option, char out[64])
         assert_true(cli_choice(option->value, 1, out));
         return out;
     case IM_TYPE_PART:
+    case IM_TYPE_LIST:
     case IM_TYPE_TEXT:
         return "7";
     case IM_TYPE_FLAG:
@@ -96,6 +97,10 @@ static bool field_is_set(const cli_args *args, const cli_option *option, const c
         return *(const bool *)field;
     case IM_TYPE_TEXT:
         return strcmp(*(const char *const *)(const void *)field, value) == 0;
+    case IM_TYPE_LIST: {
+        const cli_texts *list = (const cli_texts *)(const void *)field;
+        return list->n == 1 && strcmp(list->texts[0], value) == 0;
+    }
     case IM_TYPE_PART:
         return args->n_parts >= 1 || args->filter.size > 0;
     case IM_TYPE_CHOICE:
