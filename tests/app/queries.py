@@ -84,6 +84,40 @@ def filters_count_exactly():
         assert ids("red", "--filter", query) == chosen, keep
 
 
+def own_fields_filter_sort_and_group():
+    shop = Imago()
+    rows = ["path,key,price:number,category,since:date,sold:bool"]
+    for i in range(30):
+        shop.picture(f"{i:02}.png", 500 + i)
+        rows.append(f"pictures/{i:02}.png,sku-{i},{i * 5 % 97},{('shoes', 'Hats', '')[i % 3]},"
+                    f"202{i % 5}-0{1 + i % 9}-01,{'yes' if i % 2 else 'no'}")
+    table = os.path.join(shop.base, "shop.csv")
+    with open(table, "w") as file:
+        file.write("\n".join(rows) + "\n")
+    done, _ = shop.add(shop.pictures, "--meta", table)
+    assert done["meta_set"] == 30, done
+    price = {f"{i:02}.png": i * 5 % 97 for i in range(30)}
+    find = lambda *q: json.loads(shop.run("search", "--json", "-k", "100", *q).stdout)
+    names = lambda a: [os.path.basename(hit["path"]) for hit in a["hits"]]
+    cheap = find("red", "price<50", "category:SHOES")
+    assert sorted(names(cheap)) == sorted(n for n, p in price.items() if p < 50 and int(n[:2]) % 3 == 0)
+    assert cheap["total"] == len(cheap["hits"])
+    listing = names(find("price:10..40", "--sort", "price", "--order", "asc"))
+    assert listing == sorted((n for n, p in price.items() if 10 <= p <= 40), key=lambda n: price[n])
+    assert len(find("red", "--group", "category:4")["hits"]) == 12  # two categories, and none
+    assert find("since:2021 sold:yes")["total"] == sum(i % 5 == 1 and i % 2 for i in range(30))
+    assert names(find("key:sku-7")) == ["07.png"]
+    assert find("(has:price and not has:category)")["total"] == 10
+    # a new value is seen at once, and the key moves with its line
+    with open(table, "w") as file:
+        file.write("key,price:number\nsku-7,1000\n")
+    shop.run("add", "--meta", table)
+    assert names(find("price>=1000")) == ["07.png"] and find("price<1000")["total"] == 29
+    shop.error("search", "prize<3 price:cheap", code=2, names=("column 9", "number"))
+    shop.error("search", "red", "--sort", "prize", code=2, names=("price",))
+    shop.sound()
+
+
 def pages_reach_the_last_row():
     whole = ids("red type:png", "-k", "100")
     for extra in ([], ["--sort", "bytes"], ["--sort", "added", "--order", "asc"],
@@ -243,7 +277,8 @@ def a_read_only_library_still_filters():
 
 
 support.main([parts_become_what_they_say, a_picture_finds_itself, boxes_are_held_against_the_picture,
-              filters_count_exactly, pages_reach_the_last_row,
+              filters_count_exactly, own_fields_filter_sort_and_group,
+              pages_reach_the_last_row,
               missing_files_are_left_out_unless_asked_for, broken_queries_point_at_the_place,
               what_is_sql_elsewhere_is_taken_literally, degenerate_queries_say_so,
               long_texts_are_cut_and_say_so, numbers_of_hits_are_held_to_their_limits,

@@ -1,5 +1,5 @@
-/* tests/app/test_meta_apply.c — `add --meta` and tags against a library: what a line says is what the
- * library holds, a bad line leaves nothing half done, and columns hear of each change. Covers
+/* tests/app/test_meta_apply.c — `add --meta` and tags against a library: what a line says is what
+ * the library holds, a bad line leaves nothing half done, and columns hear of each change. Covers
  * meta.c, meta_apply.c, named.c, own.c and tag.c. */
 #include "app/meta_internal.h"
 #include "base/clock.h"
