@@ -94,7 +94,7 @@ typedef struct cli_options {
     uint64_t combine, k, offset, thumbnails, format, batch, decoders;
     const char *cursor, *output, *sort, *group, *min_score, *batch_file, *query_json, *meta;
     uint64_t order;
-    cli_texts add_tags, remove_tags;
+    cli_texts filters, add_tags, remove_tags;
     bool paths, print0, no_recursive, follow_links, prune, retry_failed, yes, profile, full,
         accept_damage;
     bool exact_decode, exact, fast;
@@ -137,8 +137,7 @@ typedef struct cli_args {
     size_t n_operands;
     cli_part *parts; /* [n_parts], owned, in the order of the arguments */
     size_t n_parts;
-    im_str query;  /* the query words joined by one blank */
-    im_str filter; /* of --filter; "": none */
+    im_str query; /* the query words joined by one blank */
 } cli_args;
 
 /** Reads argv[1 …]. IM_ERR_INVALID with a sentence that names the argument and, where there is one,

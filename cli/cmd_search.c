@@ -33,6 +33,18 @@ static im_code check_request(const im_search_request *request, im_error *err)
                : rc;
 }
 
+/* Several filters must all pass: "(a) (b)". */
+static im_code join_filters(const cli_texts *filters, im_str *out, im_error *err)
+{
+    for (size_t i = 0; i < filters->n; i++) {
+        if (filters->texts[i][0] == '\0') {
+            return im_fail(err, IM_ERR_INVALID, "option '--filter' is empty");
+        }
+        im_str_addf(out, filters->n > 1 ? "(%s) " : "%s", filters->texts[i]);
+    }
+    return out->failed ? im_fail(err, IM_ERR_NOMEM, "no memory for the query") : IM_OK;
+}
+
 static im_code set_min_score(const char *value, im_search_request *request, im_error *err)
 {
     double score = 0;
@@ -76,13 +88,13 @@ static im_code search(cli_session *s, const char *query, bool leave_out, im_erro
     const cli_args *args = s->args;
     im_library *library = NULL;
     im_bytes input = {0};
+    im_str filter;
     im_answer answer = {0};
     im_query_part *parts = im_alloc_zero(args->n_parts, sizeof(*parts));
     im_search_request request = {
         .text = query,
         .parts = parts,
         .n_parts = args->n_parts,
-        .filter = args->filter.size > 0 ? im_str_text(&args->filter) : NULL,
         .sort = args->options.sort,
         .order = orders[args->options.order],
         .group = args->options.group,
@@ -101,6 +113,11 @@ static im_code search(cli_session *s, const char *query, bool leave_out, im_erro
     im_code rc = parts != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for the query");
     if (rc == IM_OK) {
         rc = check_options(&args->options, err);
+    }
+    im_str_init(&filter, SIZE_MAX / 2);
+    if (rc == IM_OK) {
+        rc = join_filters(&args->options.filters, &filter, err);
+        request.filter = filter.size > 0 ? im_str_text(&filter) : NULL;
     }
     if (rc == IM_OK) {
         rc = set_min_score(args->options.min_score, &request, err);
@@ -124,6 +141,7 @@ static im_code search(cli_session *s, const char *query, bool leave_out, im_erro
     im_answer_clear(&answer);
     im_library_close(library);
     im_bytes_clear(&input);
+    im_str_clear(&filter);
     im_free(parts);
     return rc;
 }
@@ -132,7 +150,7 @@ im_code cmd_search(cli_session *s, im_error *err)
 {
     const cli_args *args = s->args;
     const cli_options *options = &args->options;
-    bool asked = args->n_operands > 0 || args->n_parts > 0 || args->filter.size > 0;
+    bool asked = args->n_operands > 0 || args->n_parts > 0 || options->filters.n > 0;
     if (options->batch_file != NULL || options->query_json != NULL) {
         if (asked || (options->batch_file != NULL && options->query_json != NULL)) {
             return im_fail(err, IM_ERR_INVALID,

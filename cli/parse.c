@@ -470,8 +470,7 @@ im_code cli_parse(int argc, char **argv, cli_args *out, im_error *err)
     int at[2] = {0, 0};
     memset(out, 0, sizeof(*out));
     set_defaults(&out->options);
-    im_str_init(&out->query, SIZE_MAX / 2); /* query/ holds them against its own limits */
-    im_str_init(&out->filter, SIZE_MAX / 2);
+    im_str_init(&out->query, SIZE_MAX / 2); /* query/ holds it against its own limit */
     out->options.json = wants_json(argc, argv);
     out->operands = im_alloc_zero((size_t)argc + 1, sizeof(*out->operands));
     out->parts = im_alloc_zero((size_t)argc + 1, sizeof(*out->parts));
@@ -493,7 +492,6 @@ void cli_args_clear(cli_args *args)
     im_free(args->operands);
     im_free(args->parts);
     im_str_clear(&args->query);
-    im_str_clear(&args->filter);
     for (size_t i = 0; i < IM_OPT_COUNT; i++) {
         if (cli_option_table[i].type == IM_TYPE_LIST) {
             cli_texts *list =

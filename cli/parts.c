@@ -60,25 +60,6 @@ static im_code set_crop(cli_args *args, const char *value, im_error *err)
     return IM_OK;
 }
 
-/* Several filters must all pass. */
-static im_code add_filter(cli_args *args, const char *value, im_error *err)
-{
-    im_str *filter = &args->filter;
-    if (filter->size > 0) {
-        im_str joined;
-        im_str_init(&joined, SIZE_MAX / 2);
-        im_str_addf(&joined, "(%s) (%s)", im_str_text(filter), value);
-        im_str_clear(filter);
-        *filter = joined;
-    } else {
-        im_str_add_c(filter, value);
-    }
-    if (filter->failed) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for the query");
-    }
-    return filter->size > 0 ? IM_OK : im_fail(err, IM_ERR_INVALID, "option '--filter' is empty");
-}
-
 im_code cli_parts_option(cli_args *args, cli_option_id id, const char *value, im_error *err)
 {
     switch (id) {
@@ -99,8 +80,6 @@ im_code cli_parts_option(cli_args *args, cli_option_id id, const char *value, im
         return IM_OK;
     case IM_OPT_WEIGHT:
         return set_weight(args, value, err);
-    case IM_OPT_FILTER:
-        return add_filter(args, value, err);
     case IM_OPT_CROP:
         return set_crop(args, value, err);
     default:

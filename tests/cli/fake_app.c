@@ -178,6 +178,8 @@ im_code im_app_search(im_library *library, const im_search_request *request, im_
     (void)library;
     fake.search = *request;
     (void)snprintf(fake.text, sizeof(fake.text), "%s", request->text != NULL ? request->text : "");
+    (void)snprintf(fake.filter, sizeof(fake.filter), "%s",
+                   request->filter != NULL ? request->filter : "");
     for (size_t i = 0; i < request->n_parts && i < IM_COUNT(fake.parts); i++) {
         fake.parts[i] = request->parts[i];
     }

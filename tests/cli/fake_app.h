@@ -23,7 +23,7 @@ typedef struct fake_app {
     im_add_request add;
     im_search_request search;
     im_query_part parts[8];
-    char text[64]; /* of the search */
+    char text[64], filter[64]; /* of the search */
     im_engine engine;
     size_t threads;
     size_t n_embedded;

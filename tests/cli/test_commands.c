@@ -131,6 +131,19 @@ static void parts_reach_the_search_with_weights_and_boxes(void **state)
     assert_false(fake.writable);
 }
 
+static void filters_are_joined(void **state)
+{
+    (void)state;
+    run("imago search --filter tag:x a");
+    assert_string_equal(fake.filter, "tag:x");
+    run("imago similar id:1 --filter \"tag:x or tag:y\" --filter=has:gps");
+    assert_string_equal(fake.filter, "(tag:x or tag:y) (has:gps) ");
+    run("imago search a");
+    assert_string_equal(fake.filter, "");
+    run("imago search a --filter \"\"");
+    assert_int_equal(result.code, 2);
+}
+
 static void queries_that_cannot_be_are_refused_before_a_library_is_opened(void **state)
 {
     static const struct {
@@ -572,6 +585,7 @@ int main(void)
         cmocka_unit_test_setup(hits_are_stable_lines_off_a_terminal, forget),
         cmocka_unit_test_setup(no_hits_are_said_on_standard_error_only, forget),
         cmocka_unit_test_setup(parts_reach_the_search_with_weights_and_boxes, forget),
+        cmocka_unit_test_setup(filters_are_joined, forget),
         cmocka_unit_test_setup(queries_that_cannot_be_are_refused_before_a_library_is_opened,
                                forget),
         cmocka_unit_test_setup(a_picture_comes_from_standard_input_once, forget),

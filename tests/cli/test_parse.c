@@ -42,20 +42,6 @@ static void query_words_are_joined_by_one_blank(void **state)
     cli_args_clear(&args);
 }
 
-static void filters_are_joined(void **state)
-{
-    (void)state;
-    cli_args args;
-    expect_taken("imago search --filter tag:x a", &args);
-    assert_string_equal(im_str_text(&args.filter), "tag:x");
-    cli_args_clear(&args);
-    expect_taken("imago search --filter \"tag:x or tag:y\" --filter type:png --filter=has:gps",
-                 &args);
-    assert_string_equal(im_str_text(&args.filter), "((tag:x or tag:y) (type:png)) (has:gps)");
-    cli_args_clear(&args);
-    expect_refused("imago search a --filter \"\"", "'--filter' is empty", "");
-}
-
 /* One name, two options: the command decides. */
 static void batch_is_a_number_or_a_file(void **state)
 {
@@ -321,7 +307,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(query_words_are_joined_by_one_blank),
-        cmocka_unit_test(filters_are_joined),
         cmocka_unit_test(batch_is_a_number_or_a_file),
         cmocka_unit_test(a_weight_belongs_to_the_part_before_it),
         cmocka_unit_test(a_weight_that_is_none_is_refused),

@@ -102,7 +102,7 @@ static bool field_is_set(const cli_args *args, const cli_option *option, const c
         return list->n == 1 && strcmp(list->texts[0], value) == 0;
     }
     case IM_TYPE_PART:
-        return args->n_parts >= 1 || args->filter.size > 0;
+        return args->n_parts >= 1;
     case IM_TYPE_CHOICE:
     case IM_TYPE_COUNT:
         memcpy(&number, field, sizeof(number));
