@@ -17,7 +17,6 @@
 typedef struct own_fields {
     im_own_field *fields; /* [n], owned with their names */
     size_t n, capacity;
-    bool failed; /* memory was out while they were read */
 } own_fields;
 
 /** A bitmap of slots that the database gave, for those who ask the same again. */
@@ -85,10 +84,21 @@ char *library_index_folder(const im_library *library, const char *digest);
 void library_index_state(const im_library *library, const im_model_row *model,
                          const im_index_record *record, im_index_state *out);
 
-/* ---- columns.c ---- */
+/* ---- own_fields.c ---- */
 /** Reads the users' own fields; what was there before is freed. */
 IM_NODISCARD im_code own_fields_load(im_store *store, own_fields *out, im_error *err);
+/** False when memory is out. */
+bool own_fields_add(own_fields *fields, const char *name, im_value_type type);
+/** NULL when there is none of that name, in any case. */
+const im_own_field *own_fields_find(const own_fields *fields, const char *name);
 void own_fields_clear(own_fields *fields);
+/** How the store calls the type of a field. */
+static inline im_value_type own_value_type(const im_own_field *field)
+{
+    return (im_value_type)field->type;
+}
+
+/* ---- columns.c ---- */
 /** Opens library->columns as of the snapshot that the index was opened at, with the columns of
  * library->fields; makes the file when it is missing, damaged or far behind. */
 IM_NODISCARD im_code library_columns(im_library *library, im_error *err);

@@ -11,53 +11,6 @@
  * a written one, but again in every process. */
 #define PATCH_MOST(n_rows) (4096 + (n_rows) / 20)
 
-/* ---- the users' own fields ---- */
-
-static bool take_field(void *context, const char *name, im_value_type type)
-{
-    own_fields *fields = context;
-    if (fields->n == fields->capacity) {
-        size_t capacity = fields->capacity > 0 ? 2 * fields->capacity : 8;
-        im_own_field *grown = im_realloc(fields->fields, capacity, sizeof(*grown));
-        fields->failed = fields->failed || grown == NULL;
-        if (grown == NULL) {
-            return false;
-        }
-        fields->fields = grown;
-        fields->capacity = capacity;
-    }
-    char *copy = im_strdup(name);
-    fields->failed = fields->failed || copy == NULL;
-    if (copy == NULL) {
-        return false;
-    }
-    static const im_field_type types[] = {[IM_VALUE_TEXT] = IM_FIELD_TEXT,
-                                          [IM_VALUE_NUMBER] = IM_FIELD_NUMBER,
-                                          [IM_VALUE_DATE] = IM_FIELD_DATE,
-                                          [IM_VALUE_BOOL] = IM_FIELD_BOOL};
-    fields->fields[fields->n++] = (im_own_field){copy, types[type]};
-    return true;
-}
-
-im_code own_fields_load(im_store *store, own_fields *out, im_error *err)
-{
-    own_fields_clear(out);
-    im_code rc = im_store_each_own_field(store, take_field, out, err);
-    if (rc == IM_OK && out->failed) {
-        rc = im_fail(err, IM_ERR_NOMEM, "no memory for the names of fields");
-    }
-    return rc;
-}
-
-void own_fields_clear(own_fields *fields)
-{
-    for (size_t i = 0; i < fields->n; i++) {
-        im_free((void *)(uintptr_t)fields->fields[i].name);
-    }
-    im_free(fields->fields);
-    *fields = (own_fields){0};
-}
-
 /* ---- columns and rows ---- */
 
 static const im_column_spec built_in[] = {

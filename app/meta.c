@@ -13,19 +13,19 @@ struct meta_run {
 /* A column whose type is not that of the field concerns every line. */
 static im_code check_types(const meta_run *run, im_error *err)
 {
-    meta_fields fields = {0};
+    own_fields fields = {0};
     size_t n = 0;
     const meta_column *columns = meta_reader_columns(run->reader, &n);
-    im_code rc = n > 0 ? meta_fields_load(run->library->store, &fields, err) : IM_OK;
+    im_code rc = n > 0 ? own_fields_load(run->library->store, &fields, err) : IM_OK;
     for (size_t i = 0; i < n && rc == IM_OK; i++) {
-        const meta_field *field =
-            columns[i].typed ? meta_fields_find(&fields, columns[i].name) : NULL;
-        if (field != NULL && field->type != columns[i].type) {
+        const im_own_field *field =
+            columns[i].typed ? own_fields_find(&fields, columns[i].name) : NULL;
+        if (field != NULL && own_value_type(field) != columns[i].type) {
             im_error error = IM_ERROR_INIT;
             rc = im_fail_as(&error, IM_REASON_FIELD_TYPE,
                             "column '%s' is of type %s, but the field holds values of type %s",
                             columns[i].name, im_value_type_name(columns[i].type),
-                            im_value_type_name(field->type));
+                            im_value_type_name(own_value_type(field)));
             im_hint(&error, "give the column the field's type, or none");
             meta_error_place(&error, run->name, 1);
             if (err != NULL) {
@@ -33,7 +33,7 @@ static im_code check_types(const meta_run *run, im_error *err)
             }
         }
     }
-    meta_fields_clear(&fields);
+    own_fields_clear(&fields);
     return rc;
 }
 

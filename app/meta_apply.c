@@ -4,61 +4,6 @@
 #include "app/meta_internal.h"
 #include "base/file.h"
 
-/* ---- the registered fields ---- */
-
-static bool add_field(meta_fields *fields, const char *name, im_value_type type)
-{
-    if (fields->n == fields->capacity) {
-        size_t wanted = fields->capacity == 0 ? 16 : fields->capacity * 2;
-        meta_field *grown = im_realloc(fields->fields, wanted, sizeof(*grown));
-        if (grown == NULL) {
-            return false;
-        }
-        fields->fields = grown;
-        fields->capacity = wanted;
-    }
-    meta_field *field = &fields->fields[fields->n++];
-    (void)snprintf(field->name, sizeof(field->name), "%s", name);
-    field->type = type;
-    return true;
-}
-
-typedef struct load_context {
-    meta_fields *fields;
-    bool no_memory;
-} load_context;
-
-static bool load_field(void *context, const char *name, im_value_type type)
-{
-    load_context *load = context;
-    load->no_memory = !add_field(load->fields, name, type);
-    return !load->no_memory;
-}
-
-im_code meta_fields_load(im_store *store, meta_fields *out, im_error *err)
-{
-    load_context load = {out, false};
-    out->n = 0; /* its memory is used again */
-    im_code rc = im_store_each_own_field(store, load_field, &load, err);
-    return rc == IM_OK && load.no_memory ? im_fail(err, IM_ERR_NOMEM, "no memory for fields") : rc;
-}
-
-const meta_field *meta_fields_find(const meta_fields *fields, const char *name)
-{
-    for (size_t i = 0; i < fields->n; i++) {
-        if (im_ascii_same_word(fields->fields[i].name, name)) {
-            return &fields->fields[i];
-        }
-    }
-    return NULL;
-}
-
-void meta_fields_clear(meta_fields *fields)
-{
-    im_free(fields->fields);
-    *fields = (meta_fields){0};
-}
-
 /* ---- paths ---- */
 
 void meta_places_clear(meta_places *places)
@@ -159,7 +104,7 @@ typedef struct apply_context {
     im_store *store;
     meta_places *places;
     root_list roots;
-    meta_fields fields;
+    own_fields fields;
     meta_counts counts;
 } apply_context;
 
@@ -190,7 +135,7 @@ static im_code find_item(apply_context *apply, const meta_row *row, uint64_t *ou
     return rc;
 }
 
-static im_code wrong_type(const meta_pair *pair, const meta_field *field, im_error *err)
+static im_code wrong_type(const meta_pair *pair, const im_own_field *field, im_error *err)
 {
     im_str text;
     im_str_init(&text, IM_LIMIT_FIELD_BYTES);
@@ -198,7 +143,7 @@ static im_code wrong_type(const meta_pair *pair, const meta_field *field, im_err
     im_code rc = im_fail_as(err, IM_REASON_FIELD_TYPE,
                             "field '%s': found the %s '%.100s', expected values of type %s",
                             field->name, im_value_type_name(pair->value.type), im_str_text(&text),
-                            im_value_type_name(field->type));
+                            im_value_type_name(own_value_type(field)));
     im_str_clear(&text);
     return rc;
 }
@@ -208,15 +153,17 @@ static im_code settle_values(const apply_context *apply, meta_row *row, im_error
 {
     for (size_t i = 0; i < row->n_pairs; i++) {
         meta_pair *pair = &row->pairs[i];
-        const meta_field *field = meta_fields_find(&apply->fields, pair->name);
+        const im_own_field *field = own_fields_find(&apply->fields, pair->name);
         im_code rc = IM_OK;
         if (pair->kind == META_DROP || field == NULL) {
             continue; /* a text without a registered type is text */
         }
-        if (pair->kind == META_CELL || (pair->kind == META_TEXT && field->type == IM_VALUE_DATE)) {
-            rc = meta_cell_value(pair->name, field->type, pair->value.text, &pair->value, err);
+        if (pair->kind == META_CELL ||
+            (pair->kind == META_TEXT && own_value_type(field) == IM_VALUE_DATE)) {
+            rc = meta_cell_value(pair->name, own_value_type(field), pair->value.text, &pair->value,
+                                 err);
         }
-        if (rc == IM_OK && pair->value.type != field->type) {
+        if (rc == IM_OK && pair->value.type != own_value_type(field)) {
             rc = wrong_type(pair, field, err);
         }
         if (rc != IM_OK) {
@@ -241,8 +188,8 @@ static im_code write_fields(apply_context *apply, uint64_t item, const meta_row 
             continue;
         }
         rc = im_store_put_field(apply->store, item, pair->name, &pair->value, err);
-        if (rc == IM_OK && meta_fields_find(&apply->fields, pair->name) == NULL &&
-            !add_field(&apply->fields, pair->name, pair->value.type)) {
+        if (rc == IM_OK && own_fields_find(&apply->fields, pair->name) == NULL &&
+            !own_fields_add(&apply->fields, pair->name, pair->value.type)) {
             rc = im_fail(err, IM_ERR_NOMEM, "no memory for fields");
         }
     }
@@ -372,7 +319,7 @@ static im_code apply_rows(apply_context *apply, meta_batch *batch, im_error *err
     }
     rc = roots_load(apply->store, &apply->roots, err);
     if (rc == IM_OK) {
-        rc = meta_fields_load(apply->store, &apply->fields, err);
+        rc = own_fields_load(apply->store, &apply->fields, err);
     }
     for (size_t i = 0; i < batch->n && rc == IM_OK; i++) {
         rc = apply_row(apply, &batch->rows[i], err);
@@ -394,6 +341,6 @@ im_code meta_apply_batch(im_library *library, meta_places *places, meta_batch *b
         *counts = apply.counts;
     }
     roots_clear(&apply.roots);
-    meta_fields_clear(&apply.fields);
+    own_fields_clear(&apply.fields);
     return rc;
 }

@@ -124,22 +124,6 @@ const meta_column *meta_reader_columns(const meta_reader *reader, size_t *out_n)
 #define META_BATCH_ROWS 512u
 #define META_BATCH_BYTES (8u << 20)
 
-typedef struct meta_field {
-    char name[IM_LIMIT_FIELD_NAME_BYTES + 1];
-    im_value_type type;
-} meta_field;
-
-/** The registered own fields, as the library has them now. */
-typedef struct meta_fields {
-    meta_field *fields; /* owned */
-    size_t n, capacity;
-} meta_fields;
-
-IM_NODISCARD im_code meta_fields_load(im_store *store, meta_fields *out, im_error *err);
-/** NULL when there is none of that name, in any case. */
-const meta_field *meta_fields_find(const meta_fields *fields, const char *name);
-void meta_fields_clear(meta_fields *fields);
-
 typedef struct meta_batch {
     meta_row rows[META_BATCH_ROWS];
     size_t n, bytes;
