@@ -219,6 +219,9 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
     if (rc == IM_OK && out_report->added > 0) {
         update_codes(library, events);
     }
+    if (rc == IM_OK && !out_report->interrupted) {
+        library_compact_when_due(library, events);
+    }
     out_report->seconds = im_clock_ms_since(start) / 1e3;
     if (rc == IM_OK) {
         rc = verdict(&run.first, out_report, err);

@@ -246,6 +246,18 @@ IM_NODISCARD im_code im_app_check(im_library *library, const im_check_request *r
 IM_NODISCARD im_code im_app_rebuild(im_library *library, const im_events *events,
                                     uint64_t *out_rows, im_error *err);
 
+typedef struct im_compact_report {
+    uint64_t rows;    /* of the index now */
+    uint64_t dropped; /* rows of removed pictures that it held; 0: there was nothing to do */
+    uint64_t freed_bytes;
+} im_compact_report;
+/** Writes the vector file again without the rows of removed pictures; searches go on meanwhile.
+ * `add` and removals do it by themselves when a quarter of the rows, and 1,000, are dead.
+ * IM_ERR_FULL when there is no room for the new file beside the old one; interrupted; the index is
+ * then as it was. */
+IM_NODISCARD im_code im_app_compact(im_library *library, const im_events *events,
+                                    im_compact_report *out_report, im_error *err);
+
 /* ---- backup ---- */
 
 /** The library in one file (im_store_backup); damage that it found is told to events->warning. */

@@ -63,6 +63,8 @@ void library_index_state(const im_library *library, const im_model_row *model,
  * what goes wrong is told as a warning. */
 void codes_update(im_store *store, const char *folder, const im_model_row *model, im_pool *pool,
                   const im_events *events);
+/** The warning that there are none. */
+void codes_tell_none(const im_error *cause, const im_events *events);
 
 /* ---- lists.c ---- */
 typedef struct id_list {
@@ -147,12 +149,26 @@ void answer_put_path(im_json_writer *w, const char *path);
 /** "width", "height", "taken". */
 void answer_put_item(im_json_writer *w, const im_item *item);
 
-/* ---- rebuild.c ---- */
+/* ---- generation.c ---- */
 /** Writes generation + 1 of the model's vector file from the database and makes it the current one.
- * Takes the lock. */
+ * Takes the lock. Nothing is done when the current generation is not `only_generation` any more (0:
+ * whichever it is): another process has made a new one meanwhile. interrupted when a stop is asked
+ * for; the old files are then as good as they were, as after every failure. */
 IM_NODISCARD im_code rebuild_index(im_store *store, const char *index_folder,
-                                   const im_model_row *model, const im_events *events,
-                                   uint64_t *out_rows, im_error *err);
+                                   const im_model_row *model, uint64_t only_generation,
+                                   const im_events *events, uint64_t *out_rows, im_error *err);
+/** Writes generation + 1 with the rows that are in use, from the old file (a damaged row: from the
+ * database), with codes when they are worth their while, and makes it the current one. Takes the
+ * lock. IM_ERR_FULL before anything is written when the disk has no room for it.
+ * @param when_due only when a quarter of the rows and 1,000 are dead */
+IM_NODISCARD im_code compact_index(im_store *store, const char *index_folder,
+                                   const im_model_row *model, bool when_due, im_pool *pool,
+                                   const im_events *events, im_compact_report *out, im_error *err);
+/** compact_index of the library's model when it is due; never fails. Leftovers of a compaction that
+ * was killed are swept in any case. */
+void library_compact_when_due(im_library *library, const im_events *events);
+
+/* ---- rebuild.c ---- */
 /** Embeds every item of the library that lacks a vector of `model`, from its files. */
 IM_NODISCARD im_code rebuild_missing(im_library *library, const im_model_row *model,
                                      im_encoder *encoder, const im_events *events,

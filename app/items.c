@@ -295,6 +295,9 @@ im_code im_app_remove(im_library *library, const im_remove_request *request,
             rc = remove_locked(library, &search.items, out_removed, err);
             library_close_index(library);
         }
+        if (rc == IM_OK && *out_removed > 0) {
+            library_compact_when_due(library, events);
+        }
     }
     if (rc == IM_OK && search.n_unknown > 0 && search.items.n == 0) {
         rc = search.first.code;

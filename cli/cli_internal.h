@@ -87,7 +87,7 @@ typedef struct cli_options {
     uint64_t combine, k, offset, thumbnails, format, batch, decoders;
     const char *cursor, *output;
     bool paths, print0, no_recursive, follow_links, prune, retry_failed, yes, profile, full,
-        accept_damage;
+        accept_damage, compact;
     bool exact_decode, exact, fast;
     uint64_t max_picture_bytes, max_side, max_pixels, max_decoder_bytes, max_scans,
         max_decode_seconds;
