@@ -9,9 +9,10 @@
 
 #define GENERATION_ROWS 1024u /* rows of one append */
 
-/* Compaction by itself: a quarter of what searches step over and the disk holds is dead, and the
- * copy is worth its while. Measured at 512 values: 100,000 rows with half of them dead take about
- * as long as a search over 10,000,000. */
+/* Compaction by itself: when a quarter of what the disk holds and codes step over is dead. It is
+ * then paid for by the removals before it: each live row is copied for at most four that were
+ * removed since (100,000 rows of 512 values, half of them dead: 2.3 s, 1.3 of which are the
+ * database's new slots). Below 1,000 dead rows there is little to give back: 2 MB at 512 values. */
 #define COMPACT_ROWS 1000u
 #define COMPACT_PART 4u
 
