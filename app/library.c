@@ -265,7 +265,7 @@ static im_code open_index(im_library *library, uint64_t change_seq, const char *
     if (rc != IM_OK) {
         return rc;
     }
-    if (library->index_record.n_rows == 0) {
+    if (library->index_record.generation == 0) { /* one that was emptied has a file without rows */
         rc = im_fail_as(err, IM_REASON_LIBRARY_EMPTY, "library '%s' is empty", library->folder);
         im_hint(err, "add pictures first: imago add FOLDER");
         return rc;
@@ -378,7 +378,7 @@ im_code library_index(im_library *library, const im_events *events, im_error *er
         rc = open_latest(library, folder, &generation, &cause);
         if (attempt + 1 == OPEN_ATTEMPTS ||
             (rc != IM_ERR_FORMAT &&
-             (rc != IM_ERR_NOT_FOUND || library->index_record.n_rows == 0))) {
+             (rc != IM_ERR_NOT_FOUND || library->index_record.generation == 0))) {
             break;
         }
         rc = mend_index(library, folder, generation, &cause, events, err);

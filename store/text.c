@@ -1,9 +1,9 @@
-/* store/text.c — the full text of items: one row an item, made anew whenever a name, tag, caption
- * or visible text of it has changed. In a transaction the items are noted and their rows made when
- * it commits (or is asked for words), in ascending order and by statements of one row each: FTS5
- * then keeps all of them in memory and writes one segment. A statement that may write several rows,
- * or a row of a smaller id, makes it write what it has: half of the time of an `add` (40,000 items
- * of 256 a commit: 5,000 a second, and 10,000 this way). */
+/* store/text.c — the full text of items: one row an item, made anew whenever a name, tag, caption or
+ * visible text of it has changed. In a transaction the items are noted and their rows made when it
+ * commits (or is asked for words), in ascending order and by statements of one row each: FTS5 then
+ * keeps all of them in memory and writes one segment. A statement that may write several rows, or a
+ * row of a smaller id, makes it write what it has: 10,100 items a second were put in commits of 256,
+ * and are 15,100 this way (bench_store in memory, 40,000 items, one run). */
 #include "store/store_internal.h"
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-/* tests/app/test_compact.c — covers app/generation.c: whatever was added, removed and compacted, in
+/* tests/app/test_generation.c — covers app/generation.c: whatever was added, removed and compacted, in
  * whatever order, answers are those of a library made afresh; readers go on; a kill or a damaged
  * row loses nothing; leftovers go. */
 #include "base/fault.h"
