@@ -40,6 +40,8 @@ typedef struct im_library_options {
     im_precision precision; /* IM_PRECISION_AUTO */
     im_engine engine;       /* IM_ENGINE_AUTO */
     size_t threads;         /* 0: what the machine has */
+    uint64_t memory_bytes;  /* private memory for index, queues and decoders together; 0: three
+                             * fifths of what the cgroup allows, or as much as there is */
 } im_library_options;
 
 IM_NODISCARD im_code im_app_init(const im_places *places, im_error *err);
@@ -107,6 +109,9 @@ typedef struct im_add_report {
     bool offline_root; /* a root was not there: nothing of it was touched */
     im_skip_count skips[16];
     size_t n_skips;
+    uint64_t memory_bytes;         /* the budget; 0: none */
+    uint64_t memory_private_bytes; /* most private memory seen */
+    uint64_t memory_mapped_bytes;  /* of files, at the end */
     im_stage_time stages[IM_ADD_STAGES];
 } im_add_report;
 

@@ -24,8 +24,10 @@ struct im_library {
 
     im_model_row model; /* id 0: not loaded */
     im_encoder *encoder;
-    im_towers towers; /* what encoder was opened with */
-    size_t batch;     /* most pictures of its forward pass */
+    im_towers towers;      /* what encoder was opened with */
+    size_t batch;          /* most pictures of its forward pass */
+    uint64_t memory_bytes; /* budget of private memory; 0: none */
+    bool memory_of_cgroup; /* nobody asked for it */
 
     im_index *index;
     uint64_t *alive; /* bit per slot; borrowed by index */
@@ -57,6 +59,21 @@ void library_close_index(im_library *library);
 char *library_index_folder(const im_library *library, const char *digest);
 void library_index_state(const im_library *library, const im_model_row *model,
                          const im_index_record *record, im_index_state *out);
+
+/* ---- memory.c ---- */
+/** Sets the budget: `asked`, or (0) three fifths of the cgroup's limit when there is one. */
+void library_set_memory(im_library *library, uint64_t asked);
+/** What may still be taken, beside what SQLite's n_stores connections will; UINT64_MAX without a
+ * budget. */
+uint64_t library_memory_left(const im_library *library, size_t n_stores);
+/** For im_encoder_options.memory_bytes. */
+uint64_t library_encoder_memory(const im_library *library);
+/** memory_budget, naming what is needed and may be used, unless `bytes` more may be taken. */
+IM_NODISCARD im_code library_need_memory(const im_library *library, const char *what,
+                                         uint64_t bytes, size_t n_stores, im_error *err);
+/** Limits of one picture that may take `bytes` with all that is made of it (UINT64_MAX: as asked).
+ * asked may be NULL. */
+im_image_limits memory_limits(const im_image_limits *asked, uint64_t bytes);
 
 /* ---- codes.c ---- */
 /** Makes or extends the codes of a model's index when they are due. Takes the lock. Never fails:

@@ -36,6 +36,7 @@ im_code im_library_open(const im_library_options *options, im_library **out_libr
         return im_fail(err, IM_ERR_NOMEM, "no memory for a library");
     }
     im_code rc = copy_options(library, options, err);
+    library_set_memory(library, options->memory_bytes);
     if (rc == IM_OK) {
         rc = im_store_open(library->folder, options->writable ? IM_STORE_WRITE : IM_STORE_READ,
                            &library->store, err);
@@ -204,7 +205,8 @@ im_code library_encoder(im_library *library, im_towers towers, im_error *err)
         im_encoder_options options = {.precision = library->precision,
                                       .towers = towers,
                                       .pool = pool,
-                                      .batch = library->batch};
+                                      .batch = library->batch,
+                                      .memory_bytes = library_encoder_memory(library)};
         rc = im_encoder_open(folder, &options, &library->encoder, err);
     }
     if (rc == IM_OK) {
@@ -276,8 +278,15 @@ static im_code open_index(im_library *library, uint64_t change_seq, const char *
     if (library->alive == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for %zu bits of an index", n_words * 64);
     }
-    rc = im_store_alive_slots(library->store, library->model.id, library->index_record.n_rows,
-                              library->alive, &n_alive, err);
+    if (library->engine == IM_ENGINE_FLAT) { /* copies all rows; the others map them */
+        rc = library_need_memory(library, "engine 'flat'",
+                                 library->index_record.n_rows * library->model.dim * sizeof(float),
+                                 1, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_store_alive_slots(library->store, library->model.id, library->index_record.n_rows,
+                                  library->alive, &n_alive, err);
+    }
     if (rc == IM_OK) {
         rc = leave_out_missing(library, n_words, err);
     }

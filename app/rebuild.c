@@ -21,8 +21,8 @@ static im_code embed_item(im_library *library, im_encoder *encoder, uint64_t ite
                           float *vector, char **out_path, im_error *err)
 {
     im_bytes bytes = {0};
-    im_image_options options = {0};
-    im_code rc = picture_read_item(library->store, item, NULL, &bytes, out_path, err);
+    im_image_options options = {.limits = memory_limits(NULL, library_memory_left(library, 1))};
+    im_code rc = picture_read_item(library->store, item, &options.limits, &bytes, out_path, err);
     if (rc == IM_OK) {
         rc = picture_pixels(encoder, im_view_of((const char *)bytes.data, bytes.size), *out_path,
                             &options, NULL, pixels, err);

@@ -53,6 +53,23 @@ static void describe_index(im_library *library, const im_model_row *model,
     im_free(folder);
 }
 
+/* The budget, and what this process holds now. */
+static void put_memory(im_json_writer *w, const im_library *library)
+{
+    im_memory_usage used = im_memory_used();
+    im_json_key(w, "memory");
+    im_json_begin_object(w);
+    if (library->memory_bytes != 0) {
+        im_json_put_uint(w, "budget_bytes", library->memory_bytes);
+        im_json_put_string(w, "budget_of", library->memory_of_cgroup ? "cgroup" : "--memory");
+    } else {
+        im_json_put_null(w, "budget_bytes");
+    }
+    im_json_put_uint(w, "private_bytes", used.private_bytes);
+    im_json_put_uint(w, "mapped_bytes", used.mapped_bytes);
+    im_json_end_object(w);
+}
+
 im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err)
 {
     im_model_row model = {0};
@@ -86,6 +103,7 @@ im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err
                          record.n_rows > counts.embeddings ? record.n_rows - counts.embeddings : 0);
         im_json_put_uint(w, "coded_rows", stats.n_coded);
         put_model(w, &model);
+        put_memory(w, library);
         im_json_key(w, "roots");
         im_json_begin_array(w);
         rc = im_store_each_root(library->store, put_root, w, err);
