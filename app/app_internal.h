@@ -28,6 +28,7 @@ struct im_library {
     size_t batch;          /* most pictures of its forward pass */
     uint64_t memory_bytes; /* budget of private memory; 0: none */
     bool memory_of_cgroup; /* nobody asked for it */
+    uint64_t memory_aside; /* no part of what the encoder may take: `add` decodes too */
 
     im_index *index;
     uint64_t *alive; /* bit per slot; borrowed by index */
@@ -68,6 +69,8 @@ void library_set_memory(im_library *library, uint64_t asked);
 uint64_t library_memory_left(const im_library *library, size_t n_stores);
 /** For im_encoder_options.memory_bytes. */
 uint64_t library_encoder_memory(const im_library *library);
+/** The hint of an encoder that was refused for its memory; others are left alone. */
+void library_tell_budget(const im_library *library, im_error *err);
 /** memory_budget, naming what is needed and may be used, unless `bytes` more may be taken. */
 IM_NODISCARD im_code library_need_memory(const im_library *library, const char *what,
                                          uint64_t bytes, size_t n_stores, im_error *err);

@@ -208,6 +208,9 @@ im_code library_encoder(im_library *library, im_towers towers, im_error *err)
                                       .batch = library->batch,
                                       .memory_bytes = library_encoder_memory(library)};
         rc = im_encoder_open(folder, &options, &library->encoder, err);
+        if (rc != IM_OK) {
+            library_tell_budget(library, err);
+        }
     }
     if (rc == IM_OK) {
         library->towers = towers;

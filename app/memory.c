@@ -9,7 +9,8 @@
 /* Taken beside what is planned: SQLite's cache of each connection (store/setup.c), stacks, rows on
  * their way to the disk, codes and compaction at the end. */
 #define STORE_BYTES (16 * MIB)
-#define OTHER_BYTES (16 * MIB)
+#define OTHER_BYTES (8 * MIB)
+#define WAITING_LEAST (4 * MIB) /* prepared pictures */
 #define DECODE_LEAST (24 * MIB) /* a decoder's share: 4 million pixels and their file */
 
 void library_set_memory(im_library *library, uint64_t asked)
@@ -31,7 +32,23 @@ uint64_t library_memory_left(const im_library *library, size_t n_stores)
 uint64_t library_encoder_memory(const im_library *library)
 {
     uint64_t left = library_memory_left(library, library->writable ? 2 : 1);
-    return left == UINT64_MAX ? 0 : IM_MAX(left, (uint64_t)1);
+    if (left == UINT64_MAX) {
+        return 0;
+    }
+    return left > library->memory_aside ? left - library->memory_aside : 1;
+}
+
+void library_tell_budget(const im_library *library, im_error *err)
+{
+    char all[16];
+    char other[16];
+    if (err == NULL || strcmp(err->reason, im_reason_name(IM_REASON_MEMORY_BUDGET)) != 0) {
+        return;
+    }
+    uint64_t left = library_encoder_memory(library);
+    im_hint(err, "%s of %s are for the rest: allow more with --memory, or take a smaller model",
+            im_text_bytes(library->memory_bytes - IM_MIN(left, library->memory_bytes), other),
+            im_text_bytes(library->memory_bytes, all));
 }
 
 im_code library_need_memory(const im_library *library, const char *what, uint64_t bytes,
@@ -74,6 +91,7 @@ im_image_limits memory_limits(const im_image_limits *asked, uint64_t bytes)
 im_code add_open_encoder(add_run *run, const im_events *events, im_error *err)
 {
     im_code rc = IM_OK;
+    run->library->memory_aside = DECODE_LEAST + WAITING_LEAST;
     for (;;) {
         im_error cause = IM_ERROR_INIT;
         library_set_batch(run->library, run->batch);

@@ -264,6 +264,9 @@ static im_code open_and_record(im_library *library, const char *folder, const im
                                   .memory_bytes = library_encoder_memory(library)};
     if (rc == IM_OK) {
         rc = im_encoder_open(folder, &options, &encoder, err);
+        if (rc != IM_OK) {
+            library_tell_budget(library, err);
+        }
     }
     if (rc == IM_OK) {
         rc = im_encoder_digest(folder, digest, err);

@@ -34,7 +34,7 @@ typedef struct im_encoder_options {
     im_towers towers; /* what is not asked for is neither packed nor touched */
     im_pool *pool;    /* borrowed until close; NULL: the caller's thread alone */
     size_t batch;     /* most pictures of one forward pass; 0 = 8 */
-    uint64_t memory_bytes; /* private memory it may take; 0: no limit */
+    uint64_t memory_bytes; /* private memory it may take; 0: no limit, 1: none */
 } im_encoder_options;
 
 /** Facts of an opened model; text is static or owned by the encoder. */

@@ -48,8 +48,9 @@ im_code encoder_check_need(const im_encoder *e, const im_encoder_options *option
     }
     im_code rc =
         im_fail_as(err, IM_REASON_MEMORY_BUDGET,
-                   "model '%s' takes %s of memory with batches of %zu, there are %s", e->folder,
-                   im_text_bytes(bytes, need), batch, im_text_bytes(options->memory_bytes, have));
+                   "model '%s' takes %s of memory with batches of %zu, %s may be used", e->folder,
+                   im_text_bytes(bytes, need), batch,
+                   im_text_bytes(options->memory_bytes > 1 ? options->memory_bytes : 0, have));
     im_hint(err, "allow more with --memory, or take a smaller model");
     return rc;
 }

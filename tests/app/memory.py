@@ -86,7 +86,7 @@ def what_cannot_fit_is_refused_before_work():
     imago = Imago()
     imago.picture("a.png", 1)
     error = imago.error("add", "--model", support.MODEL, "--memory", "60M", imago.pictures, code=9,
-                        names=["adding pictures needs", "may be used"])
+                        names=["model", "takes", "may be used"])
     assert error["code"] == "memory_budget" and "--memory" in error["hint"], error
     assert imago.status()["items"] == 0
     error = imago.error("add", "--model", support.MODEL, "--memory", "1M", imago.pictures, code=9)
