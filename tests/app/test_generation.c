@@ -1,6 +1,6 @@
-/* tests/app/test_generation.c — covers app/generation.c: whatever was added, removed and compacted, in
- * whatever order, answers are those of a library made afresh; readers go on; a kill or a damaged
- * row loses nothing; leftovers go. */
+/* tests/app/test_generation.c — covers app/generation.c: whatever was added, removed and compacted,
+ * in whatever order, answers are those of a library made afresh; readers go on; a kill or a damaged
+ * row loses nothing; leftovers go; pages go on (T62). */
 #include "base/fault.h"
 #include "base/file.h"
 #include "tests/app/help_rows.h"
@@ -406,6 +406,60 @@ static void records_of_graph_files_go_with_the_old_rows(void **state)
     help_home_remove(&home);
 }
 
+/* T62: 10,000 equal vectors in pages of 7, while others come, go and are compacted away. */
+static void pages_of_equals_neither_repeat_nor_miss(void **state)
+{
+    enum { EQUALS = 10000, PAGE = 7 };
+    help_home home;
+    im_error err = IM_ERROR_INIT;
+    const im_query_part part = {.kind = IM_PART_TEXT, .text = {"red", 3}, .weight = 1};
+    uint64_t last = 0;
+    uint32_t next = 3 * EQUALS;
+    size_t n_seen = 0;
+    (void)state;
+    help_home_make(&home);
+    uint32_t *names = im_alloc(EQUALS + 2000, sizeof(*names));
+    uint64_t *ids = im_alloc(EQUALS + 2000, sizeof(*ids));
+    im_library *library = help_rows_library(&home);
+    for (uint32_t i = 0; i < EQUALS; i++) {
+        names[i] = i;
+    }
+    help_rows_add(library, names, EQUALS, 1, ids); /* all of them the vector of 0 */
+    im_search_request request = {.parts = &part, .n_parts = 1, .k = PAGE};
+    char cursor[64] = "";
+    for (int page = 0; n_seen < EQUALS; page++) {
+        im_answer answer;
+        request.cursor = cursor[0] != '\0' ? cursor : NULL;
+        help_ok(im_app_search(library, &request, &answer, &err), &err);
+        for (size_t i = 0; i < answer.n_hits; i++) {
+            if (help_rows_name(&answer.hits[i].item) < EQUALS) {
+                assert_true(answer.hits[i].item.id > last); /* ties by id */
+                last = answer.hits[i].item.id;
+                n_seen++;
+            }
+        }
+        (void)snprintf(cursor, sizeof(cursor), "%s", answer.cursor);
+        im_answer_clear(&answer);
+        if (n_seen < EQUALS) {
+            assert_true(cursor[0] != '\0');
+        }
+        if (page % 200 == 50) {
+            for (uint32_t i = 0; i < 20; i++) {
+                names[i] = next++;
+            }
+            help_rows_add(library, names, 20, 0, ids);
+        } else if (page % 200 == 150) {
+            remove_ids(library, ids, 20);
+            assert_int_equal(compact(library).dropped, 20);
+        }
+    }
+    assert_int_equal(n_seen, EQUALS);
+    im_library_close(library);
+    im_free(names);
+    im_free(ids);
+    help_home_remove(&home);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,6 +470,7 @@ int main(void)
         cmocka_unit_test(damaged_rows_come_from_the_database),
         cmocka_unit_test(a_kill_leaves_the_old_or_the_new),
         cmocka_unit_test(records_of_graph_files_go_with_the_old_rows),
+        cmocka_unit_test(pages_of_equals_neither_repeat_nor_miss),
     };
     const char *text = getenv("IMAGO_TEST_SEED");
     seed = text != NULL ? strtoull(text, NULL, 10) : 1;
