@@ -231,6 +231,12 @@ static void it_happens_by_itself_when_a_quarter_is_dead(void **state)
     help_home_remove(&home);
 }
 
+static void count_warning(void *context, const char *sentence)
+{
+    print_message("warned: %s\n", sentence);
+    ++*(int *)context;
+}
+
 /* A handle that has the old files open; one whose snapshot is older than the compaction but which
  * opens its files after; and one that comes later. Nothing is made anew for any of them. */
 static void readers_go_on(void **state)
@@ -261,7 +267,10 @@ static void readers_go_on(void **state)
         assert_memory_equal(values, expected, sizeof(expected));
     }
     im_store_end_read(opened->store);
-    help_ok(library_index(late, NULL, &err), &err);
+    int warnings = 0;
+    const im_events events = {.context = &warnings, .warning = count_warning};
+    help_ok(library_index(late, &events, &err), &err);
+    assert_int_equal(warnings, 0);
     assert_int_equal(late->index_record.generation, 2);
     im_store_end_read(late->store);
     im_library *after = help_open(&home, false);
@@ -299,6 +308,24 @@ static void flip_a_byte(im_library *library, uint64_t generation, uint64_t slot)
     im_free(folder);
 }
 
+/* Slot 0 holds a sound row of another item, as the file of another moment would. */
+static void put_foreign_row(im_library *library, const row *foreign)
+{
+    im_error err = IM_ERROR_INIT;
+    float vector[HELP_DIM];
+    uint64_t slot = 0;
+    im_index_state state;
+    im_index_writer *writer = NULL;
+    const im_index_record record = {.generation = help_rows_record(library).generation};
+    char *folder = library_index_folder(library, library->model.digest);
+    library_index_state(library, &library->model, &record, &state);
+    help_rows_vector(foreign->name, 0, vector);
+    help_ok(im_index_writer_open(folder, &state, &writer, &err), &err);
+    help_ok(im_index_writer_append(writer, &foreign->id, vector, 1, &slot, &err), &err);
+    im_index_writer_close(writer);
+    im_free(folder);
+}
+
 static void damaged_rows_come_from_the_database(void **state)
 {
     help_home home;
@@ -313,10 +340,14 @@ static void damaged_rows_come_from_the_database(void **state)
     assert_int_equal(compact(library).rows, n);
     help_check(library);
     expect_as_fresh(library, rows, n, 0);
+    put_foreign_row(library, &rows[7]);
+    remove_id(library, rows[--n].id);
+    assert_int_equal(compact(library).rows, n);
+    help_check(library);
     /* no old file at all: all from the database */
     remove_id(library, rows[--n].id);
     char *folder = library_index_folder(library, library->model.digest);
-    assert_int_equal(unlink(help_path(folder, "vectors.2.f32")), 0);
+    assert_int_equal(unlink(help_path(folder, "vectors.3.f32")), 0);
     im_free(folder);
     assert_int_equal(compact(library).rows, n);
     help_check(library);
