@@ -1,6 +1,7 @@
 /* app/add.c — `add`: the threads and queues between the stages, and the last word. See
  * add_internal.h for the stages. */
 #include "app/add_internal.h"
+#include "app/meta_internal.h"
 #include "base/clock.h"
 #include "base/fault.h"
 
@@ -118,8 +119,13 @@ static im_code run_stages(add_run *run, add_encode *stage, add_scan *scan, im_er
 /* The last word: what the exit code says of a run that came to its end. */
 static im_code verdict(const add_failure *first, const im_add_report *report, im_error *err)
 {
-    uint64_t good =
-        report->added + report->linked + report->unchanged + report->moved + report->updated;
+    uint64_t good = report->added + report->linked + report->unchanged + report->moved +
+                    report->updated + report->meta_set;
+    if (report->interrupted && report->has_meta) {
+        return im_fail_as(err, IM_REASON_INTERRUPTED,
+                          "stopped: %llu added, %llu lines applied, the library is good",
+                          (unsigned long long)report->added, (unsigned long long)report->meta_set);
+    }
     if (report->interrupted) {
         return im_fail_as(err, IM_REASON_INTERRUPTED, "stopped: %llu added, the library is good",
                           (unsigned long long)report->added);
@@ -134,6 +140,11 @@ static im_code verdict(const add_failure *first, const im_add_report *report, im
             *err = first->error;
         }
         return first->code;
+    }
+    if (first->code != IM_OK && report->meta_failed > 0) {
+        return im_fail_as(err, IM_REASON_PARTIAL, "%llu lines could not be applied%s",
+                          (unsigned long long)report->meta_failed,
+                          report->failed > 0 ? ", and files could not be added" : "");
     }
     if (first->code != IM_OK) {
         return im_fail_as(err, IM_REASON_PARTIAL, "%llu files could not be added",
@@ -171,11 +182,16 @@ static void close_stages(add_run *run, add_encode *stage, add_scan *scan)
     im_store_close(run->lookup);
 }
 
-static void update_codes(im_library *library, const im_events *events)
+/* Codes and columns follow the rows and what is told of them. */
+static void update_caches(im_library *library, const im_events *events)
 {
-    char *folder = library_index_folder(library, library->model.digest);
+    im_error none = IM_ERROR_INIT;
+    char *folder = library_model(library, &none) == IM_OK /* an empty library has neither */
+                       ? library_index_folder(library, library->model.digest)
+                       : NULL;
     if (folder != NULL) {
         codes_update(library->store, folder, &library->model, library->pool, events);
+        columns_update(library->store, folder, &library->model, events);
     }
     im_free(folder);
 }
@@ -205,19 +221,19 @@ static void fill_memory(add_run *run, im_add_report *report)
     report->memory_mapped_bytes = im_memory_used().mapped_bytes;
 }
 
-im_code im_app_add(im_library *library, const im_add_request *request, const im_events *events,
-                   im_add_report *out_report, im_error *err)
+/* All but the meta file; *first is the first failure of a file. */
+static im_code add_paths(im_library *library, const im_add_request *request,
+                         const im_events *events, im_add_report *report, add_failure *first,
+                         im_error *err)
 {
-    uint64_t start = im_clock_ns();
     int64_t started_ns = im_clock_wall_ns();
     add_targets targets = {0};
     add_run run = {.library = library,
                    .request = request,
                    .batch = request->batch != 0 ? request->batch : APP_DEFAULT_BATCH,
                    .first = {.error = IM_ERROR_INIT}};
-    add_encode stage = {.run = &run, .events = events, .report = out_report};
+    add_encode stage = {.run = &run, .events = events, .report = report};
     add_scan scan = {.run = &run, .targets = &targets, .error = IM_ERROR_INIT};
-    memset(out_report, 0, sizeof(*out_report));
     open_locks(&run);
     im_code rc = add_open_encoder(&run, events, err);
     if (rc == IM_OK) {
@@ -225,7 +241,7 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
         rc = add_plan_memory(&run, err);
     }
     if (rc == IM_OK) {
-        rc = add_find_targets(&run, events, out_report, &targets, err);
+        rc = add_find_targets(&run, events, report, &targets, err);
     }
     if (rc == IM_OK) {
         rc = open_stages(&run, &stage, &scan, err);
@@ -235,27 +251,51 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
         rc = run_stages(&run, &stage, &scan, err);
         meter_end(&stage.meter, events);
     }
-    out_report->unchanged += atomic_load(&run.n_unchanged);
-    out_report->interrupted = im_stop_asked();
-    for (size_t i = 0; i < targets.n && rc == IM_OK && !out_report->interrupted; i++) {
-        rc = add_mark_vanished(library, request, &targets.targets[i], started_ns, events,
-                               out_report, err);
+    report->unchanged += atomic_load(&run.n_unchanged);
+    report->interrupted = im_stop_asked();
+    for (size_t i = 0; i < targets.n && rc == IM_OK && !report->interrupted; i++) {
+        rc = add_mark_vanished(library, request, &targets.targets[i], started_ns, events, report,
+                               err);
     }
-    if (rc == IM_OK && out_report->added > 0) {
-        update_codes(library, events);
-    }
-    if (rc == IM_OK && !out_report->interrupted) {
-        library_compact_when_due(library, events);
-    }
-    fill_memory(&run, out_report);
-    out_report->seconds = im_clock_ms_since(start) / 1e3;
-    if (rc == IM_OK) {
-        rc = verdict(&run.first, out_report, err);
-    }
+    *first = run.first;
+    fill_memory(&run, report);
     close_stages(&run, &stage, &scan);
     close_locks(&run);
     add_targets_clear(&targets);
     return rc;
+}
+
+im_code im_app_add(im_library *library, const im_add_request *request, const im_events *events,
+                   im_add_report *out_report, im_error *err)
+{
+    uint64_t start = im_clock_ns();
+    meta_run *meta = NULL;
+    add_failure first = {.error = IM_ERROR_INIT};
+    im_code rc = IM_OK;
+    memset(out_report, 0, sizeof(*out_report));
+    out_report->has_meta = request->meta != NULL;
+    if (request->meta != NULL) {
+        rc = meta_open(library, request->meta, &meta, err);
+    }
+    if (rc == IM_OK && (request->n_paths > 0 || meta == NULL)) {
+        rc = add_paths(library, request, events, out_report, &first, err);
+    }
+    if (rc == IM_OK && meta != NULL && !out_report->interrupted) {
+        im_error line = IM_ERROR_INIT;
+        rc = meta_apply(meta, events, out_report, &line, err);
+        if (line.code != IM_OK) {
+            add_note_failure(&first, &line);
+        }
+    }
+    meta_close(meta);
+    if (rc == IM_OK && !out_report->interrupted) {
+        library_compact_when_due(library, events);
+    }
+    if (rc == IM_OK && out_report->added + out_report->meta_set > 0) {
+        update_caches(library, events);
+    }
+    out_report->seconds = im_clock_ms_since(start) / 1e3;
+    return rc == IM_OK ? verdict(&first, out_report, err) : rc;
 }
 
 void im_add_report_json(im_json_writer *w, const im_add_report *r)
@@ -272,6 +312,11 @@ void im_add_report_json(im_json_writer *w, const im_add_report *r)
     im_json_put_uint(w, "skipped", r->skipped);
     im_json_put_uint(w, "missing", r->missing);
     im_json_put_uint(w, "pruned", r->pruned);
+    if (r->has_meta) {
+        im_json_put_uint(w, "meta_set", r->meta_set);
+        im_json_put_uint(w, "meta_failed", r->meta_failed);
+        im_json_put_uint(w, "meta_replaced", r->meta_replaced);
+    }
     im_json_put_double(w, "seconds", r->seconds);
     im_json_put_bool(w, "interrupted", r->interrupted);
     im_json_key(w, "memory");
@@ -292,7 +337,7 @@ void im_add_report_json(im_json_writer *w, const im_add_report *r)
     im_json_end_object(w);
     im_json_key(w, "stages");
     im_json_begin_array(w);
-    for (size_t i = 0; i < IM_ADD_STAGES; i++) {
+    for (size_t i = 0; i < IM_ADD_STAGES && r->stages[i].name != NULL; i++) {
         im_json_begin_object(w);
         im_json_put_string(w, "name", r->stages[i].name);
         im_json_put_double(w, "busy_seconds", r->stages[i].busy_s);

@@ -79,9 +79,15 @@ static void put_part(im_json_writer *w, const im_query_part *part)
         (void)snprintf(source, sizeof(source), "#%llu", (unsigned long long)part->item);
         im_json_put_string(w, "source", source);
     } else {
-        im_json_put_string(w, "source", part->path != NULL ? part->path : "-");
+        im_json_put_string(w, "source",
+                           part->path != NULL         ? part->path
+                           : part->bytes.data != NULL ? "data"
+                                                      : "-");
     }
     im_json_put_double(w, "weight", part->weight);
+    if (part->must) {
+        im_json_put_bool(w, "must", true);
+    }
     if (part->has_box) {
         put_box(w, &part->box);
     }
@@ -95,7 +101,11 @@ static void put_hit(im_json_writer *w, const im_answer *answer, const im_search_
     im_json_put_uint(w, "id", hit->item.id);
     answer_put_path(w, hit->path);
     im_json_put_bool(w, "online", hit->online);
-    im_json_put_float(w, "score", hit->score);
+    if (answer->n_parts > 0) {
+        im_json_put_float(w, "score", hit->score);
+    } else {
+        im_json_put_null(w, "score");
+    }
     im_json_put_null(w, "relevance"); /* until a model is calibrated */
     if (answer->n_parts == 1) {
         im_json_put_float(w, "cosine", hit->cosines[0]);
@@ -122,12 +132,19 @@ void im_answer_json(im_json_writer *w, const im_answer *answer)
     im_json_put_string(w, "query", answer->query);
     im_json_put_string(w, "model", answer->model);
     im_json_put_uint(w, "k", answer->k);
-    im_json_put_uint(w, "total", answer->total);
+    if (answer->has_total) {
+        im_json_put_uint(w, "total", answer->total);
+    } else {
+        im_json_put_null(w, "total");
+    }
     im_json_put_uint(w, "filtered", answer->filtered);
     im_json_put_uint(w, "scanned", answer->scanned);
     im_json_put_bool(w, "exact", answer->exact);
     im_json_put_string(w, "engine", answer->engine);
-    im_json_put_string(w, "cursor", answer->cursor[0] != '\0' ? answer->cursor : NULL);
+    if (answer->has_min_score) {
+        im_json_put_float(w, "min_score", answer->min_score);
+    }
+    im_json_put_string(w, "cursor", answer->cursor);
     im_json_key(w, "parts");
     im_json_begin_array(w);
     for (size_t i = 0; i < answer->n_parts; i++) {

@@ -83,8 +83,10 @@ typedef struct im_add_request {
     bool retry_failed; /* try files again whose failure is recorded */
     bool exact_decode;
     im_image_limits limits;
-    size_t decoders; /* threads; 0 = as many as the machine has */
-    size_t batch;    /* pictures of a forward pass; 0 = 8 */
+    size_t decoders;  /* threads; 0 = as many as the machine has */
+    size_t batch;     /* pictures of a forward pass; 0 = 8 */
+    const char *meta; /* NULL, or a file of fields, keys, tags and captions (docs/manual.md),
+                         applied after the paths, of which there may then be none */
 } im_add_request;
 
 typedef struct im_stage_time {
@@ -107,35 +109,58 @@ typedef struct im_add_report {
     double seconds;
     bool interrupted;
     bool offline_root; /* a root was not there: nothing of it was touched */
+    bool has_meta;
+    uint64_t meta_set, meta_failed; /* lines of the meta file */
+    uint64_t meta_replaced;         /* items that lost their key to another one */
     im_skip_count skips[16];
     size_t n_skips;
-    uint64_t memory_bytes;         /* the budget; 0: none */
-    uint64_t memory_private_bytes; /* most private memory seen */
-    uint64_t memory_mapped_bytes;  /* of files, at the end */
-    im_stage_time stages[IM_ADD_STAGES];
+    uint64_t memory_bytes;               /* the budget; 0: none */
+    uint64_t memory_private_bytes;       /* most private memory seen */
+    uint64_t memory_mapped_bytes;        /* of files, at the end */
+    im_stage_time stages[IM_ADD_STAGES]; /* without names when no path was given */
 } im_add_report;
 
-/** Indexes files and folders. IM_OK; IM_ERR_PARTIAL when some failed (the first failure's code when
- * all did); interrupted (IM_ERR_PARTIAL) after a stop signal. The report is filled in each case. */
+/** Indexes files and folders, then applies the meta file. IM_OK; IM_ERR_PARTIAL when some files or
+ * lines failed (the first failure's code when all did); interrupted (IM_ERR_PARTIAL) after a stop
+ * signal. A meta file that cannot be read fails before any work. The report is filled in each case.
+ */
 IM_NODISCARD im_code im_app_add(im_library *library, const im_add_request *request,
                                 const im_events *events, im_add_report *out_report, im_error *err);
+/** Whether a meta file can be read at all (its header too), before there is a library. */
+IM_NODISCARD im_code im_app_meta_check(const char *path, im_error *err);
 /** The report as the "done" line of `imago add --json`. */
 void im_add_report_json(im_json_writer *w, const im_add_report *report);
 
 /* ---- search ---- */
 
+/** How queries are answered, whatever they ask for. All zero: nothing left out, no standard input.
+ */
+typedef struct im_search_how {
+    uint64_t leave_out; /* 0: none; an item id (similar id:N) */
+    bool exact_decode;
+    im_image_limits limits;
+    /** Gives the picture that "@-" stands for, borrowed until the search has ended; NULL: refused.
+     */
+    im_code (*read_input)(void *context, im_view *out_bytes, im_error *err);
+    void *context;
+} im_search_how;
+
 typedef struct im_search_request {
-    const char *query;          /* for the answer's "query"; may be NULL */
-    const im_query_part *parts; /* [n_parts] */
+    const char *text;           /* a query in the language (docs/manual.md), or NULL */
+    const im_query_part *parts; /* [n_parts], literally, behind those of text */
     size_t n_parts;
+    const char *filter; /* joined to that of text by "and", or NULL */
+    const char *sort;   /* a field, "score", or NULL: by score, a listing the newest first */
+    im_order order;
+    const char *group; /* "FIELD" or "FIELD:n": at most n (1) hits of each value; or NULL */
     im_combine combine;
     size_t k;
     uint64_t offset;
-    const char *cursor; /* NULL */
-    uint64_t leave_out; /* 0: none; an item id (similar id:N) */
+    const char *cursor; /* NULL: from the start */
+    bool has_min_score; /* only hits of at least min_score … */
+    float min_score;
     im_search_mode mode;
-    bool exact_decode;
-    im_image_limits limits;
+    im_search_how how;
 } im_search_request;
 
 typedef struct im_search_hit {
@@ -143,22 +168,26 @@ typedef struct im_search_hit {
     im_item item;
     char *path; /* raw bytes, owned; NULL when the item has no file */
     bool online;
-    float score;
+    float score;          /* 0 in a listing */
     float *cosines;       /* [n_parts], owned by the answer */
     float *contributions; /* [n_parts] */
 } im_search_hit;
 
 typedef struct im_answer {
-    char *query;
+    char *query; /* as text in the language */
     char model[128];
-    size_t n_parts;
-    im_query_part *parts; /* owned copies of what was asked (texts and paths too) */
+    size_t n_parts;       /* 0: a listing */
+    im_query_part *parts; /* owned, what was asked */
     im_combine combine;
     size_t k;
-    uint64_t total, filtered, scanned;
+    bool has_total;
+    uint64_t total; /* hits that can be paged through, when has_total */
+    uint64_t filtered, scanned;
     bool exact;
     const char *engine;
-    char cursor[64]; /* "" when there is no next page */
+    bool has_min_score; /* the lowest score that was let through, asked for or not */
+    float min_score;
+    char *cursor; /* owned; NULL when there is no next page */
     double parse_ms, encode_ms, search_ms, fetch_ms;
     char *warnings[8];
     size_t n_warnings;
@@ -166,8 +195,22 @@ typedef struct im_answer {
     size_t n_hits;
 } im_answer;
 
+/** Answers one query. IM_ERR_INVALID for what the query language refuses, naming the column. */
 IM_NODISCARD im_code im_app_search(im_library *library, const im_search_request *request,
                                    im_answer *out_answer, im_error *err);
+
+/** Reads queries as JSON (im_query_requests_read), with the library's own fields. */
+IM_NODISCARD im_code im_app_read_requests(im_library *library, im_view json, const char *name,
+                                          im_query_requests *out, im_error *err);
+/** Answers n queries at one moment of the library, with one pass over the codes. A query's own
+ * failure stops no other: it is in out_errors[i], and out_answers[i] is then all zero.
+ * @param requests [n]; their parts move into the answers
+ * @param out_answers [n] @param out_errors [n]
+ * @return IM_OK, also when queries failed; else what stopped all: no answer is set then */
+IM_NODISCARD im_code im_app_search_many(im_library *library, const im_search_how *how,
+                                        im_query_request *requests, size_t n,
+                                        im_answer *out_answers, im_error *out_errors,
+                                        im_error *err);
 void im_answer_clear(im_answer *answer);
 /** The object of design section 6. */
 void im_answer_json(im_json_writer *w, const im_answer *answer);
@@ -227,6 +270,46 @@ typedef struct im_remove_request {
  * IM_ERR_PARTIAL. */
 IM_NODISCARD im_code im_app_remove(im_library *library, const im_remove_request *request,
                                    const im_events *events, uint64_t *out_removed, im_error *err);
+
+typedef struct im_relocate_report {
+    uint64_t roots;     /* folders that have another place now */
+    uint64_t looked_at; /* files of them, at most 1,000 of each … */
+    uint64_t found;     /* … and how many are there */
+} im_relocate_report;
+/** A folder that was added, or one above such, has another place: files keep their items. IM_ERR_
+ * NOT_FOUND, and nothing is changed, when no folder is meant, or not one of its files is found at
+ * the new place; IM_ERR_CONFLICT when that was added already. */
+IM_NODISCARD im_code im_app_relocate(im_library *library, const char *old_path,
+                                     const char *new_path, im_relocate_report *out_report,
+                                     im_error *err);
+
+/* ---- tags ---- */
+
+typedef struct im_tag_request {
+    const uint64_t *items;
+    size_t n_items;
+    const char *const *paths; /* files: their items; folders: all items below */
+    size_t n_paths;
+    const char *const *add; /* [n_add] */
+    size_t n_add;
+    const char *const *remove; /* [n_remove] */
+    size_t n_remove;
+} im_tag_request;
+
+typedef struct im_tag_report {
+    uint64_t items;          /* named */
+    uint64_t added, removed; /* tags of items */
+    bool interrupted;
+} im_tag_report;
+
+/** Gives items tags and takes tags away. A tag to be removed that no named item has is a warning.
+ * IM_OK, tag_invalid (nothing is changed), IM_ERR_NOT_FOUND, IM_ERR_PARTIAL. */
+IM_NODISCARD im_code im_app_tag(im_library *library, const im_tag_request *request,
+                                const im_events *events, im_tag_report *out_report, im_error *err);
+/** {"items":[{"id","path","tags":[…]}]} of what is named; without a name {"tags":[{"name",
+ * "items"}]}, all tags of the library with how many items have them. Codes as of im_app_tag. */
+IM_NODISCARD im_code im_app_tags_json(im_library *library, const im_tag_request *request,
+                                      const im_events *events, im_json_writer *w, im_error *err);
 
 /* ---- state ---- */
 

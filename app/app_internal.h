@@ -6,10 +6,29 @@
 #include "base/base.h"
 #include "base/pool.h"
 
+#include <errno.h>
 #include <limits.h>
+#include <math.h>
 
 #define APP_DEFAULT_MODEL "imago-small-1"
 #define APP_DEFAULT_BATCH 8u /* pictures of a forward pass */
+
+/** The users' own fields, as the library registers them. */
+typedef struct own_fields {
+    im_own_field *fields; /* [n], owned with their names */
+    size_t n, capacity;
+    bool failed; /* memory was out while they were read */
+} own_fields;
+
+/** A bitmap of slots that the database gave, for those who ask the same again. */
+typedef struct slot_bitmap {
+    char *question; /* owned; NULL: free */
+    uint64_t *bits; /* owned */
+    uint64_t seq, generation, n_rows;
+    uint64_t used; /* when, by count */
+} slot_bitmap;
+
+#define APP_SLOT_BITMAPS 16u
 
 struct im_library {
     im_store *store;
@@ -31,9 +50,17 @@ struct im_library {
     uint64_t memory_aside; /* no part of what the encoder may take: `add` decodes too */
 
     im_index *index;
-    uint64_t *alive; /* bit per slot; borrowed by index */
+    uint64_t *alive;   /* bit per slot; borrowed by index */
+    uint64_t *present; /* those of which a file is there, or that never had one; NULL: all alive */
     im_index_record index_record;
     uint64_t index_seq; /* change counter the index was opened at */
+
+    own_fields fields;   /* as of the current snapshot (library_fields) */
+    im_columns *columns; /* NULL: not open */
+    uint64_t columns_generation;
+    size_t n_columns;
+    slot_bitmap bitmaps[APP_SLOT_BITMAPS];
+    uint64_t n_asked; /* bitmaps so far */
 };
 
 /* ---- library.c ---- */
@@ -77,6 +104,30 @@ IM_NODISCARD im_code library_need_memory(const im_library *library, const char *
 /** Limits of one picture that may take `bytes` with all that is made of it (UINT64_MAX: as asked).
  * asked may be NULL. */
 im_image_limits memory_limits(const im_image_limits *asked, uint64_t bytes);
+
+/* ---- columns.c ---- */
+/** Reads the users' own fields; what was there before is freed. */
+IM_NODISCARD im_code own_fields_load(im_store *store, own_fields *out, im_error *err);
+void own_fields_clear(own_fields *fields);
+/** Opens library->columns as of the snapshot that the index was opened at, with the columns of
+ * library->fields; makes the file when it is missing, damaged or far behind. */
+IM_NODISCARD im_code library_columns(im_library *library, im_error *err);
+/** The same, but made from the database whatever is there: a block failed its checksum. */
+IM_NODISCARD im_code library_columns_anew(im_library *library, im_error *err);
+void library_close_columns(im_library *library);
+/** Writes the columns of a model's index when they are missing or far behind. Takes the lock. Never
+ * fails: what goes wrong is told as a warning. */
+void columns_update(im_store *store, const char *folder, const im_model_row *model,
+                    const im_events *events);
+
+/* ---- slot_bitmaps.c ---- */
+typedef im_code (*library_slots_fn)(im_store *store, uint64_t model, im_view value, uint64_t n_rows,
+                                    uint64_t *bits, im_error *err);
+/** Bits of the slots that a question of the store (im_store_slots_of_…) is met by, kept for the
+ * next who asks. @param name tells questions apart @param out_bits of all rows, zero at the call */
+IM_NODISCARD im_code library_slots(im_library *library, library_slots_fn find, const char *name,
+                                   im_view value, uint64_t *out_bits, im_error *err);
+void library_forget_bitmaps(im_library *library);
 
 /* ---- codes.c ---- */
 /** Makes or extends the codes of a model's index when they are due. Takes the lock. Never fails:
@@ -139,6 +190,27 @@ IM_NODISCARD im_code path_absolute(const char *path, char out[PATH_MAX], im_erro
 /** Drops an item that has no file left, so that it is no hit without a path; its content comes back
  * as any new picture would. Inside a transaction. */
 IM_NODISCARD im_code item_drop_bare(im_store *store, uint64_t item, im_error *err);
+
+/* ---- named.c ---- */
+typedef struct named_items {
+    id_list items; /* each once, ascending */
+    uint64_t n_unknown;
+    im_error first; /* of what names nothing */
+} named_items;
+
+/** Finds what is named; what names nothing is told to events and counted. `out` begins zeroed, with
+ * IM_ERROR_INIT; its items are to be cleared in each case. */
+IM_NODISCARD im_code items_named(im_library *library, const uint64_t *items, size_t n_items,
+                                 const char *const *paths, size_t n_paths, const im_events *events,
+                                 named_items *out, im_error *err);
+/** IM_OK; IM_ERR_PARTIAL when something named nothing; its own failure when all did. */
+IM_NODISCARD im_code items_named_verdict(const named_items *named, im_error *err);
+
+/* ---- own.c ---- */
+/** "key", "fields", "tags" and "captions" of an item into an open object. */
+IM_NODISCARD im_code own_put_json(im_store *store, uint64_t item, im_json_writer *w, im_error *err);
+/** "fields": the registered names with their types. */
+IM_NODISCARD im_code own_put_registry(im_store *store, im_json_writer *w, im_error *err);
 
 /* ---- model.c ---- */
 /** Makes sure that the library has an active model: the wanted one or the bundled one, with digest

@@ -322,6 +322,9 @@ im_code rebuild_index(im_store *store, const char *index_folder, const im_model_
         rc = rebuild_locked(g, only_generation, out_rows, err);
         im_store_unlock(store);
     }
+    if (rc == IM_OK) {
+        columns_update(store, index_folder, model, events);
+    }
     close_generation(g);
     return rc;
 }
@@ -429,6 +432,9 @@ im_code compact_index(im_store *store, const char *index_folder, const im_model_
     if (rc == IM_OK) {
         rc = compact_locked(g, when_due, pool, out, err);
         im_store_unlock(store);
+    }
+    if (rc == IM_OK && out->dropped > 0) {
+        columns_update(store, index_folder, model, events);
     }
     close_generation(g);
     return rc;

@@ -85,6 +85,9 @@ im_code im_app_show_json(im_library *library, uint64_t id, im_json_writer *w, im
     im_json_begin_array(w);
     rc = im_store_each_file_of_item(library->store, id, show_file, &show, err);
     im_json_end_array(w);
+    if (rc == IM_OK) {
+        rc = own_put_json(library->store, id, w, err);
+    }
     im_json_end_object(w);
     roots_clear(&show.roots);
     im_free(path);
@@ -120,95 +123,6 @@ im_code item_drop_bare(im_store *store, uint64_t item, im_error *err)
 }
 
 /* ---- remove ---- */
-
-typedef struct remove_search {
-    root_list roots;
-    id_list items;
-    bool no_memory;
-    uint64_t n_unknown; /* ids and paths that name nothing */
-    im_error first;     /* the first of them */
-} remove_search;
-
-static bool note_file(void *context, const im_file_row *file)
-{
-    remove_search *search = context;
-    search->no_memory = search->no_memory || !id_list_add(&search->items, file->item);
-    return !search->no_memory;
-}
-
-static void note_unknown(remove_search *search, const im_events *events, const char *what,
-                         const im_error *error)
-{
-    if (search->n_unknown++ == 0) {
-        search->first = *error;
-    }
-    event_failed(events, what, error);
-}
-
-static im_code list_id(im_library *library, remove_search *search, uint64_t id,
-                       const im_events *events, im_error *err)
-{
-    im_item item;
-    char name[32];
-    im_error error = IM_ERROR_INIT;
-    im_code rc = im_store_get_item(library->store, id, &item, &error);
-    if (rc == IM_ERR_NOT_FOUND) {
-        (void)snprintf(name, sizeof(name), "id:%llu", (unsigned long long)id);
-        note_unknown(search, events, name, &error);
-        return IM_OK;
-    }
-    if (rc != IM_OK && err != NULL) {
-        *err = error;
-    }
-    search->no_memory = search->no_memory || (rc == IM_OK && !id_list_add(&search->items, id));
-    return rc;
-}
-
-/* What one root knows of a path: its row, all below it, or all of a root that lies below it. */
-static im_code list_in_root(im_library *library, remove_search *search, const im_root *root,
-                            const char *absolute, im_error *err)
-{
-    im_file_row row = {0};
-    const char *below = path_below(absolute, root->path);
-    if (below == NULL && path_below(root->path, absolute) == NULL) {
-        return IM_OK;
-    }
-    im_view view = im_view_from(below != NULL ? below : "");
-    im_code rc =
-        view.size > 0 ? im_store_find_file(library->store, root->id, view, &row, err) : IM_OK;
-    if (rc == IM_OK && row.id != 0) {
-        (void)note_file(search, &row);
-        return IM_OK;
-    }
-    return rc == IM_OK
-               ? im_store_each_file_of_root(library->store, root->id, view, note_file, search, err)
-               : rc;
-}
-
-static im_code list_path(im_library *library, remove_search *search, const char *path,
-                         const im_events *events, im_error *err)
-{
-    char absolute[PATH_MAX];
-    im_error error = IM_ERROR_INIT;
-    size_t before = search->items.n;
-    im_code rc = path_absolute(path, absolute, &error);
-    if (rc != IM_OK) {
-        note_unknown(search, events, path, &error);
-        return IM_OK;
-    }
-    for (size_t i = 0; i < search->roots.n && rc == IM_OK; i++) {
-        rc = list_in_root(library, search, &search->roots.roots[i], absolute, err);
-    }
-    if (rc == IM_OK && search->items.n == before && !search->no_memory) {
-        im_code unknown = im_fail_as(&error, IM_REASON_ITEM_NOT_FOUND,
-                                     "'%s' is in no folder of the library, or "
-                                     "nothing below it was added",
-                                     path);
-        (void)unknown;
-        note_unknown(search, events, path, &error);
-    }
-    return rc;
-}
 
 /* One transaction. An item that another process took out meanwhile is out all the same. */
 static im_code remove_ids(im_library *library, const id_list *items, uint64_t *out_removed,
@@ -251,25 +165,8 @@ static im_code remove_locked(im_library *library, const id_list *items, uint64_t
     return rc;
 }
 
-static im_code find_items(im_library *library, const im_remove_request *request,
-                          remove_search *search, const im_events *events, im_error *err)
-{
-    im_code rc = roots_load(library->store, &search->roots, err);
-    for (size_t i = 0; i < request->n_items && rc == IM_OK; i++) {
-        rc = list_id(library, search, request->items[i], events, err);
-    }
-    for (size_t i = 0; i < request->n_paths && rc == IM_OK; i++) {
-        rc = list_path(library, search, request->paths[i], events, err);
-    }
-    if (rc == IM_OK && search->no_memory) {
-        rc = im_fail(err, IM_ERR_NOMEM, "no memory for a list of items");
-    }
-    id_list_sort(&search->items);
-    return rc;
-}
-
 /* More than was named (folders) is taken out only after asking. */
-static im_code ask(const remove_search *search, const im_remove_request *request,
+static im_code ask(const named_items *search, const im_remove_request *request,
                    const im_events *events, im_error *err)
 {
     char question[96];
@@ -286,29 +183,23 @@ static im_code ask(const remove_search *search, const im_remove_request *request
 im_code im_app_remove(im_library *library, const im_remove_request *request,
                       const im_events *events, uint64_t *out_removed, im_error *err)
 {
-    remove_search search = {.first = IM_ERROR_INIT};
+    named_items named = {.first = IM_ERROR_INIT};
     *out_removed = 0;
-    im_code rc = find_items(library, request, &search, events, err);
-    if (rc == IM_OK && search.items.n > 0) {
-        rc = ask(&search, request, events, err);
+    im_code rc = items_named(library, request->items, request->n_items, request->paths,
+                             request->n_paths, events, &named, err);
+    if (rc == IM_OK && named.items.n > 0) {
+        rc = ask(&named, request, events, err);
         if (rc == IM_OK) {
-            rc = remove_locked(library, &search.items, out_removed, err);
+            rc = remove_locked(library, &named.items, out_removed, err);
             library_close_index(library);
         }
         if (rc == IM_OK && *out_removed > 0) {
             library_compact_when_due(library, events);
         }
     }
-    if (rc == IM_OK && search.n_unknown > 0 && search.items.n == 0) {
-        rc = search.first.code;
-        if (err != NULL) {
-            *err = search.first;
-        }
-    } else if (rc == IM_OK && search.n_unknown > 0) {
-        rc = im_fail_as(err, IM_REASON_PARTIAL, "%llu of what was named is not in the library",
-                        (unsigned long long)search.n_unknown);
+    if (rc == IM_OK) {
+        rc = items_named_verdict(&named, err);
     }
-    roots_clear(&search.roots);
-    id_list_clear(&search.items);
+    id_list_clear(&named.items);
     return rc;
 }

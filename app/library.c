@@ -53,8 +53,10 @@ void library_close_index(im_library *library)
 {
     im_index_close(library->index);
     im_free(library->alive);
+    im_free(library->present);
     library->index = NULL;
     library->alive = NULL;
+    library->present = NULL;
 }
 
 void im_library_close(im_library *library)
@@ -62,6 +64,9 @@ void im_library_close(im_library *library)
     if (library == NULL) {
         return;
     }
+    library_close_columns(library);
+    library_forget_bitmaps(library);
+    own_fields_clear(&library->fields);
     library_close_index(library);
     im_encoder_close(library->encoder);
     im_model_row_clear(&library->model);
@@ -240,20 +245,27 @@ void library_index_state(const im_library *library, const im_model_row *model,
     out->n_rows = record->n_rows;
 }
 
-/* Items whose every file is missing are no hits: there is nothing to show. */
-static im_code leave_out_missing(im_library *library, size_t n_words, im_error *err)
+/* Items whose every file is missing are no hits unless they are asked for: library->present leaves
+ * them out, and is NULL when there are none. */
+static im_code find_present(im_library *library, size_t n_words, im_error *err)
 {
-    uint64_t *missing = im_alloc_zero(n_words, sizeof(*missing));
-    if (missing == NULL) {
+    uint64_t any = 0;
+    uint64_t *present = im_alloc_zero(n_words, sizeof(*present));
+    if (present == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for %zu bits of an index", n_words * 64);
     }
     im_code rc = im_store_slots_missing(library->store, library->model.id,
-                                        library->index_record.n_rows, missing, err);
+                                        library->index_record.n_rows, present, err);
     for (size_t i = 0; rc == IM_OK && i < n_words; i++) {
-        library->alive[i] &= ~missing[i];
+        any |= present[i] & library->alive[i];
+        present[i] = library->alive[i] & ~present[i];
     }
-    im_free(missing);
-    return rc;
+    if (rc != IM_OK || any == 0) {
+        im_free(present);
+        return rc;
+    }
+    library->present = present;
+    return IM_OK;
 }
 
 /* Reads what the database says of the index and opens the files against it. */
@@ -291,7 +303,7 @@ static im_code open_index(im_library *library, uint64_t change_seq, const char *
                                   library->alive, &n_alive, err);
     }
     if (rc == IM_OK) {
-        rc = leave_out_missing(library, n_words, err);
+        rc = find_present(library, n_words, err);
     }
     if (rc == IM_OK) {
         library_index_state(library, &library->model, &library->index_record, &state);

@@ -1,9 +1,9 @@
-/* app/search.c — one query: parts to vectors, plan, index, then the metadata of k rows only. */
-#include "app/app_internal.h"
+/* app/search.c — queries to answers: what was asked is read into requests, these become vectors,
+ * rows and pages (search_*.c), all at one moment of the library. */
+#include "app/search_internal.h"
 #include "base/clock.h"
-#include "base/file.h"
 
-static void add_warning(im_answer *answer, const char *sentence)
+void search_warn(im_answer *answer, const char *sentence)
 {
     if (answer->n_warnings < IM_COUNT(answer->warnings)) {
         char *copy = im_strdup(sentence);
@@ -12,344 +12,389 @@ static void add_warning(im_answer *answer, const char *sentence)
     }
 }
 
-/* Warnings of lower rooms land in the answer. */
+/* Warnings of lower rooms land in the first answer: they are told once. */
 static void warn_answer(void *context, const char *sentence)
 {
-    add_warning(context, sentence);
+    search_warn(context, sentence);
 }
 
-/* ---- vectors of the parts ---- */
+/* ---- jobs ---- */
 
-static im_code text_vector(im_library *library, const im_query_part *part, float *vector,
-                           im_answer *answer, im_error *err)
+static void free_rows(search_job *job)
 {
-    bool cut = false;
-    char sentence[96];
-    im_code rc = im_encoder_texts(library->encoder, &part->text, 1, vector, &cut, err);
-    if (rc == IM_OK && cut) {
-        (void)snprintf(sentence, sizeof(sentence), "text was cut at %zu tokens",
-                       im_encoder_describe(library->encoder)->context);
-        add_warning(answer, sentence);
-    }
-    return rc;
+    im_free(job->own_rows);
+    job->own_rows = NULL;
+    job->rows = NULL;
+    job->n_rows = 0;
+    job->left_out = false;
 }
 
-static im_code bytes_vector(im_library *library, const im_search_request *request, im_view bytes,
-                            const char *name, const im_box *box, float *vector, im_error *err)
+static void clear_job(search_job *job)
 {
-    im_image_options options = {.limits = request->limits, .exact_decode = request->exact_decode};
-    uint8_t *pixels = im_alloc(1, picture_pixels_bytes(library->encoder));
-    im_code rc =
-        pixels != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for the picture '%s'", name);
-    if (rc == IM_OK) {
-        rc = picture_pixels(library->encoder, bytes, name, &options, box, pixels, err);
-    }
-    if (rc == IM_OK) {
-        rc = im_encoder_pictures(library->encoder, pixels, 1, vector, NULL, err);
-    }
-    im_free(pixels);
-    return rc;
+    free_rows(job);
+    im_plan_clear(&job->plan);
+    im_free(job->vectors);
 }
 
-/* An item of the library: its stored vector, or its file when a box is to be cut. */
-static im_code item_vector(im_library *library, const im_search_request *request,
-                           const im_query_part *part, float *vector, im_error *err)
+/* One try of all jobs over the index as it is now. IM_ERR_FORMAT: its files are to be mended. */
+static im_code attempt(im_library *library, search_job *jobs, size_t n, im_error *err)
 {
-    uint64_t slot = 0;
-    char *path = NULL;
-    im_bytes bytes = {0};
-    if (!part->has_box) {
-        im_item item; /* asked first: "no such picture" says more than "no vector" */
-        im_code known = im_store_get_item(library->store, part->item, &item, err);
-        return known != IM_OK
-                   ? known
-                   : im_store_get_embedding(library->store, part->item, library->model.id, vector,
-                                            library->model.dim, &slot, err);
+    size_t n_ranked = 0;
+    im_code rc = IM_OK;
+    search_job **ranked = im_alloc_zero(n, sizeof(search_job *));
+    if (ranked == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for %zu queries", n);
     }
-    im_code rc =
-        picture_read_item(library->store, part->item, &request->limits, &bytes, &path, err);
-    if (rc == IM_OK) {
-        rc = bytes_vector(library, request, im_view_of((const char *)bytes.data, bytes.size), path,
-                          &part->box, vector, err);
-    }
-    im_bytes_clear(&bytes);
-    im_free(path);
-    return rc;
-}
-
-static im_code part_vector(im_library *library, const im_search_request *request,
-                           const im_query_part *part, float *vector, im_answer *answer,
-                           im_error *err)
-{
-    im_bytes bytes = {0};
-    const im_box *box = part->has_box ? &part->box : NULL;
-    if (part->kind == IM_PART_TEXT) {
-        return text_vector(library, part, vector, answer, err);
-    }
-    if (part->item != 0) {
-        return item_vector(library, request, part, vector, err);
-    }
-    if (part->bytes.data != NULL) {
-        return bytes_vector(library, request, part->bytes, "the picture sent", box, vector, err);
-    }
-    im_code rc = picture_read(part->path, &request->limits, &bytes, err);
-    if (rc == IM_OK) {
-        rc = bytes_vector(library, request, im_view_of((const char *)bytes.data, bytes.size),
-                          part->path, box, vector, err);
-    }
-    im_bytes_clear(&bytes);
-    return rc;
-}
-
-/* Opens just the towers that the parts need. */
-static im_code open_towers(im_library *library, const im_search_request *request, im_error *err)
-{
-    bool text = false;
-    bool picture = false;
-    for (size_t i = 0; i < request->n_parts; i++) {
-        const im_query_part *part = &request->parts[i];
-        text = text || part->kind == IM_PART_TEXT;
-        picture = picture || (part->kind == IM_PART_PICTURE && (part->item == 0 || part->has_box));
-    }
-    if (!text && !picture) {
-        return library_model(library, err);
-    }
-    im_towers towers = text && picture ? IM_TOWERS_BOTH : text ? IM_TOWERS_TEXT : IM_TOWERS_IMAGE;
-    return library_encoder(library, towers, err);
-}
-
-/* ---- the answer ---- */
-
-static im_code copy_parts(const im_search_request *request, im_answer *answer, im_error *err)
-{
-    answer->n_parts = request->n_parts;
-    answer->parts = im_alloc_zero(request->n_parts, sizeof(*answer->parts));
-    bool ok = answer->parts != NULL;
-    for (size_t i = 0; ok && i < request->n_parts; i++) {
-        const im_query_part *part = &request->parts[i];
-        im_query_part *copy = &answer->parts[i];
-        *copy = *part;
-        copy->bytes = im_view_of(NULL, 0);
-        copy->path = NULL;
-        copy->text = im_view_of(NULL, 0);
-        if (part->kind == IM_PART_TEXT) {
-            char *text = im_alloc(part->text.size + 1, 1);
-            ok = text != NULL;
-            if (ok) {
-                memcpy(text, part->text.data, part->text.size);
-                text[part->text.size] = '\0';
-                copy->text = im_view_of(text, part->text.size);
-            }
-        } else if (part->path != NULL) {
-            copy->path = im_strdup(part->path);
-            ok = copy->path != NULL;
+    for (size_t i = 0; rc == IM_OK && i < n; i++) {
+        uint64_t start = im_clock_ns();
+        if (jobs[i].rc == IM_OK) {
+            rc = search_rows(library, &jobs[i], err);
+        }
+        jobs[i].answer->filtered = jobs[i].n_rows;
+        jobs[i].answer->search_ms += im_clock_ms_since(start);
+        if (jobs[i].rc == IM_OK && search_is_ranked(&jobs[i])) {
+            ranked[n_ranked++] = &jobs[i];
         }
     }
-    if (ok && request->query != NULL) {
-        answer->query = im_strdup(request->query);
-        ok = answer->query != NULL;
+    if (rc == IM_OK && n_ranked > 0) {
+        rc = search_ranked(library, ranked, n_ranked, err);
     }
-    return ok ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for an answer");
-}
-
-static im_code fill_hit(im_library *library, const im_plan *plan, const im_index_query *query,
-                        const im_hit *found, im_search_hit *hit, im_error *err)
-{
-    float score = 0;
-    hit->score = found->score;
-    hit->cosines = im_alloc(plan->n_parts, sizeof(float));
-    hit->contributions = im_alloc(plan->n_parts, sizeof(float));
-    if (hit->cosines == NULL || hit->contributions == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for a hit");
+    for (size_t i = 0; rc == IM_OK && i < n; i++) {
+        if (jobs[i].rc == IM_OK && !search_is_ranked(&jobs[i])) {
+            rc = search_ordered(library, &jobs[i], err);
+        }
     }
-    im_code rc = im_index_score(library->index, query, found->slot, &score, hit->cosines, err);
-    for (size_t i = 0; rc == IM_OK && i < plan->n_parts; i++) {
-        hit->contributions[i] = im_plan_contribution(plan, i, hit->cosines[i]);
-    }
-    if (rc == IM_OK) {
-        rc = im_store_get_item(library->store, found->item, &hit->item, err);
-    }
-    if (rc == IM_OK) {
-        rc = im_store_item_path(library->store, found->item, &hit->path, &hit->online, err);
-    }
+    im_free(ranked);
     return rc;
 }
 
-static im_code check_request(const im_search_request *request, im_error *err)
+static void forget_attempt(search_job *jobs, size_t n)
 {
-    if (request->k < 1 || request->k > IM_LIMIT_K) {
-        return im_fail(err, IM_ERR_INVALID, "k is %zu, expected 1 to %u", request->k, IM_LIMIT_K);
+    for (size_t i = 0; i < n; i++) {
+        free_rows(&jobs[i]);
+        search_clear_hits(jobs[i].answer);
+        im_free(jobs[i].answer->cursor);
+        jobs[i].answer->cursor = NULL;
     }
-    if (request->offset > IM_LIMIT_OFFSET_PLUS_K - request->k) {
-        im_code rc =
-            im_fail(err, IM_ERR_INVALID, "offset + k is %llu, the limit is %u",
-                    (unsigned long long)(request->offset + request->k), IM_LIMIT_OFFSET_PLUS_K);
-        im_hint(err, "page with the cursor of the last answer");
-        return rc;
-    }
-    if (request->cursor != NULL && request->offset != 0) {
-        return im_fail(err, IM_ERR_INVALID, "cursor and offset exclude each other");
-    }
-    return im_query_check(request->parts, request->n_parts, request->combine, err);
-}
-
-/* The page: offset rows are found and dropped, the rest are the hits. */
-static im_code find_page(im_library *library, const im_search_request *request, const im_plan *plan,
-                         im_answer *answer, im_error *err)
-{
-    im_index_answer facts;
-    im_cursor after = {0};
-    size_t wanted = request->k + (size_t)request->offset;
-    im_index_query query = {.parts = plan->parts,
-                            .n_parts = plan->n_parts,
-                            .combine = request->combine,
-                            .k = wanted,
-                            .leave_out = request->leave_out != 0 ? request->leave_out : IM_NO_ITEM,
-                            .mode = request->mode};
-    im_hit *found = im_alloc(wanted, sizeof(*found));
-    uint64_t start = im_clock_ns();
-    im_code rc =
-        found != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for %zu hits", wanted);
-    if (rc == IM_OK && request->cursor != NULL) {
-        rc = im_cursor_read(request->cursor, &after, err);
-        query.has_after = true;
-        query.after_score = after.score;
-        query.after_item = after.item;
-    }
-    if (rc == IM_OK) {
-        rc = im_index_search(library->index, &query, found, &facts, err);
-    }
-    answer->search_ms = im_clock_ms_since(start);
-    if (rc != IM_OK) {
-        im_free(found);
-        return rc;
-    }
-    start = im_clock_ns();
-    size_t skip = IM_MIN((size_t)request->offset, facts.n_hits);
-    answer->filtered = facts.filtered;
-    answer->total = facts.filtered - (request->leave_out != 0 && facts.filtered > 0);
-    answer->scanned = facts.scanned;
-    answer->exact = facts.exact;
-    answer->engine = facts.engine;
-    if (facts.codes == IM_CODES_DAMAGED) {
-        add_warning(answer, "the codes of the index are damaged: slower, and as right as ever "
-                            "(imago rebuild makes them anew)");
-    }
-    answer->hits = im_alloc_zero(facts.n_hits - skip, sizeof(*answer->hits));
-    if (answer->hits == NULL) {
-        rc = im_fail(err, IM_ERR_NOMEM, "no memory for hits");
-    }
-    for (size_t i = skip; i < facts.n_hits && rc == IM_OK; i++) {
-        im_search_hit *hit = &answer->hits[answer->n_hits++];
-        hit->rank = i + 1;
-        rc = fill_hit(library, plan, &query, &found[i], hit, err);
-    }
-    if (rc == IM_OK && facts.n_hits == wanted && answer->n_hits > 0) {
-        im_cursor next = {found[facts.n_hits - 1].score, found[facts.n_hits - 1].item,
-                          library->index_seq};
-        im_cursor_write(&next, answer->cursor);
-    }
-    answer->fetch_ms = im_clock_ms_since(start);
-    im_free(found);
-    return rc;
-}
-
-static void clear_hits(im_answer *answer)
-{
-    for (size_t i = 0; i < answer->n_hits; i++) {
-        im_free(answer->hits[i].path);
-        im_free(answer->hits[i].cosines);
-        im_free(answer->hits[i].contributions);
-    }
-    im_free(answer->hits);
-    answer->hits = NULL;
-    answer->n_hits = 0;
 }
 
 /* Everything that must see one moment of the library. */
-static im_code search_snapshot(im_library *library, const im_search_request *request,
-                               im_answer *answer, im_error *err)
+static im_code answer_jobs(im_library *library, search_job *jobs, size_t n, im_error *err)
 {
-    im_events events = {.context = answer, .warning = warn_answer};
-    im_plan plan = {0};
-    float *vectors = NULL;
+    const im_events events = {.context = jobs[0].answer, .warning = warn_answer};
+    im_error cause = IM_ERROR_INIT;
     uint64_t start = im_clock_ns();
-    im_code rc = open_towers(library, request, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    size_t dim = library->model.dim;
-    (void)snprintf(answer->model, sizeof(answer->model), "%s", library->model.name);
-    vectors = im_alloc(request->n_parts, dim * sizeof(float));
-    if (vectors == NULL) {
-        rc = im_fail(err, IM_ERR_NOMEM, "no memory for the vectors of a query");
-    }
-    for (size_t i = 0; i < request->n_parts && rc == IM_OK; i++) {
-        rc = part_vector(library, request, &request->parts[i], vectors + i * dim, answer, err);
-    }
-    if (rc == IM_OK) {
-        rc = im_query_plan(request->parts, vectors, request->n_parts, dim, request->combine,
-                           library->model.background, library->model.n_background, &plan, err);
-    }
-    answer->encode_ms = im_clock_ms_since(start);
+    im_code rc = search_vectors(library, jobs, n, err);
+    double encode_ms = im_clock_ms_since(start) / (double)n;
     if (rc == IM_OK) {
         rc = library_index(library, &events, err);
     }
-    if (rc == IM_OK && plan.only_negative) {
-        add_warning(answer, "only negative parts: ranked by absence");
-    }
     if (rc == IM_OK) {
-        im_error cause = IM_ERROR_INIT;
-        rc = find_page(library, request, &plan, answer, &cause);
+        rc = attempt(library, jobs, n, &cause);
         if (rc == IM_ERR_FORMAT) { /* a row failed its checksum at its first touch */
-            clear_hits(answer);
+            forget_attempt(jobs, n);
+            library_close_columns(library);
             rc = library_mend_index(library, &cause, &events, err);
-            rc = rc == IM_OK ? find_page(library, request, &plan, answer, err) : rc;
+            rc = rc == IM_OK ? attempt(library, jobs, n, err) : rc;
         } else if (rc != IM_OK && err != NULL) {
             *err = cause;
         }
     }
-    im_plan_clear(&plan);
-    im_free(vectors);
+    for (size_t i = 0; i < n; i++) {
+        jobs[i].answer->encode_ms = encode_ms;
+    }
     return rc;
+}
+
+/* ---- answers ---- */
+
+/* The parts move from the request to the answer. */
+static im_code open_answer(im_query_request *request, im_answer *answer, im_error *err)
+{
+    im_str text;
+    *answer = (im_answer){.combine = request->combine, .k = request->k, .engine = ""};
+    im_str_init(&text, 2u * IM_LIMIT_QUERY_LANGUAGE_BYTES);
+    im_query_write(&request->query, &text);
+    answer->query = text.failed ? NULL : im_strdup(im_str_text(&text));
+    im_str_clear(&text);
+    if (answer->query == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for an answer");
+    }
+    answer->parts = request->query.parts;
+    answer->n_parts = request->query.n_parts;
+    request->query.parts = NULL;
+    request->query.n_parts = 0;
+    return IM_OK;
+}
+
+/* Checks that do not need the library; a job's own failures. */
+static im_code check_job(const search_job *job, im_error *err)
+{
+    im_query_request asked = *job->asked; /* borrowed: its parts are the answer's by now */
+    asked.query.parts = job->answer->parts;
+    asked.query.n_parts = job->answer->n_parts;
+    im_code rc = im_query_request_check(&asked, err);
+    return rc == IM_OK && asked.query.n_parts > 0
+               ? im_query_check(asked.query.parts, asked.query.n_parts, asked.combine, err)
+               : rc;
+}
+
+/* Answers the requests inside the caller's snapshot; library->fields are those they were read with.
+ */
+static im_code search_all(im_library *library, const im_search_how *how, im_query_request *requests,
+                          size_t n, im_answer *answers, im_error *errors, im_error *err)
+{
+    search_job *jobs = im_alloc_zero(n, sizeof(*jobs));
+    im_code rc = jobs != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for %zu queries", n);
+    memset(answers, 0, n * sizeof(*answers));
+    for (size_t i = 0; rc == IM_OK && i < n; i++) {
+        jobs[i] = (search_job){
+            .asked = &requests[i], .how = how, .answer = &answers[i], .error = IM_ERROR_INIT};
+        rc = open_answer(&requests[i], &answers[i], err);
+        if (rc == IM_OK) {
+            jobs[i].rc = check_job(&jobs[i], &jobs[i].error);
+        }
+    }
+    if (rc == IM_OK) {
+        rc = answer_jobs(library, jobs, n, err);
+    }
+    for (size_t i = 0; jobs != NULL && i < n; i++) {
+        if (rc != IM_OK || jobs[i].rc != IM_OK) {
+            im_answer_clear(&answers[i]);
+        }
+        errors[i] = jobs[i].error;
+        errors[i].code = jobs[i].rc;
+        clear_job(&jobs[i]);
+    }
+    im_free(jobs);
+    return rc;
+}
+
+void im_answer_clear(im_answer *answer)
+{
+    im_query asked = {.parts = answer->parts, .n_parts = answer->n_parts};
+    search_clear_hits(answer);
+    im_query_clear(&asked);
+    for (size_t i = 0; i < answer->n_warnings; i++) {
+        im_free(answer->warnings[i]);
+    }
+    im_free(answer->cursor);
+    im_free(answer->query);
+    memset(answer, 0, sizeof(*answer));
+}
+
+/* ---- one query of words, options and literal parts ---- */
+
+static im_code copy_part(const im_query_part *part, im_query_part *out, im_error *err)
+{
+    const im_view from = part->kind == IM_PART_TEXT ? part->text
+                         : part->path != NULL       ? im_view_from(part->path)
+                         : part->bytes.data != NULL ? part->bytes
+                                                    : im_view_of("", 0);
+    char *copy = im_alloc(from.size + 1, 1);
+    if (copy == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a query");
+    }
+    if (from.size > 0) {
+        memcpy(copy, from.data, from.size);
+    }
+    copy[from.size] = '\0';
+    *out = *part;
+    out->upload = NULL;
+    if (part->kind == IM_PART_TEXT) {
+        out->text = im_view_of(copy, from.size);
+    } else if (part->path != NULL) {
+        out->path = copy;
+    } else if (part->bytes.data != NULL) {
+        out->bytes = im_view_of(copy, from.size);
+    } else {
+        im_free(copy);
+    }
+    return IM_OK;
+}
+
+/* Literal parts stand behind those of the text. */
+static im_code add_parts(const im_search_request *from, im_query *query, im_error *err)
+{
+    size_t n = query->n_parts + from->n_parts;
+    if (n > IM_LIMIT_QUERY_PARTS) {
+        return im_fail(err, IM_ERR_LIMIT, "query has %zu parts, the limit is %u", n,
+                       IM_LIMIT_QUERY_PARTS);
+    }
+    im_query_part *grown = im_realloc(query->parts, IM_MAX(n, (size_t)1), sizeof(*grown));
+    if (grown == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a query");
+    }
+    query->parts = grown;
+    im_code rc = IM_OK;
+    for (size_t i = 0; rc == IM_OK && i < from->n_parts; i++) {
+        rc = copy_part(&from->parts[i], &query->parts[query->n_parts], err);
+        query->n_parts += rc == IM_OK;
+    }
+    return rc;
+}
+
+/* Joins a filter to that of the query, which takes it also on failure. */
+static im_code join_filter(im_query *query, im_filter *filter, im_error *err)
+{
+    if (query->filter == NULL) {
+        query->filter = filter;
+        return IM_OK;
+    }
+    im_filter *both = im_alloc_zero(1, sizeof(*both));
+    im_filter **children = im_alloc_zero(2, sizeof(im_filter *));
+    if (both == NULL || children == NULL) {
+        im_free(both);
+        im_free(children);
+        im_filter_free(filter);
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a filter");
+    }
+    children[0] = query->filter;
+    children[1] = filter;
+    *both = (im_filter){.kind = IM_FILTER_AND, .children = children, .n_children = 2};
+    query->filter = both;
+    return IM_OK;
+}
+
+/* "FIELD" or "FIELD:n". */
+static im_code set_group(const im_library *library, const char *group, im_query_request *out,
+                         im_error *err)
+{
+    const char *colon = strrchr(group, ':');
+    uint64_t n = 1;
+    char name[IM_LIMIT_FIELD_NAME_BYTES + 1] = {0};
+    size_t size = colon != NULL ? (size_t)(colon - group) : strlen(group);
+    if (colon != NULL && (!im_parse_u64(colon + 1, 1, IM_LIMIT_K, &n))) {
+        return im_fail(err, IM_ERR_INVALID,
+                       "'group' is '%.80s', expected FIELD or FIELD:n, n 1 to %u", group,
+                       IM_LIMIT_K);
+    }
+    memcpy(name, group, IM_MIN(size, sizeof(name) - 1));
+    out->group_n = (size_t)n;
+    return im_query_column(size < sizeof(name) ? name : group, library->fields.fields,
+                           library->fields.n, &out->group_column, err);
+}
+
+static im_code set_order(const im_library *library, const im_search_request *from,
+                         im_query_request *out, im_error *err)
+{
+    im_code rc = IM_OK;
+    out->by_score = from->sort != NULL && strcmp(from->sort, "score") == 0;
+    if (from->sort != NULL && !out->by_score) {
+        rc = im_query_column(from->sort, library->fields.fields, library->fields.n,
+                             &out->sort_column, err);
+    }
+    return rc == IM_OK && from->group != NULL ? set_group(library, from->group, out, err) : rc;
+}
+
+/* What was asked, as JSON would have asked for it. Needs library->fields. */
+static im_code make_request(const im_library *library, const im_search_request *from,
+                            im_query_request *out, im_error *err)
+{
+    im_filter *filter = NULL;
+    im_code rc = IM_OK;
+    *out = (im_query_request){.combine = from->combine,
+                              .k = from->k,
+                              .offset = from->offset,
+                              .order = from->order,
+                              .has_min_score = from->has_min_score,
+                              .min_score = from->min_score,
+                              .exact = from->mode == IM_MODE_EXACT,
+                              .fast = from->mode == IM_MODE_FAST};
+    if (from->text != NULL) {
+        rc = im_query_parse(im_view_from(from->text), library->fields.fields, library->fields.n,
+                            &out->query, err);
+    }
+    if (rc == IM_OK) {
+        rc = add_parts(from, &out->query, err);
+    }
+    if (rc == IM_OK && from->filter != NULL) {
+        rc = im_filter_parse(im_view_from(from->filter), library->fields.fields, library->fields.n,
+                             &filter, err);
+        rc = rc == IM_OK ? join_filter(&out->query, filter, err) : rc;
+    }
+    if (rc == IM_OK && out->query.n_parts == 0 && out->query.filter == NULL) {
+        rc = im_fail_as(err, IM_REASON_QUERY_EMPTY, "nothing to search for");
+    }
+    if (rc == IM_OK && from->cursor != NULL) {
+        out->cursor = im_strdup(from->cursor);
+        rc = out->cursor != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a query");
+    }
+    return rc == IM_OK ? set_order(library, from, out, err) : rc;
+}
+
+/* The query as it was typed, when nothing else was asked. */
+static void keep_words(const im_search_request *request, im_answer *answer)
+{
+    bool alone = request->text != NULL && request->n_parts == 0 && request->filter == NULL;
+    char *copy = alone ? im_strdup(request->text) : NULL;
+    if (copy != NULL) {
+        im_free(answer->query);
+        answer->query = copy;
+    }
 }
 
 im_code im_app_search(im_library *library, const im_search_request *request, im_answer *out_answer,
                       im_error *err)
 {
-    im_answer answer = {.combine = request->combine, .k = request->k, .engine = ""};
+    im_query_request asked = {0};
+    im_answer answer = {0};
+    im_error own = IM_ERROR_INIT;
     uint64_t start = im_clock_ns();
-    im_code rc = check_request(request, err);
-    if (rc == IM_OK) {
-        rc = copy_parts(request, &answer, err);
-    }
-    answer.parse_ms = im_clock_ms_since(start);
-    if (rc == IM_OK) {
-        rc = im_store_begin_read(library->store, err);
-    }
-    if (rc == IM_OK) {
-        rc = search_snapshot(library, request, &answer, err);
-        im_store_end_read(library->store);
-    }
+    im_code rc = im_store_begin_read(library->store, err);
     if (rc != IM_OK) {
-        im_answer_clear(&answer);
         return rc;
     }
-    *out_answer = answer;
-    return IM_OK;
+    rc = own_fields_load(library->store, &library->fields, err);
+    if (rc == IM_OK) {
+        rc = make_request(library, request, &asked, err);
+    }
+    double parse_ms = im_clock_ms_since(start);
+    if (rc == IM_OK) {
+        rc = search_all(library, &request->how, &asked, 1, &answer, &own, err);
+    }
+    im_store_end_read(library->store);
+    im_query_request_clear(&asked);
+    if (rc == IM_OK && own.code != IM_OK) {
+        rc = own.code;
+        if (err != NULL) {
+            *err = own;
+        }
+    }
+    if (rc == IM_OK) {
+        answer.parse_ms = parse_ms;
+        keep_words(request, &answer);
+        *out_answer = answer;
+    }
+    return rc;
 }
 
-void im_answer_clear(im_answer *answer)
+/* ---- several, as JSON ---- */
+
+im_code im_app_read_requests(im_library *library, im_view json, const char *name,
+                             im_query_requests *out, im_error *err)
 {
-    clear_hits(answer);
-    for (size_t i = 0; answer->parts != NULL && i < answer->n_parts; i++) {
-        im_free((void *)(uintptr_t)answer->parts[i].text.data);
-        im_free((void *)(uintptr_t)answer->parts[i].path);
+    im_code rc = own_fields_load(library->store, &library->fields, err);
+    return rc == IM_OK ? im_query_requests_read(json, name, library->fields.fields,
+                                                library->fields.n, out, err)
+                       : rc;
+}
+
+im_code im_app_search_many(im_library *library, const im_search_how *how,
+                           im_query_request *requests, size_t n, im_answer *out_answers,
+                           im_error *out_errors, im_error *err)
+{
+    if (n == 0) {
+        return IM_OK;
     }
-    for (size_t i = 0; i < answer->n_warnings; i++) {
-        im_free(answer->warnings[i]);
+    im_code rc = im_store_begin_read(library->store, err);
+    if (rc != IM_OK) {
+        return rc;
     }
-    im_free(answer->parts);
-    im_free(answer->query);
-    memset(answer, 0, sizeof(*answer));
+    rc = own_fields_load(library->store, &library->fields, err);
+    if (rc == IM_OK) {
+        rc = search_all(library, how, requests, n, out_answers, out_errors, err);
+    }
+    im_store_end_read(library->store);
+    return rc;
 }

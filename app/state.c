@@ -108,6 +108,9 @@ im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err
         im_json_begin_array(w);
         rc = im_store_each_root(library->store, put_root, w, err);
         im_json_end_array(w);
+        if (rc == IM_OK) {
+            rc = own_put_registry(library->store, w, err);
+        }
         im_json_end_object(w);
     }
     im_model_row_clear(&model);

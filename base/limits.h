@@ -42,6 +42,8 @@
 #define IM_LIMIT_TAG_BYTES 200u
 #define IM_LIMIT_NAME_BYTES 4096u
 #define IM_LIMIT_CAPTION_BYTES (256u << 10)
+#define IM_LIMIT_META_LINE_BYTES (4u << 20) /* of a file of `add --meta`: a caption as JSON escapes */
+#define IM_LIMIT_META_COLUMNS 1024u         /* fields of such a line */
 #define IM_RESERVE_BYTES (4u << 20)
 
 #endif

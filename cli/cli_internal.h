@@ -53,6 +53,7 @@ typedef enum cli_type {
     IM_TYPE_SIZE,
     IM_TYPE_TEXT,
     IM_TYPE_CHOICE,
+    IM_TYPE_LIST,
     IM_TYPE_PART
 } cli_type;
 
@@ -81,11 +82,19 @@ size_t cli_distance(const char *a, const char *b);
 
 /* ---- parse.c, parts.c: argv to values ---- */
 
+/** The texts of an option that may be repeated. */
+typedef struct cli_texts {
+    const char **texts; /* owned array of borrowed text */
+    size_t n;
+} cli_texts;
+
 /** Values of options; zero and NULL until set, numbers their default. All text is borrowed from
  * argv. */
 typedef struct cli_options {
     uint64_t combine, k, offset, thumbnails, format, batch, decoders;
-    const char *cursor, *output;
+    const char *cursor, *output, *sort, *group, *min_score, *batch_file, *query_json, *meta;
+    uint64_t order;
+    cli_texts add_tags, remove_tags;
     bool paths, print0, no_recursive, follow_links, prune, retry_failed, yes, profile, full,
         accept_damage, compact;
     bool exact_decode, exact, fast;
@@ -112,8 +121,7 @@ typedef enum cli_part_kind {
 
 typedef struct cli_part {
     cli_part_kind kind;
-    const char *text; /* borrowed from argv; of the query words: owned by cli_args.query */
-    bool is_query;    /* the operands of role WORDS, joined */
+    const char *text; /* borrowed from argv */
     bool negative;
     bool has_weight;
     double weight;    /* as given, > 0 */
@@ -129,7 +137,8 @@ typedef struct cli_args {
     size_t n_operands;
     cli_part *parts; /* [n_parts], owned, in the order of the arguments */
     size_t n_parts;
-    im_str query; /* the query words joined by one blank */
+    im_str query;  /* the query words joined by one blank */
+    im_str filter; /* of --filter; "": none */
 } cli_args;
 
 /** Reads argv[1 …]. IM_ERR_INVALID with a sentence that names the argument and, where there is one,

@@ -29,21 +29,32 @@ typedef struct counted {
 static void put_counts(cli_session *s, const im_add_report *report)
 {
     const counted counts[] = {
-        {"added", report->added},         {"more files of pictures already there", report->linked},
-        {"unchanged", report->unchanged}, {"moved", report->moved},
-        {"updated", report->updated},     {"partly readable", report->partial},
-        {"failed", report->failed},       {"failed before and unchanged", report->known_failures},
-        {"skipped", report->skipped},     {"missing", report->missing},
+        {"added", report->added},
+        {"more files of pictures already there", report->linked},
+        {"unchanged", report->unchanged},
+        {"moved", report->moved},
+        {"updated", report->updated},
+        {"partly readable", report->partial},
+        {"failed", report->failed},
+        {"failed before and unchanged", report->known_failures},
+        {"skipped", report->skipped},
+        {"missing", report->missing},
         {"forgotten", report->pruned},
+        {report->meta_set == 1 ? "line applied" : "lines applied", report->meta_set},
+        {report->meta_failed == 1 ? "line failed" : "lines failed", report->meta_failed},
+        {"replaced by their key", report->meta_replaced},
     };
     bool first = true;
     char time[24];
     for (size_t i = 0; i < IM_COUNT(counts); i++) {
-        if (counts[i].n > 0 || i == 0) {
+        if (counts[i].n > 0 || (i == 0 && s->args->n_operands > 0)) {
             cli_printf(&s->out, "%s%llu %s", first ? "" : ", ", (unsigned long long)counts[i].n,
                        counts[i].label);
             first = false;
         }
+    }
+    if (first) {
+        cli_puts(&s->out, "nothing to do");
     }
     cli_printf(&s->out, " in %s", cli_duration(report->seconds, time));
     if (report->added > 0 && report->seconds > 0) {
@@ -116,6 +127,18 @@ static void put_report(cli_session *s, const im_add_report *report)
     }
 }
 
+/* What there is to do must be known before a library is made for it. */
+static im_code check_request(const cli_session *s, im_error *err)
+{
+    const char *meta = s->args->options.meta;
+    if (s->args->n_operands == 0 && meta == NULL) {
+        im_code rc = im_fail(err, IM_ERR_INVALID, "'imago add' wants PATH... or --meta FILE");
+        im_hint(err, "'imago add --help' shows examples");
+        return rc;
+    }
+    return meta != NULL ? im_app_meta_check(meta, err) : IM_OK;
+}
+
 im_code cmd_add(cli_session *s, im_error *err)
 {
     const cli_options *options = &s->args->options;
@@ -133,9 +156,14 @@ im_code cmd_add(cli_session *s, im_error *err)
         .limits = cli_limits(options),
         .decoders = (size_t)options->decoders,
         .batch = (size_t)options->batch,
+        .meta = options->meta,
     };
     s->event_lines = options->json;
-    im_code rc = open_or_make(s, &library, err);
+    im_code rc = check_request(s, err);
+    if (rc == IM_OK) { /* fields alone make no library */
+        rc = request.n_paths > 0 ? open_or_make(s, &library, err)
+                                 : cli_open_library(s, true, &library, err);
+    }
     if (rc == IM_OK) {
         rc = im_app_add(library, &request, &events, &report, err);
         put_report(s, &report);

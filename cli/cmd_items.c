@@ -1,4 +1,4 @@
-/* cli/cmd_items.c — `imago show` and `imago remove`. */
+/* cli/cmd_items.c — `imago show`, `remove` and `relocate`. */
 #include "base/clock.h"
 #include "cli/commands_internal.h"
 
@@ -27,27 +27,6 @@ im_code cmd_show(cli_session *s, im_error *err)
     return cli_put_result(s, &w, err);
 }
 
-/* Sorts operands into ids and paths. */
-static im_code read_operands(const cli_args *args, uint64_t *items, const char **paths,
-                             im_remove_request *out, im_error *err)
-{
-    for (size_t i = 0; i < args->n_operands; i++) {
-        uint64_t id = 0;
-        im_code rc = cli_item_or_path(args->operands[i], &id, err);
-        if (rc != IM_OK) {
-            return rc;
-        }
-        if (id != 0) {
-            items[out->n_items++] = id;
-        } else {
-            paths[out->n_paths++] = args->operands[i];
-        }
-    }
-    out->items = items;
-    out->paths = paths;
-    return IM_OK;
-}
-
 static im_code put_removed(cli_session *s, uint64_t removed, im_error *err)
 {
     im_json_writer w;
@@ -68,21 +47,15 @@ static im_code put_removed(cli_session *s, uint64_t removed, im_error *err)
 im_code cmd_remove(cli_session *s, im_error *err)
 {
     im_library *library = NULL;
-    im_remove_request request = {0};
+    cli_named named = {0};
     im_events events = cli_events(s);
     uint64_t removed = 0;
-    uint64_t *items = im_alloc_zero(s->args->n_operands, sizeof(*items));
-    const char **paths = im_alloc_zero(s->args->n_operands, sizeof(*paths));
-    im_code rc = items != NULL && paths != NULL
-                     ? IM_OK
-                     : im_fail(err, IM_ERR_NOMEM, "no memory for the arguments");
-    if (rc == IM_OK) {
-        rc = read_operands(s->args, items, paths, &request, err);
-    }
+    im_code rc = cli_named_read(s->args, &named, err);
     if (rc == IM_OK) {
         rc = cli_open_library(s, true, &library, err);
     }
     if (rc == IM_OK) {
+        im_remove_request request = {named.items, named.n_items, named.paths, named.n_paths};
         rc = im_app_remove(library, &request, &events, &removed, err);
         if (rc == IM_OK || rc == IM_ERR_PARTIAL || removed > 0) {
             im_code printed = put_removed(s, removed, rc == IM_OK ? err : NULL);
@@ -90,7 +63,36 @@ im_code cmd_remove(cli_session *s, im_error *err)
         }
     }
     im_library_close(library);
-    im_free(items);
-    im_free(paths);
+    cli_named_clear(&named);
     return rc;
+}
+
+im_code cmd_relocate(cli_session *s, im_error *err)
+{
+    im_library *library = NULL;
+    im_relocate_report report = {0};
+    im_json_writer w;
+    im_code rc = cli_open_library(s, true, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_relocate(library, s->args->operands[0], s->args->operands[1], &report, err);
+    }
+    im_library_close(library);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    if (!s->args->options.json) {
+        if (!s->args->options.quiet) {
+            cli_printf(&s->out, "moved %llu folder%s; %llu of %llu files looked at are there\n",
+                       (unsigned long long)report.roots, report.roots == 1 ? "" : "s",
+                       (unsigned long long)report.found, (unsigned long long)report.looked_at);
+        }
+        return IM_OK;
+    }
+    cli_json_start(&w);
+    im_json_begin_object(&w);
+    im_json_put_uint(&w, "roots", report.roots);
+    im_json_put_uint(&w, "looked_at", report.looked_at);
+    im_json_put_uint(&w, "found", report.found);
+    im_json_end_object(&w);
+    return cli_put_result(s, &w, err);
 }

@@ -2,26 +2,58 @@
 #include "base/file.h"
 #include "cli/commands_internal.h"
 
-static im_code check_page(const cli_options *options, im_error *err)
+/* What only the command line can get wrong; the rest is app's to check. */
+static im_code check_options(const cli_options *options, im_error *err)
 {
-    if (options->cursor != NULL && options->offset > 0) {
-        return im_fail(err, IM_ERR_INVALID, "options '--cursor' and '--offset' exclude each other");
-    }
     if (options->exact && options->fast) {
         return im_fail(err, IM_ERR_INVALID, "options '--exact' and '--fast' exclude each other");
-    }
-    if (options->offset + options->k > IM_LIMIT_OFFSET_PLUS_K) {
-        im_code rc = im_fail(err, IM_ERR_INVALID, "offset %llu and k %llu make more than %u",
-                             (unsigned long long)options->offset, (unsigned long long)options->k,
-                             IM_LIMIT_OFFSET_PLUS_K);
-        im_hint(err, "page on with --cursor, which has no such limit");
-        return rc;
     }
     if (options->json && (options->paths || options->print0)) {
         return im_fail(err, IM_ERR_INVALID, "option '--json' and '--%s' exclude each other",
                        options->paths ? "paths" : "print0");
     }
     return IM_OK;
+}
+
+/* What is wrong whatever the library holds: told before one is opened. */
+static im_code check_request(const im_search_request *request, im_error *err)
+{
+    im_query_request asked = {.combine = request->combine,
+                              .k = request->k,
+                              .offset = request->offset,
+                              .cursor = (char *)(uintptr_t)request->cursor, /* only looked at */
+                              .exact = request->mode == IM_MODE_EXACT};
+    bool words = request->text != NULL && request->text[strspn(request->text, " \t\n\r")] != '\0';
+    if (!words && request->n_parts == 0 && request->filter == NULL) {
+        return im_fail_as(err, IM_REASON_QUERY_EMPTY, "nothing to search for");
+    }
+    im_code rc = im_query_request_check(&asked, err);
+    return rc == IM_OK && request->n_parts > 0
+               ? im_query_check(request->parts, request->n_parts, request->combine, err)
+               : rc;
+}
+
+static im_code set_min_score(const char *value, im_search_request *request, im_error *err)
+{
+    double score = 0;
+    if (value == NULL) {
+        return IM_OK;
+    }
+    if (!im_parse_double(value, &score) || !(score >= -IM_SCORE_MAX && score <= IM_SCORE_MAX)) {
+        return im_fail(err, IM_ERR_INVALID, "option '--min-score': '%s' is no number", value);
+    }
+    request->has_min_score = true;
+    request->min_score = (float)score;
+    return IM_OK;
+}
+
+/* "@-" in the query. */
+static im_code read_input(void *context, im_view *out_bytes, im_error *err)
+{
+    im_bytes *input = context;
+    im_code rc = cli_stdin_picture(input, err);
+    *out_bytes = im_view_of((const char *)input->data, input->size);
+    return rc;
 }
 
 static im_code print_answer(cli_session *s, const im_answer *answer, im_error *err)
@@ -40,15 +72,20 @@ static im_code print_answer(cli_session *s, const im_answer *answer, im_error *e
 
 static im_code search(cli_session *s, const char *query, bool leave_out, im_error *err)
 {
+    static const im_order orders[] = {IM_ORDER_DEFAULT, IM_ORDER_ASCENDING, IM_ORDER_DESCENDING};
     const cli_args *args = s->args;
     im_library *library = NULL;
     im_bytes input = {0};
     im_answer answer = {0};
     im_query_part *parts = im_alloc_zero(args->n_parts, sizeof(*parts));
     im_search_request request = {
-        .query = query,
+        .text = query,
         .parts = parts,
         .n_parts = args->n_parts,
+        .filter = args->filter.size > 0 ? im_str_text(&args->filter) : NULL,
+        .sort = args->options.sort,
+        .order = orders[args->options.order],
+        .group = args->options.group,
         .combine = (im_combine)args->options.combine,
         .k = (size_t)args->options.k,
         .offset = args->options.offset,
@@ -56,24 +93,29 @@ static im_code search(cli_session *s, const char *query, bool leave_out, im_erro
         .mode = args->options.fast    ? IM_MODE_FAST
                 : args->options.exact ? IM_MODE_EXACT
                                       : IM_MODE_AUTO,
-        .exact_decode = args->options.exact_decode,
-        .limits = cli_limits(&args->options),
+        .how = {.exact_decode = args->options.exact_decode,
+                .limits = cli_limits(&args->options),
+                .read_input = read_input,
+                .context = &input},
     };
     im_code rc = parts != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for the query");
     if (rc == IM_OK) {
-        rc = check_page(&args->options, err);
+        rc = check_options(&args->options, err);
+    }
+    if (rc == IM_OK) {
+        rc = set_min_score(args->options.min_score, &request, err);
     }
     if (rc == IM_OK) {
         rc = cli_query_parts(args, parts, &input, err);
     }
     if (rc == IM_OK) {
-        rc = im_query_check(parts, args->n_parts, request.combine, err);
+        rc = check_request(&request, err);
     }
     if (rc == IM_OK) {
         rc = cli_open_library(s, false, &library, err);
     }
     if (rc == IM_OK) {
-        request.leave_out = leave_out ? parts[0].item : 0;
+        request.how.leave_out = leave_out ? parts[0].item : 0;
         rc = im_app_search(library, &request, &answer, err);
     }
     if (rc == IM_OK) {
@@ -88,15 +130,26 @@ static im_code search(cli_session *s, const char *query, bool leave_out, im_erro
 
 im_code cmd_search(cli_session *s, im_error *err)
 {
-    if (s->args->n_parts == 0) {
+    const cli_args *args = s->args;
+    const cli_options *options = &args->options;
+    bool asked = args->n_operands > 0 || args->n_parts > 0 || args->filter.size > 0;
+    if (options->batch_file != NULL || options->query_json != NULL) {
+        if (asked || (options->batch_file != NULL && options->query_json != NULL)) {
+            return im_fail(err, IM_ERR_INVALID,
+                           "option '--%s' holds the whole query: it takes no other part",
+                           options->batch_file != NULL ? "batch" : "query-json");
+        }
+        return options->batch_file != NULL ? cli_search_batch(s, err) : cli_search_json(s, err);
+    }
+    if (!asked) {
         im_code rc = im_fail_as(err, IM_REASON_QUERY_EMPTY, "there is nothing to search for");
         im_hint(err, "say what the picture shows: imago search red car; or --image FILE");
         return rc;
     }
-    return search(s, s->args->query.size > 0 ? im_str_text(&s->args->query) : NULL, false, err);
+    return search(s, args->n_operands > 0 ? im_str_text(&args->query) : NULL, false, err);
 }
 
 im_code cmd_similar(cli_session *s, im_error *err)
 {
-    return search(s, s->args->operands[0], true, err);
+    return search(s, NULL, true, err);
 }

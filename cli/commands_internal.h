@@ -42,10 +42,28 @@ void cli_put_event(cli_session *s, im_json_writer *w);
 /** What an operand of show, similar and remove names: an id, or (*out_id 0) a path. Digits alone
  * are an id; when a file of that name is there too, the two must be told apart. */
 IM_NODISCARD im_code cli_item_or_path(const char *operand, uint64_t *out_id, im_error *err);
+/** The operands of remove and tag, sorted into ids and paths. */
+typedef struct cli_named {
+    uint64_t *items;    /* [n_items], owned */
+    const char **paths; /* [n_paths], owned array of borrowed text */
+    size_t n_items, n_paths;
+} cli_named;
+/** `out` begins zeroed; to be cleared in each case. */
+IM_NODISCARD im_code cli_named_read(const cli_args *args, cli_named *out, im_error *err);
+void cli_named_clear(cli_named *named);
+/** All of standard input; file_too_large above a size. @param what for the sentence */
+IM_NODISCARD im_code cli_read_stdin(uint64_t most, const char *what, im_bytes *out, im_error *err);
+/** The picture that comes in at standard input, once (*out is empty before). */
+IM_NODISCARD im_code cli_stdin_picture(im_bytes *out, im_error *err);
 /** Parts of the arguments as parts of a query. *out_stdin (im_bytes_clear) holds the picture of
  * standard input when a part is "-". */
 IM_NODISCARD im_code cli_query_parts(const cli_args *args, im_query_part *out_parts,
                                      im_bytes *out_stdin, im_error *err);
+
+/* ---- cmd_batch.c ---- */
+/** `search --batch` and `--query-json`. */
+IM_NODISCARD im_code cli_search_batch(cli_session *s, im_error *err);
+IM_NODISCARD im_code cli_search_json(cli_session *s, im_error *err);
 
 /* ---- print_answer.c, thumbnails.c ---- */
 void cli_put_answer(cli_session *s, const im_answer *answer);

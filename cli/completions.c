@@ -213,7 +213,8 @@ static void zsh_text(cli_output *out, const char *text)
 
 static void zsh_option(cli_output *out, const cli_option *option)
 {
-    bool repeats = option->type == IM_TYPE_PART || option->type == IM_TYPE_COUNT;
+    bool repeats = option->type == IM_TYPE_PART || option->type == IM_TYPE_COUNT ||
+                   option->type == IM_TYPE_LIST;
     cli_puts(out, " \\\n        ");
     if (option->letter != 0) {
         if (!repeats) {

@@ -162,8 +162,39 @@ static void put_array(cli_output *out, const char *key, const json_t *array, siz
     cli_puts(out, numbers ? "\n" : "");
 }
 
+/* Names that users gave are printed as they are, and say nothing of what the value is. */
+static void put_own_fields(cli_output *out, json_t *object, size_t indent)
+{
+    size_t widest = 0;
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_object_foreach(object, key, value)
+    {
+        widest = IM_MAX(widest, strlen(key));
+    }
+    json_object_foreach(object, key, value)
+    {
+        cli_printf(out, "%*s", (int)indent, "");
+        cli_style(out, "2");
+        cli_put_escaped(out, key);
+        cli_style(out, "0");
+        cli_printf(out, "%*s", (int)(widest - strlen(key) + 2), "");
+        if (json_is_real(value)) {
+            cli_printf(out, "%.15g", json_real_value(value));
+        } else {
+            put_scalar(out, "", value);
+        }
+        cli_puts(out, "\n");
+    }
+}
+
 static void put_value(cli_output *out, const char *key, const json_t *value, size_t indent)
 {
+    if (json_is_object(value) && strcmp(key, "fields") == 0) {
+        cli_puts(out, json_object_size(value) == 0 ? "  -\n" : "\n");
+        put_own_fields(out, (json_t *)(uintptr_t)value, indent + 2);
+        return;
+    }
     if (indent > 2 * FACTS_DEPTH_MAX) {
         cli_puts(out, "  …\n");
     } else if (json_is_array(value)) {

@@ -31,8 +31,36 @@ im_code cli_item_or_path(const char *operand, uint64_t *out_id, im_error *err)
     return IM_OK;
 }
 
-/* The whole of standard input, which must be a picture of allowed size. */
-static im_code read_stdin(im_bytes *out, im_error *err)
+im_code cli_named_read(const cli_args *args, cli_named *out, im_error *err)
+{
+    out->items = im_alloc_zero(IM_MAX(args->n_operands, 1), sizeof(*out->items));
+    out->paths = im_alloc_zero(IM_MAX(args->n_operands, 1), sizeof(*out->paths));
+    if (out->items == NULL || out->paths == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for the arguments");
+    }
+    for (size_t i = 0; i < args->n_operands; i++) {
+        uint64_t id = 0;
+        im_code rc = cli_item_or_path(args->operands[i], &id, err);
+        if (rc != IM_OK) {
+            return rc;
+        }
+        if (id != 0) {
+            out->items[out->n_items++] = id;
+        } else {
+            out->paths[out->n_paths++] = args->operands[i];
+        }
+    }
+    return IM_OK;
+}
+
+void cli_named_clear(cli_named *named)
+{
+    im_free(named->items);
+    im_free(named->paths);
+    *named = (cli_named){0};
+}
+
+im_code cli_read_stdin(uint64_t most, const char *what, im_bytes *out, im_error *err)
 {
     size_t capacity = 1u << 16;
     uint8_t *data = im_alloc(capacity, 1);
@@ -49,10 +77,10 @@ static im_code read_stdin(im_bytes *out, im_error *err)
             continue;
         }
         size += (size_t)n;
-        if (size > IM_LIMIT_PICTURE_BYTES) {
+        if (size > most) {
             rc = im_fail_as(err, IM_REASON_FILE_TOO_LARGE,
-                            "standard input: more than %llu bytes, the limit of a picture",
-                            IM_LIMIT_PICTURE_BYTES);
+                            "standard input: more than %llu bytes, the limit of %s",
+                            (unsigned long long)most, what);
         } else if (size == capacity) {
             uint8_t *larger = im_realloc(data, capacity, 2);
             if (larger == NULL) {
@@ -72,14 +100,9 @@ static im_code read_stdin(im_bytes *out, im_error *err)
     return IM_OK;
 }
 
-static im_code set_file(im_query_part *part, const char *path, im_bytes *input, im_error *err)
+im_code cli_stdin_picture(im_bytes *out, im_error *err)
 {
-    part->kind = IM_PART_PICTURE;
-    if (strcmp(path, "-") != 0) {
-        part->path = path;
-        return IM_OK;
-    }
-    if (input->data != NULL) {
+    if (out->data != NULL) {
         return im_fail(err, IM_ERR_INVALID, "standard input ('-') can be only one picture");
     }
     if (isatty(STDIN_FILENO) == 1) {
@@ -87,11 +110,22 @@ static im_code set_file(im_query_part *part, const char *path, im_bytes *input, 
         im_hint(err, "send one in: imago similar - < photo.jpg");
         return rc;
     }
-    im_code rc = read_stdin(input, err);
-    if (rc == IM_OK && input->size == 0) {
+    im_code rc = cli_read_stdin(IM_LIMIT_PICTURE_BYTES, "a picture", out, err);
+    if (rc == IM_OK && out->size == 0) {
         rc =
             im_fail_as(err, IM_REASON_PICTURE_EMPTY, "standard input is empty, expected a picture");
     }
+    return rc;
+}
+
+static im_code set_file(im_query_part *part, const char *path, im_bytes *input, im_error *err)
+{
+    part->kind = IM_PART_PICTURE;
+    if (strcmp(path, "-") != 0) {
+        part->path = path;
+        return IM_OK;
+    }
+    im_code rc = cli_stdin_picture(input, err);
     part->bytes = im_view_of((const char *)input->data, input->size);
     return rc;
 }

@@ -6,16 +6,28 @@
 
 /* ---- names ---- */
 
-/* The name at `n` bytes of text, without its value behind '='. */
-static const cli_option *find_long(const char *text, size_t size)
+static bool fits(const cli_args *args, const cli_option *option)
 {
+    return option != NULL && (!args->has_command ? cli_option_is_global(option)
+                                                 : cli_option_of(option, args->command));
+}
+
+/* The option of that name, without its value behind '='; of several (--batch is a number to add,
+ * a file to search) the one that the command takes. args may be NULL: whichever comes first. */
+static const cli_option *find_long(const cli_args *args, const char *text, size_t size)
+{
+    const cli_option *found = NULL;
     for (size_t i = 0; i < IM_OPT_COUNT; i++) {
-        const char *name = cli_option_table[i].name;
-        if (strlen(name) == size && memcmp(name, text, size) == 0) {
-            return &cli_option_table[i];
+        const cli_option *option = &cli_option_table[i];
+        if (strlen(option->name) != size || memcmp(option->name, text, size) != 0) {
+            continue;
         }
+        if (args == NULL || fits(args, option)) {
+            return option;
+        }
+        found = found != NULL ? found : option;
     }
-    return NULL;
+    return found;
 }
 
 static const cli_option *find_letter(char letter)
@@ -68,13 +80,13 @@ static const char *nearest_command(const char *words)
 
 /* ---- the first walk: which command ---- */
 
-/* Whether the option at argv[i] swallows argv[i + 1]. Unknown ones do not; the second walk names
- * them. */
+/* Whether the option at argv[i] swallows argv[i + 1]; those of one name do so alike. Unknown ones
+ * do not; the second walk names them. */
 static bool swallows_next(const char *arg)
 {
     if (arg[1] == '-') {
         const char *equals = strchr(arg, '=');
-        const cli_option *option = find_long(arg + 2, strlen(arg + 2));
+        const cli_option *option = find_long(NULL, arg + 2, strlen(arg + 2));
         return equals == NULL && option != NULL && takes_value(option);
     }
     for (size_t i = 1; arg[i] != '\0'; i++) {
@@ -221,6 +233,17 @@ static im_code set_choice(const cli_option *option, const char *value, uint64_t 
                    option->value);
 }
 
+static im_code add_text(cli_texts *list, const char *value, im_error *err)
+{
+    const char **grown = im_realloc(list->texts, list->n + 1, sizeof(*grown));
+    if (grown == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for the arguments");
+    }
+    grown[list->n++] = value;
+    list->texts = grown;
+    return IM_OK;
+}
+
 static im_code set_option(cli_args *args, const cli_option *option, const char *value,
                           im_error *err)
 {
@@ -240,6 +263,8 @@ static im_code set_option(cli_args *args, const cli_option *option, const char *
         return IM_OK;
     case IM_TYPE_CHOICE:
         return set_choice(option, value, field, err);
+    case IM_TYPE_LIST:
+        return add_text(field, value, err);
     case IM_TYPE_PART:
         return cli_parts_option(args, (cli_option_id)(option - cli_option_table), value, err);
     }
@@ -271,12 +296,6 @@ static im_code wrong_option(const cli_args *args, const char *arg, size_t size, 
     return rc;
 }
 
-static bool fits(const cli_args *args, const cli_option *option)
-{
-    return option != NULL && (!args->has_command ? cli_option_is_global(option)
-                                                 : cli_option_of(option, args->command));
-}
-
 static im_code value_missing(const cli_option *option, im_error *err)
 {
     return im_fail(err, IM_ERR_INVALID, "option '--%s' wants a value: %s", option->name,
@@ -289,7 +308,7 @@ static im_code read_long(cli_args *args, int argc, char **argv, int *i, im_error
     const char *arg = argv[*i];
     const char *equals = strchr(arg, '=');
     size_t size = equals != NULL ? (size_t)(equals - arg) : strlen(arg);
-    const cli_option *option = find_long(arg + 2, size - 2);
+    const cli_option *option = find_long(args, arg + 2, size - 2);
     const char *value = equals != NULL ? equals + 1 : NULL;
     if (!fits(args, option)) {
         return wrong_option(args, arg, size, err);
@@ -451,7 +470,8 @@ im_code cli_parse(int argc, char **argv, cli_args *out, im_error *err)
     int at[2] = {0, 0};
     memset(out, 0, sizeof(*out));
     set_defaults(&out->options);
-    im_str_init(&out->query, SIZE_MAX / 2); /* query/ holds it against its own limit */
+    im_str_init(&out->query, SIZE_MAX / 2); /* query/ holds them against its own limits */
+    im_str_init(&out->filter, SIZE_MAX / 2);
     out->options.json = wants_json(argc, argv);
     out->operands = im_alloc_zero((size_t)argc + 1, sizeof(*out->operands));
     out->parts = im_alloc_zero((size_t)argc + 1, sizeof(*out->parts));
@@ -473,5 +493,13 @@ void cli_args_clear(cli_args *args)
     im_free(args->operands);
     im_free(args->parts);
     im_str_clear(&args->query);
+    im_str_clear(&args->filter);
+    for (size_t i = 0; i < IM_OPT_COUNT; i++) {
+        if (cli_option_table[i].type == IM_TYPE_LIST) {
+            cli_texts *list =
+                (cli_texts *)(void *)((char *)&args->options + cli_option_table[i].field);
+            im_free(list->texts);
+        }
+    }
     memset(args, 0, sizeof(*args));
 }

@@ -1,5 +1,5 @@
-/* cli/parts.c — the parts of a query as they stand among the arguments: --weight and --crop belong
- * to the part before them. */
+/* cli/parts.c — a query as it stands among the arguments: words make one text in the query
+ * language, options are literal parts, --weight and --crop belong to the part before them. */
 #include "cli/cli_internal.h"
 
 static cli_part *new_part(cli_args *args, cli_part_kind kind, const char *text)
@@ -11,8 +11,7 @@ static cli_part *new_part(cli_args *args, cli_part_kind kind, const char *text)
     return part;
 }
 
-/* The part that was touched last. Words that follow other parts go on with the query's text, which
- * is then the last again: it moves to the end. */
+/* The part that was touched last. */
 static cli_part *last_part(cli_args *args)
 {
     return args->n_parts > 0 ? &args->parts[args->n_parts - 1] : NULL;
@@ -23,8 +22,9 @@ static im_code set_weight(cli_args *args, const char *value, im_error *err)
     cli_part *part = last_part(args);
     double weight = 0;
     if (part == NULL) {
-        im_code rc = im_fail(err, IM_ERR_INVALID, "option '--weight' stands before any part");
-        im_hint(err, "write it behind what it weighs: imago search beach --weight 2");
+        im_code rc = im_fail(err, IM_ERR_INVALID,
+                             "option '--weight' follows none of --text, --not, --image, --id");
+        im_hint(err, "in the query itself write ^%s behind what it weighs", value);
         return rc;
     }
     if (!im_parse_double(value, &weight) || !(weight > 0) || weight > 100) {
@@ -60,6 +60,25 @@ static im_code set_crop(cli_args *args, const char *value, im_error *err)
     return IM_OK;
 }
 
+/* Several filters must all pass. */
+static im_code add_filter(cli_args *args, const char *value, im_error *err)
+{
+    im_str *filter = &args->filter;
+    if (filter->size > 0) {
+        im_str joined;
+        im_str_init(&joined, SIZE_MAX / 2);
+        im_str_addf(&joined, "(%s) (%s)", im_str_text(filter), value);
+        im_str_clear(filter);
+        *filter = joined;
+    } else {
+        im_str_add_c(filter, value);
+    }
+    if (filter->failed) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for the query");
+    }
+    return filter->size > 0 ? IM_OK : im_fail(err, IM_ERR_INVALID, "option '--filter' is empty");
+}
+
 im_code cli_parts_option(cli_args *args, cli_option_id id, const char *value, im_error *err)
 {
     switch (id) {
@@ -80,6 +99,8 @@ im_code cli_parts_option(cli_args *args, cli_option_id id, const char *value, im
         return IM_OK;
     case IM_OPT_WEIGHT:
         return set_weight(args, value, err);
+    case IM_OPT_FILTER:
+        return add_filter(args, value, err);
     case IM_OPT_CROP:
         return set_crop(args, value, err);
     default:
@@ -89,24 +110,11 @@ im_code cli_parts_option(cli_args *args, cli_option_id id, const char *value, im
 
 im_code cli_parts_word(cli_args *args, const char *word, im_error *err)
 {
-    cli_part query = {.kind = IM_CLI_TEXT, .is_query = true};
-    for (size_t i = 0; i < args->n_parts; i++) {
-        if (args->parts[i].is_query) {
-            query = args->parts[i];
-            memmove(&args->parts[i], &args->parts[i + 1],
-                    (args->n_parts - i - 1) * sizeof(args->parts[0]));
-            args->n_parts--;
-            im_str_add_char(&args->query, ' ');
-            break;
-        }
+    if (args->n_operands > 1) {
+        im_str_add_char(&args->query, ' ');
     }
     im_str_add_c(&args->query, word);
-    if (args->query.failed) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for the query");
-    }
-    query.text = im_str_text(&args->query);
-    args->parts[args->n_parts++] = query;
-    return IM_OK;
+    return args->query.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for the query") : IM_OK;
 }
 
 im_code cli_parts_operand(cli_args *args, const char *operand, im_error *err)

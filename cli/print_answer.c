@@ -1,14 +1,20 @@
 /* cli/print_answer.c — hits as a table for people, as stable lines for scripts, as bare paths. */
 #include "cli/commands_internal.h"
 
-static void put_hit_row(cli_session *s, const im_search_hit *hit, cli_painter *painter)
+/* A listing has no scores. */
+static void put_hit_row(cli_session *s, const im_answer *answer, const im_search_hit *hit,
+                        cli_painter *painter)
 {
     cli_output *out = &s->out;
     cli_style(out, "2");
     cli_printf(out, "%4llu  ", (unsigned long long)hit->rank);
     cli_style(out, "0");
     cli_style(out, "1");
-    cli_printf(out, "%7.3f  ", (double)hit->score);
+    if (answer->n_parts > 0) {
+        cli_printf(out, "%7.3f  ", (double)hit->score);
+    } else {
+        cli_puts(out, "      -  ");
+    }
     cli_style(out, "0");
     cli_style(out, "2");
     cli_printf(out, "id:%-8llu ", (unsigned long long)hit->item.id);
@@ -24,10 +30,16 @@ static void put_hit_row(cli_session *s, const im_search_hit *hit, cli_painter *p
     }
 }
 
-/* Score, id, path with tabs between: a quoted path has neither tab nor line end in it. */
-static void put_hit_line(cli_session *s, const im_search_hit *hit)
+/* Score ("-" in a listing), id, path with tabs between: a quoted path has neither tab nor line end
+ * in it. */
+static void put_hit_line(cli_session *s, const im_answer *answer, const im_search_hit *hit)
 {
-    cli_printf(&s->out, "%.4f\tid:%llu\t", (double)hit->score, (unsigned long long)hit->item.id);
+    if (answer->n_parts > 0) {
+        cli_printf(&s->out, "%.4f", (double)hit->score);
+    } else {
+        cli_puts(&s->out, "-");
+    }
+    cli_printf(&s->out, "\tid:%llu\t", (unsigned long long)hit->item.id);
     if (hit->path != NULL) {
         cli_put_path(&s->out, hit->path);
     }
@@ -50,13 +62,24 @@ static void put_paths(cli_session *s, const im_answer *answer)
     }
 }
 
+/* Why there may be no hit: none passes the filter, or none scores high enough. */
+static void put_nothing(cli_session *s, const im_answer *answer)
+{
+    if (answer->filtered > 0 && answer->has_min_score) {
+        cli_note(s, "no hits: none of %llu pictures scores %g or more (--min-score)",
+                 (unsigned long long)answer->filtered, (double)answer->min_score);
+    } else {
+        cli_note(s, "no hits");
+    }
+}
+
 static void put_notes(cli_session *s, const im_answer *answer)
 {
     for (size_t i = 0; i < answer->n_warnings; i++) {
         cli_note(s, "%s", answer->warnings[i]);
     }
     if (answer->n_hits == 0) {
-        cli_note(s, "no hits");
+        put_nothing(s, answer);
     }
     if (s->args->options.verbose > 0) {
         cli_note(s,
@@ -76,12 +99,12 @@ void cli_put_answer(cli_session *s, const im_answer *answer)
     } else if (s->out.terminal || options->thumbnails == IM_THUMBS_ALWAYS) {
         cli_painter *painter = cli_painter_open(&s->out, (cli_thumbnails)options->thumbnails);
         for (size_t i = 0; i < answer->n_hits; i++) {
-            put_hit_row(s, &answer->hits[i], painter);
+            put_hit_row(s, answer, &answer->hits[i], painter);
         }
         cli_painter_close(painter);
     } else {
         for (size_t i = 0; i < answer->n_hits; i++) {
-            put_hit_line(s, &answer->hits[i]);
+            put_hit_line(s, answer, &answer->hits[i]);
         }
     }
     cli_flush(&s->out); /* hits before the notes about them */

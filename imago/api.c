@@ -199,8 +199,7 @@ void imago_library_close(imago_library *library)
     im_free(library);
 }
 
-/* The text of a writer as a new string. */
-static im_code take_json(im_json_writer *w, char **out, im_error *err)
+im_code api_take_json(im_json_writer *w, char **out, im_error *err)
 {
     *out = im_json_ok(w) ? im_strdup(im_str_text(&w->out)) : NULL;
     return *out != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for the JSON text");
@@ -219,7 +218,7 @@ imago_code imago_library_status(imago_library *library, char **out_json, imago_e
     im_code rc = im_app_status_json(library->library, &w, &err);
     (void)pthread_mutex_unlock(&library->lock);
     if (rc == IM_OK) {
-        rc = take_json(&w, &json, &err);
+        rc = api_take_json(&w, &json, &err);
     }
     im_json_clear(&w);
     if (rc == IM_OK) {

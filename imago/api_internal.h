@@ -22,5 +22,7 @@ void api_copy_error(imago_error *out, const im_error *from);
 imago_code api_hand_over(im_code rc, const im_error *err, imago_error *out);
 /** IMAGO_ERR_INVALID with a sentence. */
 imago_code api_refuse(imago_error *error, const char *sentence);
+/** The text of a writer as a new string. */
+IM_NODISCARD im_code api_take_json(im_json_writer *w, char **out, im_error *err);
 
 #endif

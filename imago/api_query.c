@@ -13,6 +13,8 @@ struct imago_query {
     im_combine combine;
     size_t k;
     uint64_t offset;
+    char *words, *filter, *sort, *group, *cursor; /* owned, or NULL */
+    im_order order;
 };
 
 struct imago_answer {
@@ -43,6 +45,13 @@ void imago_query_free(imago_query *query)
 {
     for (size_t i = 0; query != NULL && i < query->n_parts; i++) {
         im_free(query->owned[i]);
+    }
+    if (query != NULL) {
+        im_free(query->words);
+        im_free(query->filter);
+        im_free(query->sort);
+        im_free(query->group);
+        im_free(query->cursor);
     }
     im_free(query);
 }
@@ -161,6 +170,62 @@ imago_code imago_query_set_combine(imago_query *query, imago_combine combine, im
     return IMAGO_OK;
 }
 
+/* Replaces a text of the query by a copy; NULL takes it away. */
+static imago_code set_text(imago_query *query, char **field, const char *text, imago_error *error)
+{
+    im_error err = IM_ERROR_INIT;
+    char *copy = NULL;
+    if (query == NULL) {
+        return api_refuse(error, "a query is needed");
+    }
+    if (text != NULL && strlen(text) > IM_LIMIT_QUERY_LANGUAGE_BYTES) {
+        im_code rc =
+            im_fail_as(&err, IM_REASON_QUERY_TOO_LONG, "text of %zu bytes, the limit is %u",
+                       strlen(text), IM_LIMIT_QUERY_LANGUAGE_BYTES);
+        return api_hand_over(rc, &err, error);
+    }
+    if (text != NULL && (copy = im_strdup(text)) == NULL) {
+        im_code rc = im_fail(&err, IM_ERR_NOMEM, "no memory for a query");
+        return api_hand_over(rc, &err, error);
+    }
+    im_free(*field);
+    *field = copy;
+    return IMAGO_OK;
+}
+
+imago_code imago_query_set_words(imago_query *query, const char *words, imago_error *error)
+{
+    return set_text(query, query != NULL ? &query->words : NULL, words, error);
+}
+
+imago_code imago_query_set_filter(imago_query *query, const char *filter, imago_error *error)
+{
+    return set_text(query, query != NULL ? &query->filter : NULL, filter, error);
+}
+
+imago_code imago_query_set_sort(imago_query *query, const char *field, imago_order order,
+                                imago_error *error)
+{
+    if ((unsigned)order > (unsigned)IMAGO_ORDER_DESCENDING) {
+        return api_refuse(error, "order is IMAGO_ORDER_DEFAULT, _ASCENDING or _DESCENDING");
+    }
+    imago_code code = set_text(query, query != NULL ? &query->sort : NULL, field, error);
+    if (code == IMAGO_OK) {
+        query->order = (im_order)order;
+    }
+    return code;
+}
+
+imago_code imago_query_set_group(imago_query *query, const char *group, imago_error *error)
+{
+    return set_text(query, query != NULL ? &query->group : NULL, group, error);
+}
+
+imago_code imago_query_set_cursor(imago_query *query, const char *cursor, imago_error *error)
+{
+    return set_text(query, query != NULL ? &query->cursor : NULL, cursor, error);
+}
+
 /* ---- searching ---- */
 
 static imago_hit hit_of(const im_answer *answer, const im_search_hit *hit)
@@ -210,19 +275,21 @@ imago_code imago_search(imago_library *library, const imago_query *query, imago_
     }
     im_json_init(&answer->json, SIZE_MAX / 2);
     im_search_request request = {
+        .text = query->words,
+        .filter = query->filter,
+        .sort = query->sort,
+        .order = query->order,
+        .group = query->group,
+        .cursor = query->cursor,
         .parts = query->parts,
         .n_parts = query->n_parts,
         .combine = query->combine,
         .k = query->k,
         .offset = query->offset,
     };
-    rc = query->n_parts > 0 ? im_query_check(query->parts, query->n_parts, query->combine, &err)
-                            : im_fail_as(&err, IM_REASON_QUERY_EMPTY, "the query has no parts");
-    if (rc == IM_OK) {
-        (void)pthread_mutex_lock(&library->lock);
-        rc = im_app_search(library->library, &request, &answer->answer, &err);
-        (void)pthread_mutex_unlock(&library->lock);
-    }
+    (void)pthread_mutex_lock(&library->lock);
+    rc = im_app_search(library->library, &request, &answer->answer, &err);
+    (void)pthread_mutex_unlock(&library->lock);
     if (rc == IM_OK) {
         rc = finish_answer(answer, &err);
     }
@@ -253,6 +320,11 @@ size_t imago_answer_n_hits(const imago_answer *answer)
 const imago_hit *imago_answer_hit(const imago_answer *answer, size_t i)
 {
     return answer != NULL && i < answer->answer.n_hits ? &answer->hits[i] : NULL;
+}
+
+const char *imago_answer_cursor(const imago_answer *answer)
+{
+    return answer != NULL ? answer->answer.cursor : NULL;
 }
 
 const char *imago_answer_json(const imago_answer *answer)

@@ -338,7 +338,7 @@ im_view columns_word(const columns_column *column, uint32_t word, bool folded)
     return folded ? words_folded(&texts, word) : words_original(&texts, word);
 }
 
-static im_code touch_row(im_columns *columns, columns_column *column, uint64_t slot, im_error *err)
+im_code columns_touch_row(im_columns *columns, columns_column *column, uint64_t slot, im_error *err)
 {
     if (slot >= columns->n_rows) {
         return im_fail(err, IM_ERR_INVALID, "slot %" PRIu64 " of columns of %" PRIu64 " rows", slot,
@@ -359,7 +359,7 @@ im_code columns_find_row(im_columns *columns, const char *name, uint64_t slot, c
                          im_error *err)
 {
     im_code rc = columns_find(columns, name, out, err);
-    return rc == IM_OK ? touch_row(columns, *out, slot, err) : rc;
+    return rc == IM_OK ? columns_touch_row(columns, *out, slot, err) : rc;
 }
 
 im_code im_columns_value(im_columns *columns, const char *column, uint64_t slot,

@@ -157,6 +157,10 @@ IM_NODISCARD im_code columns_check_map(const im_columns *columns, im_error *err)
 /** IM_ERR_INVALID when there is no such column. */
 IM_NODISCARD im_code columns_find(im_columns *columns, const char *name, columns_column **out,
                                   im_error *err);
+/** What the value of this row is made of has been checked. IM_ERR_INVALID for a slot that there is
+ * not. */
+IM_NODISCARD im_code columns_touch_row(im_columns *columns, columns_column *column, uint64_t slot,
+                                       im_error *err);
 /** As columns_find, and what the value of this row is made of has been touched. IM_ERR_INVALID for
  * a slot that there is not. */
 IM_NODISCARD im_code columns_find_row(im_columns *columns, const char *name, uint64_t slot,

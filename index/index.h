@@ -70,10 +70,10 @@ uint64_t im_index_bytes(size_t dim, uint64_t n_rows);
  * of all have no codes (im_index_stats says how many have). Rows without are scanned in f32. */
 bool im_index_codes_due(uint64_t n_rows, uint64_t n_coded);
 
-/** Removes the vector, codes and FAISS files in `folder` of every generation but `keep_generation`,
- * and temporaries: leftovers of a crash or of a compaction. For the writer alone (the library's
- * lock held): it would take a generation that another writer is about to commit. Files it cannot
- * remove stay. */
+/** Removes the vector, codes, column and FAISS files in `folder` of every generation but
+ * `keep_generation`, and temporaries: leftovers of a crash or of a compaction. For the writer alone
+ * (the library's lock held): it would take a generation that another writer is about to commit.
+ * Files it cannot remove stay. */
 void im_index_sweep(const char *folder, uint64_t keep_generation);
 
 /* ---- searching ---- */
@@ -478,8 +478,8 @@ typedef struct im_columns_hit {
     uint64_t item, slot;
 } im_columns_hit;
 
-/** The first k rows by a column: numbers by size, texts by folded code points; rows without a value
- * last in either direction; ties by ascending item.
+/** The first k rows by a column: numbers by size, texts by folded code points, then as written;
+ * rows without a value last in either direction; ties by ascending item.
  * @param bitmap which rows (as im_columns_filter gives it); NULL = all
  * @param after NULL, or only rows strictly behind it, which need not be there any more
  * @param hits [k], caller owns @param out_n how many were written
@@ -493,6 +493,11 @@ IM_NODISCARD im_code im_columns_sort(im_columns *columns, const char *column, bo
  * value are equal to each other). Good until close or patch. */
 IM_NODISCARD im_code im_columns_group_key(im_columns *columns, const char *column, uint64_t slot,
                                           uint64_t *out_key, im_error *err);
+/** How many rows of a bitmap (NULL: all) stay when each value keeps n_per of them; rows without a
+ * value count as one value. */
+IM_NODISCARD im_code im_columns_count_groups(im_columns *columns, const char *column, size_t n_per,
+                                             const uint64_t *bitmap, uint64_t *out_kept,
+                                             im_error *err);
 /** Keeps, in their order, the first n_per hits of each value of a column; those without a value
  * count as one value. To give k such hits of a ranking, ask for more (2k, 4k, … of one search)
  * until *n_hits >= k or the ranking ends: the hits kept from a longer list begin with those of a

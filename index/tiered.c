@@ -149,7 +149,8 @@ static bool may_use_codes(const im_index *index, const index_request *request)
 {
     const tiered_engine *engine = index->engine_data;
     return index->n_coded > 0 && !atomic_load(&engine->i8_damaged) &&
-           request->query->k <= request->filtered / SCAN_PER_HIT &&
+           (request->query->has_floor || /* which few rows reach, whatever k */
+            request->query->k <= request->filtered / SCAN_PER_HIT) &&
            codes_query_possible(request->scoring);
 }
 

@@ -125,8 +125,8 @@ im_code im_index_writer_append(im_index_writer *writer, const uint64_t *items, c
             format_write_row(&writer->layout, first + i, items[done + i],
                              rows + (done + i) * writer->layout.dim, writer->buffer + i * pitch);
         }
-        rc = im_file_pwrite(writer->fd, writer->buffer, count * pitch,
-                            HEADER_BYTES + first * pitch, writer->path, err);
+        rc = im_file_pwrite(writer->fd, writer->buffer, count * pitch, HEADER_BYTES + first * pitch,
+                            writer->path, err);
     }
     if (rc == IM_OK) {
         /* only now: after a failed write the next append begins at the same slot again */

@@ -36,6 +36,7 @@ typedef struct im_query_part {
 #define IM_WEIGHT_POSITIVE 1.0
 #define IM_WEIGHT_NEGATIVE (-0.5) /* of a negative part without a weight */
 #define IM_WEIGHT_MAX 100.0
+#define IM_SCORE_MAX 1e9 /* of a lowest score that can be asked for */
 
 /** Checks kinds, texts (query_empty for nothing but blanks, query_encoding, query_too_long) and
  * weights (finite, 0 < |w| <= 100; negative ones only for sum). IM_ERR_INVALID, IM_ERR_LIMIT. */
@@ -77,14 +78,30 @@ void im_plan_clear(im_plan *plan);
 /** What a part of cosine c adds to the score of a hit. */
 float im_plan_contribution(const im_plan *plan, size_t part, float cosine);
 
-/** A cursor: where the next page begins. Opaque text of at most 63 bytes. */
+/** What the hit at a page's end was ranked by. */
+typedef enum im_cursor_kind {
+    IM_CURSOR_SCORE,
+    IM_CURSOR_NONE, /* no value of the field that the answer is sorted by … */
+    IM_CURSOR_INTEGER,
+    IM_CURSOR_NUMBER,
+    IM_CURSOR_TEXT /* … or one of these */
+} im_cursor_kind;
+
+/** A cursor: where the next page begins. To others it is opaque text. */
 typedef struct im_cursor {
+    im_cursor_kind kind;
     float score;
+    int64_t integer;
+    double number;
+    char *text;     /* owned; UTF-8 */
+    uint32_t order; /* digest of the field and the direction, so that no other answer takes it */
     uint64_t item;
     uint64_t change_seq;
 } im_cursor;
-void im_cursor_write(const im_cursor *cursor, char out[64]);
-/** IM_ERR_INVALID when the text is no cursor of ours. */
+void im_cursor_clear(im_cursor *cursor);
+/** Appends the text. */
+void im_cursor_write(const im_cursor *cursor, im_str *out);
+/** IM_ERR_INVALID when the text is no cursor of ours. @param out im_cursor_clear */
 IM_NODISCARD im_code im_cursor_read(const char *text, im_cursor *out, im_error *err);
 
 /* ---- filters ---- */
@@ -179,7 +196,9 @@ typedef struct im_query_request {
     im_order order;     /* IM_ORDER_DEFAULT: the best, the newest, the largest first */
     char *group_column; /* NULL: not grouped */
     size_t group_n;     /* hits of each value that are kept */
-    bool exact, fast;   /* not both */
+    bool has_min_score;
+    float min_score;  /* hits below it are left out */
+    bool exact, fast; /* not both */
 } im_query_request;
 
 /** What one body or one line asked for. */
@@ -198,6 +217,8 @@ typedef struct im_query_requests {
 IM_NODISCARD im_code im_query_requests_read(im_view json, const char *name,
                                             const im_own_field *fields, size_t n_fields,
                                             im_query_requests *out, im_error *err);
+/** What one request cannot ask for together, and limits. IM_ERR_INVALID. */
+IM_NODISCARD im_code im_query_request_check(const im_query_request *request, im_error *err);
 void im_query_request_clear(im_query_request *request);
 void im_query_requests_clear(im_query_requests *requests);
 

@@ -5,6 +5,7 @@
 #include "query/filter_internal.h"
 #include "query/language_internal.h"
 #include "query/request_internal.h"
+#include <math.h>
 #include <string.h>
 
 #define DEFAULT_K 20u
@@ -244,6 +245,21 @@ static im_code read_group(request_reader *reader, const char *key, json_t *value
 
 /* ---- how it is searched ---- */
 
+static im_code read_min_score(request_reader *reader, const char *key, json_t *value, void *out,
+                              im_error *err)
+{
+    im_query_request *request = out;
+    double score = json_is_number(value) ? json_number_value(value) : (double)NAN;
+    if (!(fabs(score) <= IM_SCORE_MAX)) {
+        return json_is_number(value)
+                   ? request_fail(reader, key, err, "is %g, expected -1e9 to 1e9", score)
+                   : request_wrong(reader, key, value, "a number", err);
+    }
+    request->has_min_score = true;
+    request->min_score = (float)score;
+    return IM_OK;
+}
+
 static im_code read_exact(request_reader *reader, const char *key, json_t *value, void *out,
                           im_error *err)
 {
@@ -276,29 +292,50 @@ static im_code read_later(request_reader *reader, const char *key, json_t *value
 
 /* ---- a request ---- */
 
+im_code im_query_request_check(const im_query_request *request, im_error *err)
+{
+    bool listing = request->query.n_parts == 0;
+    im_code rc = IM_OK;
+    if (request->k < 1 || request->k > IM_LIMIT_K) {
+        return im_fail(err, IM_ERR_INVALID, "'k' is %zu, expected 1 to %u", request->k, IM_LIMIT_K);
+    }
+    if (request->offset > IM_LIMIT_OFFSET_PLUS_K - request->k) {
+        rc = im_fail(err, IM_ERR_INVALID, "'offset' + k is %llu, the limit is %u",
+                     (unsigned long long)(request->offset + request->k), IM_LIMIT_OFFSET_PLUS_K);
+        im_hint(err, "page with the cursor of the last answer");
+        return rc;
+    }
+    if (request->exact && request->fast) {
+        return im_fail(err, IM_ERR_INVALID, "'exact' and 'fast' exclude each other");
+    }
+    if (request->cursor != NULL && request->offset > 0) {
+        return im_fail(err, IM_ERR_INVALID, "'cursor' and 'offset' exclude each other");
+    }
+    if (request->by_score && listing) {
+        return im_fail(err, IM_ERR_INVALID, "'sort' is score, but there is no part that gives one");
+    }
+    if (request->has_min_score && listing) {
+        return im_fail(err, IM_ERR_INVALID, "'min_score' needs a part that gives a score");
+    }
+    if (request->order == IM_ORDER_ASCENDING && request->sort_column == NULL && !listing) {
+        return im_fail(err, IM_ERR_INVALID,
+                       "'order' is asc, which needs a field in 'sort': the best hits come first");
+    }
+    return rc;
+}
+
+/* The same with the place in the JSON. */
 static im_code check_together(const request_reader *reader, const im_query_request *request,
                               im_error *err)
 {
-    if (request->offset + request->k > IM_LIMIT_OFFSET_PLUS_K) {
-        return request_fail(reader, "offset", err, "+ k is %llu, the limit is %u",
-                            (unsigned long long)(request->offset + request->k),
-                            IM_LIMIT_OFFSET_PLUS_K);
+    im_error found = IM_ERROR_INIT;
+    im_code rc = im_query_request_check(request, &found);
+    if (rc != IM_OK) {
+        rc = im_fail_as(err, IM_REASON_QUERY_JSON, "%s: %s%s%s", reader->name, reader->place,
+                        reader->place[0] != '\0' ? " " : "", found.message);
+        im_hint(err, "%s", found.hint);
     }
-    if (request->exact && request->fast) {
-        return request_fail(reader, "exact", err, "and 'fast' exclude each other");
-    }
-    if (request->cursor != NULL && request->offset > 0) {
-        return request_fail(reader, "cursor", err, "and 'offset' exclude each other");
-    }
-    if (request->by_score && request->query.listing) {
-        return request_fail(reader, "sort", err, "is score, but there is no part that gives one");
-    }
-    if (request->order == IM_ORDER_ASCENDING && request->sort_column == NULL &&
-        !request->query.listing) {
-        return request_fail(reader, "order", err,
-                            "is asc, which needs a field in 'sort': the best hits come first");
-    }
-    return IM_OK;
+    return rc;
 }
 
 static im_code check_query(const request_reader *reader, im_query_request *request, im_error *err)
@@ -330,12 +367,15 @@ static im_code read_request(request_reader *reader, json_t *value, im_query_requ
                             im_error *err)
 {
     static const request_key keys[] = {
-        {"parts", read_parts},  {"combine", read_combine}, {"filter", read_filter},
-        {"k", read_k},          {"offset", read_offset},   {"cursor", read_cursor},
-        {"sort", read_sort},    {"order", read_order},     {"group", read_group},
-        {"exact", read_exact},  {"fast", read_fast},       {"min_relevance", read_later},
-        {"hybrid", read_later}, {"diverse", read_later},   {"fold", read_later},
-        {"rerank", read_later}, {"explain", read_later},
+        {"parts", read_parts},         {"combine", read_combine},
+        {"filter", read_filter},       {"k", read_k},
+        {"offset", read_offset},       {"cursor", read_cursor},
+        {"sort", read_sort},           {"order", read_order},
+        {"group", read_group},         {"exact", read_exact},
+        {"fast", read_fast},           {"min_score", read_min_score},
+        {"min_relevance", read_later}, {"hybrid", read_later},
+        {"diverse", read_later},       {"fold", read_later},
+        {"rerank", read_later},        {"explain", read_later},
     };
     request->k = DEFAULT_K;
     im_code rc = request_read_object(reader, "", value, keys, IM_COUNT(keys), request, err);

@@ -19,6 +19,12 @@ static im_code check_caption(const im_caption *caption, im_error *err)
                             false, err);
 }
 
+im_code im_caption_check(im_view text, im_error *err)
+{
+    im_caption caption = {.kind = IM_CAPTION, .text = text};
+    return check_caption(&caption, err);
+}
+
 static im_code clear_same(im_store *store, uint64_t item, const im_caption *caption, im_error *err)
 {
     statement st;

@@ -12,7 +12,7 @@ typedef struct own_field {
 static im_code read_own_field(const statement *st, own_field *out, im_error *err)
 {
     statement_copy(st, 0, out->name, sizeof out->name);
-    if (!store_value_type_of(statement_view(st, 1), &out->type)) {
+    if (!im_value_type_of(statement_view(st, 1), &out->type)) {
         return store_damaged_row(st->store, "field", 0, "a type that cannot be", err);
     }
     return IM_OK;
@@ -76,7 +76,7 @@ im_code im_store_put_own_field(im_store *store, const char *name, im_value_type 
 {
     store_write write;
     own_field ignored;
-    im_code rc = store_check_field_name(name, err);
+    im_code rc = im_field_name_check(name, err);
     if (rc == IM_OK) {
         rc = store_write_begin(store, &write, err);
     }
@@ -185,9 +185,9 @@ im_code im_store_put_field(im_store *store, uint64_t item, const char *name, con
                            im_error *err)
 {
     store_write write;
-    im_code rc = store_check_field_name(name, err);
+    im_code rc = im_field_name_check(name, err);
     if (rc == IM_OK) {
-        rc = store_check_value(name, value, err);
+        rc = im_value_check(name, value, err);
     }
     if (rc == IM_OK) {
         rc = store_write_begin(store, &write, err);
@@ -259,6 +259,12 @@ im_code im_store_each_field_of_item(im_store *store, uint64_t item, im_store_fie
 }
 
 /* ---- keys ---- */
+
+im_code im_key_check(const char *key, im_error *err)
+{
+    return store_check_text(IM_REASON_FIELD_VALUE, "a key", im_view_from(key), IM_LIMIT_KEY_BYTES,
+                            true, err);
+}
 
 im_code im_store_item_of_key(im_store *store, const char *key, uint64_t *out_item, im_error *err)
 {
@@ -339,11 +345,7 @@ im_code im_store_put_key(im_store *store, uint64_t item, const char *key, uint64
                          im_error *err)
 {
     store_write write;
-    im_code rc = IM_OK;
-    if (key != NULL) {
-        rc = store_check_text(IM_REASON_FIELD_VALUE, "a key", im_view_from(key), IM_LIMIT_KEY_BYTES,
-                              true, err);
-    }
+    im_code rc = key != NULL ? im_key_check(key, err) : IM_OK;
     if (rc == IM_OK) {
         rc = store_write_begin(store, &write, err);
     }

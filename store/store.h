@@ -196,6 +196,8 @@ typedef enum im_value_type {
     IM_VALUE_BOOL
 } im_value_type;
 const char *im_value_type_name(im_value_type type); /* "text", "number", "date", "bool" */
+/** False when `name` is none of these. */
+bool im_value_type_of(im_view name, im_value_type *out);
 
 typedef struct im_value {
     im_value_type type;
@@ -297,6 +299,16 @@ typedef bool (*im_store_caption_fn)(void *context, const im_caption *caption);
 IM_NODISCARD im_code im_store_each_caption_of_item(im_store *store, uint64_t item,
                                                    im_store_caption_fn fn, void *context,
                                                    im_error *err);
+
+/* ---- asked before anything is written ---- */
+
+/** What im_store_put_field, _put_key, _put_tag and _put_caption refuse for its own sake, without a
+ * library: field_name; field_value (naming `field`); field_value; tag_invalid; field_value. */
+IM_NODISCARD im_code im_field_name_check(const char *name, im_error *err);
+IM_NODISCARD im_code im_value_check(const char *field, const im_value *value, im_error *err);
+IM_NODISCARD im_code im_key_check(const char *key, im_error *err);
+IM_NODISCARD im_code im_tag_check(const char *name, im_error *err);
+IM_NODISCARD im_code im_caption_check(im_view text, im_error *err);
 
 /* ---- failures ---- */
 typedef struct im_failure {

@@ -189,9 +189,6 @@ IM_NODISCARD im_code store_texts_make(im_store *store, im_error *err);
 void store_texts_forget(im_store *store); /* the transaction was undone */
 void store_texts_clear(im_store *store);
 
-bool store_value_type_of(im_view name, im_value_type *out);
-IM_NODISCARD im_code store_check_field_name(const char *name, im_error *err);
-IM_NODISCARD im_code store_check_value(const char *field, const im_value *value, im_error *err);
 /** Refuses, as `reason`, a text that is empty, longer than `most`, not UTF-8, or holds NUL (with
  * one_line any control character). `what` names it. */
 IM_NODISCARD im_code store_check_text(im_reason reason, const char *what, im_view text, size_t most,

@@ -22,7 +22,7 @@ im_text_source store_text_source_of(im_view name)
     return IM_SOURCE_USER; /* the table allows no other */
 }
 
-static im_code check_tag(const char *name, im_error *err)
+im_code im_tag_check(const char *name, im_error *err)
 {
     im_view text = im_view_from(name);
     im_code rc =
@@ -89,7 +89,7 @@ im_code im_store_put_tag(im_store *store, uint64_t item, const char *name, im_te
                          im_error *err)
 {
     store_write write;
-    im_code rc = check_tag(name, err);
+    im_code rc = im_tag_check(name, err);
     if (rc == IM_OK) {
         rc = store_write_begin(store, &write, err);
     }

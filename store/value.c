@@ -17,7 +17,7 @@ const char *im_value_type_name(im_value_type type)
     return (size_t)type < IM_COUNT(type_names) ? type_names[type] : "text";
 }
 
-bool store_value_type_of(im_view name, im_value_type *out)
+bool im_value_type_of(im_view name, im_value_type *out)
 {
     for (size_t i = 0; i < IM_COUNT(type_names); i++) {
         if (im_view_equal_c(name, type_names[i])) {
@@ -36,7 +36,7 @@ static const char *const taken_names[] = {
 #undef X
 };
 
-im_code store_check_field_name(const char *name, im_error *err)
+im_code im_field_name_check(const char *name, im_error *err)
 {
     size_t size = strlen(name);
     bool good = size > 0 && size <= IM_LIMIT_FIELD_NAME_BYTES && im_ascii_is_letter(name[0]);
@@ -85,7 +85,7 @@ im_code store_check_text(im_reason reason, const char *what, im_view text, size_
     return IM_OK;
 }
 
-im_code store_check_value(const char *field, const im_value *value, im_error *err)
+im_code im_value_check(const char *field, const im_value *value, im_error *err)
 {
     char what[IM_LIMIT_FIELD_NAME_BYTES + 16];
     (void)snprintf(what, sizeof what, "field '%s'", field);
@@ -298,7 +298,7 @@ bool store_read_value(const statement *st, int type_column, int value_column, im
         [IM_VALUE_BOOL] = SQLITE_INTEGER,
     };
     im_value value = {.text = im_view_of("", 0)};
-    if (!store_value_type_of(statement_view(st, type_column), &value.type) ||
+    if (!im_value_type_of(statement_view(st, type_column), &value.type) ||
         sqlite3_column_type(st->stmt, value_column) != kept_as[value.type]) {
         return false;
     }

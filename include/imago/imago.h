@@ -25,7 +25,7 @@
  * Text is UTF-8. Paths are bytes as the system gives them.
  * Versions. Within one major version functions, fields and codes are only added. Structs that the
  *   caller makes begin with their size, set by the …_INIT macros, or never change (imago_error,
- *   imago_input); those that the library hands out by pointer grow at their end. */
+ *   imago_input, imago_value); those that the library hands out by pointer grow at their end. */
 #ifndef IMAGO_IMAGO_H
 #define IMAGO_IMAGO_H
 
@@ -170,6 +170,60 @@ IMAGO_API imago_code imago_library_add(imago_library *library, const char *const
                                        size_t n_paths, imago_progress_fn progress, void *context,
                                        imago_add_report *report, imago_error *error);
 
+/* ---- items: own fields, keys, tags ---- */
+
+/* What an application knows of its pictures: typed fields of its own names, one key that is unique
+ * in the library, tags. Each call is durable on return; many at once are faster through
+ * `imago add --meta FILE`. IMAGO_ERR_INVALID when the library was opened read-only, also
+ * IMAGO_ERR_BUSY and IMAGO_ERR_FULL; IMAGO_ERR_NOT_FOUND ("item_not_found") for an id that names no
+ * item. */
+
+typedef enum imago_value_type {
+    IMAGO_VALUE_TEXT = 0,
+    IMAGO_VALUE_NUMBER = 1,
+    IMAGO_VALUE_DATE = 2,
+    IMAGO_VALUE_BOOL = 3
+} imago_value_type;
+
+typedef struct imago_value {
+    imago_value_type type;
+    const char *text; /* IMAGO_VALUE_TEXT: terminated UTF-8, 1 byte to 64 KiB; IMAGO_VALUE_DATE:
+                         "2024-05-01", "2024-05-01T10:11:12", "2024-05" or "2024" */
+    double number;    /* IMAGO_VALUE_NUMBER: finite */
+    int truth;        /* IMAGO_VALUE_BOOL: 0 or not */
+} imago_value;
+
+/** Sets a field of an item. The first value of a name fixes the name's type.
+ * @param name  a letter, then letters, digits or '_', at most 64, the same in any case; no word of
+ *              the query language ("taken", "tag" …)
+ * @return IMAGO_OK; IMAGO_ERR_INVALID: "field_name", "field_type" (the name has another type),
+ *   "field_value" */
+IMAGO_API imago_code imago_item_set_field(imago_library *library, uint64_t item, const char *name,
+                                          const imago_value *value, imago_error *error);
+/** Takes a field away; IMAGO_ERR_NOT_FOUND when the item does not have it. */
+IMAGO_API imago_code imago_item_drop_field(imago_library *library, uint64_t item, const char *name,
+                                           imago_error *error);
+/** Gives an item its key. When another item has it, the key moves to this one and the other item is
+ * taken out of the library: a new picture of the same thing replaces the old one.
+ * @param key           1 to 1024 bytes of UTF-8 without control characters; NULL: takes it away
+ * @param out_replaced  may be NULL; id of the item that was taken out, else 0 */
+IMAGO_API imago_code imago_item_set_key(imago_library *library, uint64_t item, const char *key,
+                                        uint64_t *out_replaced, imago_error *error);
+/** @param out_item  0 when no item has that key */
+IMAGO_API imago_code imago_library_find_key(imago_library *library, const char *key,
+                                            uint64_t *out_item, imago_error *error);
+/** Gives an item a tag: 1 to 200 bytes of UTF-8 without control characters and blanks at the ends
+ * ("tag_invalid"). One that it has stays; ASCII letters in any case are the same. */
+IMAGO_API imago_code imago_item_add_tag(imago_library *library, uint64_t item, const char *tag,
+                                        imago_error *error);
+/** Takes a tag away; IMAGO_ERR_NOT_FOUND when the item does not have it. */
+IMAGO_API imago_code imago_item_remove_tag(imago_library *library, uint64_t item, const char *tag,
+                                           imago_error *error);
+/** All about an item as JSON text, as `imago show --json` prints it.
+ * @param out_json  a new string; end it with imago_free */
+IMAGO_API imago_code imago_item_json(imago_library *library, uint64_t item, char **out_json,
+                                     imago_error *error);
+
 /* ---- queries ---- */
 
 typedef struct imago_query imago_query;
@@ -212,6 +266,33 @@ IMAGO_API imago_code imago_query_set_page(imago_query *query, size_t k, uint64_t
 IMAGO_API imago_code imago_query_set_combine(imago_query *query, imago_combine combine,
                                              imago_error *error);
 
+/* Words in imago's query language, a filter (joined to that of the words by "and"), an order and
+ * groups, as docs/manual.md tells; checked when the query is searched. Texts are copied, NULL takes
+ * one away. */
+
+/** "red car -night @photo.jpg taken:2019": its parts stand before those that were added. */
+IMAGO_API imago_code imago_query_set_words(imago_query *query, const char *words,
+                                           imago_error *error);
+/** "taken:2019.. and (type:jpeg or -has:gps)" */
+IMAGO_API imago_code imago_query_set_filter(imago_query *query, const char *filter,
+                                            imago_error *error);
+
+typedef enum imago_order {
+    IMAGO_ORDER_DEFAULT = 0, /* the newest and the largest first, texts from A to Z */
+    IMAGO_ORDER_ASCENDING = 1,
+    IMAGO_ORDER_DESCENDING = 2
+} imago_order;
+
+/** Sorts the pictures that are meant by a field: "taken", "bytes", one of your own; "score". */
+IMAGO_API imago_code imago_query_set_sort(imago_query *query, const char *field, imago_order order,
+                                          imago_error *error);
+/** "FIELD" or "FIELD:n": at most n hits (1) of each value. */
+IMAGO_API imago_code imago_query_set_group(imago_query *query, const char *group,
+                                           imago_error *error);
+/** The page behind the answer that gave the cursor (imago_answer_cursor); with offset 0. */
+IMAGO_API imago_code imago_query_set_cursor(imago_query *query, const char *cursor,
+                                            imago_error *error);
+
 /* ---- searching ---- */
 
 typedef struct imago_answer imago_answer;
@@ -237,6 +318,8 @@ IMAGO_API void imago_answer_free(imago_answer *answer);
 IMAGO_API size_t imago_answer_n_hits(const imago_answer *answer);
 /** Hit i, from 0; of the answer. NULL beyond the last. */
 IMAGO_API const imago_hit *imago_answer_hit(const imago_answer *answer, size_t i);
+/** Where the next page begins; NULL when there is none. Of the answer. */
+IMAGO_API const char *imago_answer_cursor(const imago_answer *answer);
 /** The whole answer as JSON text, as `imago search --json` prints it; of the answer. */
 IMAGO_API const char *imago_answer_json(const imago_answer *answer);
 

@@ -389,6 +389,35 @@ def originals_are_only_ever_read():  # T27
     assert support.tree_digest(real) == digest
 
 
+def a_moved_folder_is_followed_when_its_files_are_there():  # T27
+    imago = Imago()
+    for i in range(5):
+        imago.picture(f"a/{i}.png", i)
+        imago.picture(f"b/{i}.png", 10 + i)
+    roots = [os.path.join(imago.pictures, name) for name in "ab"]
+    imago.add(*roots)
+    before = {os.path.basename(os.path.dirname(p)) + os.path.basename(p): v
+              for p, v in imago.hits().items()}
+    wrong = os.path.join(imago.base, "wrong")
+    os.mkdir(wrong)
+    imago.error("relocate", roots[0], wrong, code=3, names=("none of 5 files",))
+    imago.error("relocate", roots[0], "/nowhere", code=3)
+    imago.error("relocate", wrong, roots[0], code=3, names=("no folder that was added",))
+    imago.error("relocate", roots[0], roots[1], code=4)
+    assert {r["path"] for r in imago.status()["roots"]} == set(roots)
+    there = os.path.join(imago.base, "there")
+    os.rename(imago.pictures, there)
+    os.unlink(os.path.join(there, "b/4.png"))
+    done = json.loads(imago.run("relocate", "--json", imago.pictures, there).stdout)
+    assert done == {"roots": 2, "looked_at": 10, "found": 9}, done
+    after = {os.path.basename(os.path.dirname(p)) + os.path.basename(p): v
+             for p, v in imago.hits().items()}
+    assert after == before and all(p.startswith(there) for p in imago.hits())
+    done, _ = imago.add(os.path.join(there, "a"), os.path.join(there, "b"))
+    assert done["unchanged"] == 9 and done["added"] == 0 and done["missing"] == 1, done
+    imago.sound()
+
+
 support.main([nothing_above_the_root_is_opened, what_is_no_file_is_refused_at_once,
               a_file_swapped_for_a_fifo_does_not_hold_the_run,
               lost_rights_are_named_and_lose_no_item, deep_trees_cost_neither_stack_nor_descriptors,
@@ -397,4 +426,5 @@ support.main([nothing_above_the_root_is_opened, what_is_no_file_is_refused_at_on
               links_and_copies_are_one_item_of_five_paths,
               a_root_on_its_own_mount_goes_and_comes_back,
               a_folder_that_cannot_be_read_to_its_end_marks_nothing, a_large_loss_is_asked_about,
-              roots_inside_roots_hold_each_picture_once, originals_are_only_ever_read])
+              roots_inside_roots_hold_each_picture_once, originals_are_only_ever_read,
+              a_moved_folder_is_followed_when_its_files_are_there])

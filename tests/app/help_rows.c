@@ -139,12 +139,16 @@ im_answer help_rows_search(im_library *library, const char *text, size_t k, im_s
 size_t help_rows_files(im_library *library)
 {
     size_t n = 0;
+    size_t n_columns = 0;
     char *folder = library_index_folder(library, library->model.digest);
     DIR *listing = opendir(folder);
     assert_non_null(listing);
     for (struct dirent *entry = readdir(listing); entry != NULL; entry = readdir(listing)) {
-        n += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
+        bool columns = strncmp(entry->d_name, "columns.", strlen("columns.")) == 0;
+        n_columns += columns;
+        n += !columns && strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
     }
+    assert_true(n_columns <= 1);
     (void)closedir(listing);
     im_free(folder);
     return n;

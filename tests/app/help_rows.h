@@ -21,7 +21,7 @@ uint32_t help_rows_name(const im_item *item);
 im_index_record help_rows_record(im_library *library);
 /** The k best for a text; not yet cleared. */
 im_answer help_rows_search(im_library *library, const char *text, size_t k, im_search_mode mode);
-/** Number of files of the library's index folder. */
+/** Number of files of the library's index folder but for columns, of which there is one at most. */
 size_t help_rows_files(im_library *library);
 
 #endif

@@ -134,7 +134,7 @@ class Imago:
 
     def error(self, *args, code, names=(), **kw):
         """The error object of a command that fails with this exit code and names these."""
-        lines = self.run(*args, "--json", code=code, **kw).stderr.splitlines()
+        lines = self.run(args[0], "--json", *args[1:], code=code, **kw).stderr.splitlines()
         errors = [json.loads(line)["error"] for line in lines if line.startswith(b'{"error"')]
         assert len(errors) == 1, lines
         for name in names:

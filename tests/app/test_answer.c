@@ -11,6 +11,7 @@ static im_answer answer_of(im_query_part *parts, size_t n_parts, im_search_hit *
     im_answer answer = {.query = (char *)(uintptr_t) "red",
                         .model = "small",
                         .k = 20,
+                        .has_total = true,
                         .total = 7,
                         .filtered = 8,
                         .scanned = 9,
@@ -66,7 +67,7 @@ static void each_field_is_there_in_its_order(void **state)
     im_search_hit hit = a_hit("/p/a.jpg");
     im_answer answer = answer_of(&part, 1, &hit);
     (void)state;
-    (void)snprintf(answer.cursor, sizeof(answer.cursor), "next");
+    answer.cursor = (char *)(uintptr_t) "next";
     answer.warnings[answer.n_warnings++] = (char *)(uintptr_t) "text was cut at 77 tokens";
     expect(&answer,
            HEAD "\"next\"," TEXT_PART TOOK

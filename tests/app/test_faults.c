@@ -11,6 +11,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -123,6 +124,18 @@ static void show_pictures(bool changed)
     }
 }
 
+static void write_lines(void)
+{
+    FILE *file = fopen(help_path(home.base, "meta.jsonl"), "wb");
+    assert_non_null(file);
+    assert_true(fputs("{\"path\":\"pictures/a.png\",\"key\":\"one\",\"n\":1,\"tags\":[\"x\"],"
+                      "\"caption\":\"c\"}\n"
+                      "{\"key\":\"one\",\"d\":{\"date\":\"2024\"}}\n"
+                      "{\"id\":2,\"n\":2,\"gone\":null,\"tags\":null}\n",
+                      file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
 static int make_world(void **state)
 {
     (void)state;
@@ -153,6 +166,7 @@ static int make_world(void **state)
     help_copy(home.library, start_folder("gap"));
     help_remove(home.library);
     make_changed();
+    write_lines();
     return 0;
 }
 
@@ -179,6 +193,20 @@ static im_code open_it(bool writable, im_library **out, im_error *err)
     return im_library_open(&options, out, err);
 }
 
+static int drop_if_columns(const char *path, const struct stat *facts, int kind, struct FTW *at)
+{
+    (void)facts;
+    if (kind == FTW_F && strncmp(path + at->base, "columns.", 8) == 0) {
+        assert_int_equal(unlink(path), 0);
+    }
+    return 0;
+}
+
+static void drop_columns(void)
+{
+    assert_int_equal(nftw(home.library, drop_if_columns, 8, FTW_PHYS), 0);
+}
+
 static im_code do_init(im_error *err)
 {
     return im_app_init(&home.places, err);
@@ -199,6 +227,53 @@ static im_code do_add(im_error *err)
     return rc;
 }
 
+/* Two batches would take long to walk: one line of each kind, all in one. */
+static im_code do_meta(im_error *err)
+{
+    im_library *library = NULL;
+    im_add_report report;
+    im_add_request request = {.meta = help_path(home.base, "meta.jsonl")};
+    im_code rc = open_it(true, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_add(library, &request, NULL, &report, err);
+    }
+    im_library_close(library);
+    return rc;
+}
+
+static im_code do_tag(im_error *err)
+{
+    im_library *library = NULL;
+    im_tag_report report;
+    im_json_writer w;
+    const uint64_t id = 2;
+    const char *path = help_path(home.pictures, "a.png");
+    const char *const add = "beach";
+    const char *const remove = "none";
+    im_tag_request request = {.items = &id,
+                              .n_items = 1,
+                              .paths = &path,
+                              .n_paths = 1,
+                              .add = &add,
+                              .n_add = 1,
+                              .remove = &remove,
+                              .n_remove = 1};
+    im_code rc = open_it(true, &library, err);
+    im_json_init(&w, 1u << 20);
+    if (rc == IM_OK) {
+        rc = im_app_tag(library, &request, NULL, &report, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_app_tags_json(library, &request, NULL, &w, err);
+    }
+    if (rc == IM_OK && !im_json_ok(&w)) {
+        rc = im_fail(err, IM_ERR_NOMEM, "no memory for the answer");
+    }
+    im_json_clear(&w);
+    im_library_close(library);
+    return rc;
+}
+
 static im_code do_search(im_error *err)
 {
     im_library *library = NULL;
@@ -207,7 +282,7 @@ static im_code do_search(im_error *err)
         {.kind = IM_PART_TEXT, .text = im_view_from("a red car"), .weight = 1},
         {.kind = IM_PART_PICTURE, .path = help_path(home.pictures, "a.png"), .weight = 0.5},
         {.kind = IM_PART_PICTURE, .item = 2, .weight = -0.5}};
-    im_search_request request = {.query = "q", .parts = parts, .n_parts = 3, .k = 3};
+    im_search_request request = {.text = "q", .parts = parts, .n_parts = 3, .k = 3};
     im_code rc = open_it(false, &library, err);
     if (rc == IM_OK) {
         rc = im_app_search(library, &request, &answer, err);
@@ -215,6 +290,32 @@ static im_code do_search(im_error *err)
     if (rc == IM_OK) {
         assert_int_equal(answer.n_hits, 3);
         assert_int_equal(answer.filtered, N_OLD);
+    }
+    im_answer_clear(&answer);
+    im_library_close(library);
+    return rc;
+}
+
+/* Filter, order and groups; the columns are made on the way. */
+static im_code do_filter(im_error *err)
+{
+    im_library *library = NULL;
+    im_answer answer = {0};
+    const im_search_request request = {.text = "red ^2 -@#2 +\"a png\" (type:png or tag:x)",
+                                       .filter = "path:* -is:partial",
+                                       .sort = "bytes",
+                                       .group = "type:9",
+                                       .has_min_score = true,
+                                       .min_score = -1000,
+                                       .k = 3};
+    drop_columns();
+    im_code rc = open_it(false, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_search(library, &request, &answer, err);
+    }
+    if (rc == IM_OK) {
+        assert_int_equal(answer.n_hits, 1);
+        assert_true(answer.has_total && answer.total == 1 && answer.filtered == 1);
     }
     im_answer_clear(&answer);
     im_library_close(library);
@@ -401,6 +502,49 @@ static void removed(im_library *library)
     assert_int_equal(help_counts(library).items, N_OLD - 2);
 }
 
+/* What a line gives is there whole, or not at all. */
+static uint64_t items_of_key(im_library *library, const char *key)
+{
+    im_error err = IM_ERROR_INIT;
+    uint64_t item = 0;
+    help_ok(im_store_item_of_key(im_library_store(library), key, &item, &err), &err);
+    return item;
+}
+
+static bool count_field(void *context, const char *name, const im_value *value)
+{
+    (void)name;
+    (void)value;
+    *(size_t *)context += 1;
+    return true;
+}
+
+static size_t fields_of(im_library *library, uint64_t item)
+{
+    im_error err = IM_ERROR_INIT;
+    size_t n = 0;
+    help_ok(im_store_each_field_of_item(im_library_store(library), item, count_field, &n, &err),
+            &err);
+    return n;
+}
+
+static void lines_set(im_library *library)
+{
+    assert_int_equal(items_of_key(library, "one"), 1);
+    assert_int_equal(fields_of(library, 1), 2);
+    assert_int_equal(fields_of(library, 2), 1);
+}
+
+static void all_or_no_lines_set(im_library *library)
+{
+    sees_old_items(library);
+    if (items_of_key(library, "one") != 0) {
+        lines_set(library);
+    } else {
+        assert_int_equal(fields_of(library, 1) + fields_of(library, 2), 0);
+    }
+}
+
 /* alloc, open, read, write, sync, rename, map, thread: as im_fault_kind counts them */
 static const char letters[] = "aorwsnmt";
 
@@ -437,12 +581,30 @@ static const operation operations[] = {
      .between = sees_old_items,
      .after = added,
      .reached = "aorwsmt"},
+    {.name = "add --meta",
+     .start = "filled",
+     .run = do_meta,
+     .between = all_or_no_lines_set,
+     .after = lines_set,
+     .reached = "aorws"},
+    {.name = "tag",
+     .start = "filled",
+     .run = do_tag,
+     .between = sees_old_items,
+     .after = sees_old_items,
+     .reached = "aorws"},
     {.name = "search",
      .start = "filled",
      .run = do_search,
      .between = sees_old_items,
      .after = sees_old_items,
      .reached = "aormt"},
+    {.name = "filter",
+     .start = "filled",
+     .run = do_filter,
+     .between = sees_old_items,
+     .after = sees_old_items,
+     .reached = "aowsnmt"},
     {.name = "remove",
      .start = "filled",
      .run = do_remove,

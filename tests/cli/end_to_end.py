@@ -243,7 +243,7 @@ def search_in_json_has_every_field():
     for key in ("query", "model", "k", "total", "filtered", "scanned", "exact", "engine", "cursor",
                 "parts", "took_ms", "warnings", "hits"):
         assert key in answer, key
-    assert answer["query"] == "red car" and answer["k"] == 3 and answer["exact"] is True
+    assert answer["query"] == '"red car" "beach" ^0.5 -"people"' and answer["k"] == 3 and answer["exact"] is True
     assert [p["weight"] for p in answer["parts"]] == [1, 0.5, -0.5], answer["parts"]
     assert answer["parts"][0]["text"] == "red car"
     for key in ("parse", "encode", "search", "fetch", "vlm"):
@@ -258,6 +258,7 @@ def search_in_json_has_every_field():
         total = sum(p["contribution"] for p in hit["parts"])
         assert abs(total - hit["score"]) < 1e-3, hit
     one = imago("search", "--json", "red car").json
+    assert one["query"] == "red car"
     assert one["hits"][0]["cosine"] is not None
 
 
@@ -685,6 +686,17 @@ def a_question_on_a_terminal_is_asked_and_no_is_the_default():
     assert b"[y/N]" in text, text
     assert os.waitstatus_to_exitcode(status) == 4, text
     assert imago("status", "--json", library=library).json["items"] == 2
+
+
+@test
+def a_folder_that_moved_is_followed():
+    library = os.path.join(WORK, "moved-library")
+    old, new = os.path.join(WORK, "old-place"), os.path.join(WORK, "new-place")
+    shutil.copytree(PICTURES, old)
+    imago("add", old, library=library)
+    os.rename(old, new)
+    assert "12 of 12" in imago("relocate", old, new, library=library).text
+    imago("relocate", old, new, library=library, code=3)
 
 
 # ---- last: was every command driven? ----

@@ -90,6 +90,54 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
     return outcome(err);
 }
 
+im_code im_app_meta_check(const char *path, im_error *err)
+{
+    if (strstr(path, "bad") != NULL) {
+        return im_fail(err, IM_ERR_NOT_FOUND, "could not look at '%s'", path);
+    }
+    return IM_OK;
+}
+
+im_code im_app_tag(im_library *library, const im_tag_request *request, const im_events *events,
+                   im_tag_report *out_report, im_error *err)
+{
+    (void)library;
+    (void)events;
+    fake.n_add_tags = request->n_add;
+    fake.n_remove_tags = request->n_remove;
+    *out_report = (im_tag_report){.items = request->n_items + request->n_paths,
+                                  .added = request->n_add,
+                                  .removed = request->n_remove};
+    return outcome(err);
+}
+
+im_code im_app_tags_json(im_library *library, const im_tag_request *request,
+                         const im_events *events, im_json_writer *w, im_error *err)
+{
+    bool items = request->n_items + request->n_paths > 0;
+    (void)library;
+    (void)events;
+    im_json_begin_object(w);
+    im_json_key(w, items ? "items" : "tags");
+    im_json_begin_array(w);
+    im_json_begin_object(w);
+    if (items) {
+        im_json_put_uint(w, "id", 17);
+        im_json_key(w, "tags");
+        im_json_begin_array(w);
+        im_json_string_c(w, "beach");
+        im_json_string_c(w, "a\tb");
+        im_json_end_array(w);
+    } else {
+        im_json_put_string(w, "name", "beach");
+        im_json_put_uint(w, "items", 3);
+    }
+    im_json_end_object(w);
+    im_json_end_array(w);
+    im_json_end_object(w);
+    return outcome(err);
+}
+
 void im_add_report_json(im_json_writer *w, const im_add_report *report)
 {
     im_json_begin_object(w);
@@ -102,6 +150,7 @@ static im_code fill_answer(im_answer *answer, im_error *err)
 {
     memset(answer, 0, sizeof(*answer));
     answer->engine = "scan";
+    answer->n_parts = 1;
     answer->hits = im_alloc_zero(fake.n_paths, sizeof(*answer->hits));
     if (answer->hits == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory");
@@ -128,6 +177,7 @@ im_code im_app_search(im_library *library, const im_search_request *request, im_
 {
     (void)library;
     fake.search = *request;
+    (void)snprintf(fake.text, sizeof(fake.text), "%s", request->text != NULL ? request->text : "");
     for (size_t i = 0; i < request->n_parts && i < IM_COUNT(fake.parts); i++) {
         fake.parts[i] = request->parts[i];
     }
@@ -139,6 +189,32 @@ im_code im_app_search(im_library *library, const im_search_request *request, im_
         }
     }
     return rc;
+}
+
+im_code im_app_search_many(im_library *library, const im_search_how *how,
+                           im_query_request *requests, size_t n, im_answer *out_answers,
+                           im_error *out_errors, im_error *err)
+{
+    (void)library;
+    (void)how;
+    im_code rc = IM_OK;
+    for (size_t i = 0; i < n && rc == IM_OK; i++) {
+        out_errors[i] = (im_error)IM_ERROR_INIT;
+        if (requests[i].k == 13) { /* the unlucky one */
+            out_errors[i].code = im_fail_as(&out_errors[i], IM_REASON_ITEM_NOT_FOUND, "no item");
+            memset(&out_answers[i], 0, sizeof(out_answers[i]));
+        } else {
+            rc = fill_answer(&out_answers[i], err);
+        }
+    }
+    return rc;
+}
+
+im_code im_app_read_requests(im_library *library, im_view json, const char *name,
+                             im_query_requests *out, im_error *err)
+{
+    (void)library;
+    return im_query_requests_read(json, name, NULL, 0, out, err);
 }
 
 void im_answer_clear(im_answer *answer)
@@ -211,6 +287,16 @@ im_code im_app_show_json(im_library *library, uint64_t item, im_json_writer *w, 
     im_json_begin_object(w);
     im_json_put_uint(w, "id", item);
     im_json_end_object(w);
+    return outcome(err);
+}
+
+im_code im_app_relocate(im_library *library, const char *old_path, const char *new_path,
+                        im_relocate_report *out_report, im_error *err)
+{
+    (void)library;
+    (void)old_path;
+    (void)new_path;
+    *out_report = (im_relocate_report){1, 10, 9};
     return outcome(err);
 }
 

@@ -23,9 +23,11 @@ typedef struct fake_app {
     im_add_request add;
     im_search_request search;
     im_query_part parts[8];
+    char text[64]; /* of the search */
     im_engine engine;
     size_t threads;
     size_t n_embedded;
+    size_t n_add_tags, n_remove_tags;
     im_embed_input inputs[8];
     size_t n_items, n_remove_paths;
     uint64_t items[8];

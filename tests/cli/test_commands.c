@@ -114,7 +114,8 @@ static void no_hits_are_said_on_standard_error_only(void **state)
 static void parts_reach_the_search_with_weights_and_boxes(void **state)
 {
     (void)state;
-    run("imago search beach --weight 2 --not people --image a.jpg --crop 1,2,30%,4 --id 7 "
+    run("imago search sea --text beach --weight 2 --not people --image a.jpg --crop 1,2,30%,4 --id "
+        "7 "
         "--weight 0.5 -k 5 --offset 3 --engine flat --threads 2");
     assert_int_equal(result.code, 0);
     assert_int_equal(fake.search.n_parts, 4);
@@ -125,7 +126,8 @@ static void parts_reach_the_search_with_weights_and_boxes(void **state)
     assert_true(fake.parts[3].item == 7 && fake.parts[3].weight == 0.5);
     assert_true(fake.search.k == 5 && fake.search.offset == 3);
     assert_true(fake.engine == IM_ENGINE_FLAT && fake.threads == 2);
-    assert_true(fake.search.leave_out == 0);
+    assert_string_equal(fake.text, "sea");
+    assert_true(fake.search.how.leave_out == 0);
     assert_false(fake.writable);
 }
 
@@ -180,9 +182,9 @@ static void similar_leaves_its_own_item_out(void **state)
 {
     (void)state;
     run("imago similar id:17");
-    assert_true(fake.parts[0].item == 17 && fake.search.leave_out == 17);
+    assert_true(fake.parts[0].item == 17 && fake.search.how.leave_out == 17);
     run("imago similar ./id:17");
-    assert_true(fake.parts[0].item == 0 && fake.search.leave_out == 0);
+    assert_true(fake.parts[0].item == 0 && fake.search.how.leave_out == 0);
 }
 
 static void digits_that_are_a_file_too_must_be_told_apart(void **state)
@@ -503,6 +505,8 @@ static void commands_survive_each_failed_allocation(void **state)
                                         "imago remove id:1 p",
                                         "imago model list",
                                         "imago check --json",
+                                        "imago tag id:1 --add a --remove b",
+                                        "imago tag id:1",
                                         "imago status"};
     (void)state;
     fake.paths = paths;
@@ -524,6 +528,46 @@ static void commands_survive_each_failed_allocation(void **state)
         }
         assert_true(nth > 3);
     }
+}
+
+static void tags_are_lines_behind_their_item_or_count(void **state)
+{
+    (void)state;
+    expect("imago tag", 0, "3\tbeach\n", "");
+    assert_false(fake.writable);
+    expect("imago tag id:17", 0, "id:17\tbeach\nid:17\ta\\tb\n", "");
+    expect("imago tag id:17 --json", 0,
+           "{\"items\":[{\"id\":17,\"tags\":[\"beach\",\"a\\tb\"]}]}\n", "");
+    expect("imago tag id:17 p --add a --add b --remove c", 0,
+           "2 items: 2 tags given, 1 taken away\n", "");
+    assert_true(fake.writable && fake.n_add_tags == 2 && fake.n_remove_tags == 1);
+    expect("imago tag p --json --remove c", 0, "{\"items\":1,\"added\":0,\"removed\":1}\n", "");
+    run("imago tag --add a");
+    assert_int_equal(result.code, 2);
+    assert_non_null(strstr(result.err, "wants id:N or PATH"));
+}
+
+static void add_knows_what_there_is_to_do_before_it_makes_a_library(void **state)
+{
+    static const char *const bad[] = {"imago add", "imago add p --meta bad.csv",
+                                      "imago add --meta m.csv"};
+    static const int codes[] = {2, 3, 3};
+    (void)state;
+    for (size_t i = 0; i < IM_COUNT(bad); i++) {
+        fake.library_missing = true;
+        run(bad[i]);
+        assert_int_equal(result.code, codes[i]);
+        assert_false(fake.made);
+    }
+    fake.library_missing = false;
+    fake.report.has_meta = true;
+    fake.report.meta_set = 2;
+    fake.report.meta_failed = 1;
+    expect("imago add --meta m.csv", 0, "2 lines applied, 1 line failed in 0:00\n", "");
+    assert_string_equal(fake.add.meta, "m.csv");
+    fake.report.meta_replaced = 1;
+    expect("imago add p --meta m.csv", 0,
+           "0 added, 2 lines applied, 1 line failed, 1 replaced by their key in 0:00\n", "");
 }
 
 int main(void)
@@ -551,6 +595,8 @@ int main(void)
         cmocka_unit_test_setup(check_tells_findings_as_words_and_as_json, forget),
         cmocka_unit_test_setup(small_commands_print_words_or_json, forget),
         cmocka_unit_test_setup(help_comes_in_three_ways, forget),
+        cmocka_unit_test_setup(tags_are_lines_behind_their_item_or_count, forget),
+        cmocka_unit_test_setup(add_knows_what_there_is_to_do_before_it_makes_a_library, forget),
         cmocka_unit_test_setup(a_full_disk_under_the_answer_is_a_failure, forget),
         cmocka_unit_test_setup(commands_survive_each_failed_allocation, forget),
     };

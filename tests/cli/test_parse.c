@@ -34,21 +34,48 @@ static void query_words_are_joined_by_one_blank(void **state)
     cli_args args;
     expect_taken("imago search red  car \"on  a\" beach", &args);
     assert_string_equal(im_str_text(&args.query), "red car on  a beach");
-    assert_int_equal(args.n_parts, 1);
-    assert_true(args.parts[0].is_query);
-    assert_string_equal(args.parts[0].text, "red car on  a beach");
+    assert_int_equal(args.n_parts, 0);
     cli_args_clear(&args);
     expect_taken("imago search red --image x.jpg car", &args);
     assert_string_equal(im_str_text(&args.query), "red car");
-    assert_int_equal(args.n_parts, 2);
+    assert_int_equal(args.n_parts, 1);
     cli_args_clear(&args);
+}
+
+static void filters_are_joined(void **state)
+{
+    (void)state;
+    cli_args args;
+    expect_taken("imago search --filter tag:x a", &args);
+    assert_string_equal(im_str_text(&args.filter), "tag:x");
+    cli_args_clear(&args);
+    expect_taken("imago search --filter \"tag:x or tag:y\" --filter type:png --filter=has:gps",
+                 &args);
+    assert_string_equal(im_str_text(&args.filter), "((tag:x or tag:y) (type:png)) (has:gps)");
+    cli_args_clear(&args);
+    expect_refused("imago search a --filter \"\"", "'--filter' is empty", "");
+}
+
+/* One name, two options: the command decides. */
+static void batch_is_a_number_or_a_file(void **state)
+{
+    (void)state;
+    cli_args args;
+    expect_taken("imago search --batch queries.jsonl", &args);
+    assert_string_equal(args.options.batch_file, "queries.jsonl");
+    cli_args_clear(&args);
+    expect_taken("imago --batch 4 add x", &args);
+    assert_int_equal(args.options.batch, 4);
+    assert_null(args.options.batch_file);
+    cli_args_clear(&args);
+    expect_refused("imago add x --batch queries.jsonl", "'--batch'", "");
 }
 
 static void a_weight_belongs_to_the_part_before_it(void **state)
 {
     (void)state;
     cli_args args;
-    expect_taken("imago search beach --weight 2 --not people --weight 3 --image a --text t "
+    expect_taken("imago search --text beach --weight 2 --not people --weight 3 --image a --text t "
                  "--weight=0.25 --not-image b",
                  &args);
     assert_int_equal(args.n_parts, 5);
@@ -68,11 +95,11 @@ static void a_weight_that_is_none_is_refused(void **state)
     (void)state;
     for (size_t i = 0; i < IM_COUNT(bad); i++) {
         char line[128];
-        (void)snprintf(line, sizeof(line), "imago search a --weight %s", bad[i]);
+        (void)snprintf(line, sizeof(line), "imago search --text a --weight %s", bad[i]);
         expect_refused(line, "--weight", "--not");
     }
-    expect_refused("imago search --weight 2 a", "before any part", "behind");
-    expect_refused("imago search a --weight 2 --weight 3", "already", "");
+    expect_refused("imago search a --weight 2", "follows none of --text", "^2");
+    expect_refused("imago search --text a --weight 2 --weight 3", "already", "");
 }
 
 static void a_box_belongs_to_the_picture_before_it(void **state)
@@ -193,10 +220,27 @@ static void unknown_commands_get_the_nearest_name(void **state)
     expect_refused("imago -- search", "no command", "");
 }
 
+static void a_list_keeps_its_texts_in_order(void **state)
+{
+    (void)state;
+    cli_args args;
+    expect_taken("imago tag id:1 --add b --remove=c --add \"\" --add b a.jpg", &args);
+    assert_int_equal(args.n_operands, 2);
+    assert_int_equal(args.options.add_tags.n, 3);
+    assert_string_equal(args.options.add_tags.texts[0], "b");
+    assert_string_equal(args.options.add_tags.texts[1], "");
+    assert_string_equal(args.options.add_tags.texts[2], "b");
+    assert_int_equal(args.options.remove_tags.n, 1);
+    assert_string_equal(args.options.remove_tags.texts[0], "c");
+    cli_args_clear(&args);
+    expect_refused("imago tag id:1 --add", "wants a value", "");
+    expect_refused("imago show id:1 --add x", "no option '--add'", "");
+}
+
 static void operands_are_counted(void **state)
 {
     (void)state;
-    expect_refused("imago add", "wants PATH...", "imago add --help");
+    expect_refused("imago remove", "wants id:N|PATH...", "imago remove --help");
     expect_refused("imago similar", "wants FILE|id:N", "--help");
     expect_refused("imago status x", "does not take 'x'", "usage: imago status");
     expect_refused("imago similar a b", "does not take 'b'", "usage");
@@ -277,6 +321,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(query_words_are_joined_by_one_blank),
+        cmocka_unit_test(filters_are_joined),
+        cmocka_unit_test(batch_is_a_number_or_a_file),
         cmocka_unit_test(a_weight_belongs_to_the_part_before_it),
         cmocka_unit_test(a_weight_that_is_none_is_refused),
         cmocka_unit_test(a_box_belongs_to_the_picture_before_it),
@@ -287,6 +333,7 @@ int main(void)
         cmocka_unit_test(what_stands_behind_two_dashes_is_no_option),
         cmocka_unit_test(a_word_with_a_dash_is_told_how_to_be_written),
         cmocka_unit_test(unknown_commands_get_the_nearest_name),
+        cmocka_unit_test(a_list_keeps_its_texts_in_order),
         cmocka_unit_test(operands_are_counted),
         cmocka_unit_test(parts_of_embed_keep_their_order),
         cmocka_unit_test(json_is_known_even_when_parsing_fails),

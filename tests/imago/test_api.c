@@ -246,6 +246,44 @@ static void an_empty_query_is_refused(void **state)
     imago_library_close(library);
 }
 
+/* Words in the query language, filters, orders and pages: checked by the search, not before. */
+static void words_filters_and_orders_are_asked_together(void **state)
+{
+    imago_library *library = open_library(*state, IMAGO_READ_ONLY);
+    imago_query *query = NULL;
+    imago_answer *answer = NULL;
+    imago_error error;
+    assert_int_equal(imago_query_new(&query, &error), IMAGO_OK);
+    assert_int_equal(imago_query_set_words(query, "butterfly ^2 -night width>0", &error), IMAGO_OK);
+    assert_int_equal(imago_query_set_filter(query, "bytes:1..", &error), IMAGO_OK);
+    assert_int_equal(imago_query_set_page(query, 1, 0, &error), IMAGO_OK);
+    assert_int_equal(imago_search(library, query, &answer, &error), IMAGO_OK);
+    assert_int_equal(imago_answer_n_hits(answer), 1);
+    uint64_t first = imago_answer_hit(answer, 0)->item;
+    assert_non_null(imago_answer_cursor(answer));
+    assert_int_equal(imago_query_set_cursor(query, imago_answer_cursor(answer), &error), IMAGO_OK);
+    imago_answer_free(answer);
+    assert_int_equal(imago_search(library, query, &answer, &error), IMAGO_OK);
+    assert_true(imago_answer_hit(answer, 0)->item != first);
+    imago_answer_free(answer);
+    answer = NULL;
+    assert_int_equal(imago_query_set_sort(query, "bytes", IMAGO_ORDER_ASCENDING, &error), IMAGO_OK);
+    assert_int_equal(imago_search(library, query, &answer, &error), IMAGO_ERR_INVALID);
+    assert_int_equal(imago_query_set_cursor(query, NULL, &error), IMAGO_OK);
+    assert_int_equal(imago_query_set_words(query, NULL, &error), IMAGO_OK);
+    assert_int_equal(imago_query_set_group(query, "type", &error), IMAGO_OK);
+    assert_int_equal(imago_search(library, query, &answer, &error), IMAGO_OK);
+    assert_int_equal(imago_answer_n_hits(answer), 1);
+    imago_answer_free(answer);
+    answer = NULL;
+    assert_int_equal(imago_query_set_filter(query, "colour:red", &error), IMAGO_OK);
+    assert_int_equal(imago_search(library, query, &answer, &error), IMAGO_ERR_INVALID);
+    assert_string_equal(error.reason, "query_field");
+    assert_int_equal(imago_query_set_sort(query, "x", (imago_order)9, &error), IMAGO_ERR_INVALID);
+    imago_query_free(query);
+    imago_library_close(library);
+}
+
 static void embeddings_are_unit_rows_and_failures_have_their_own_error(void **state)
 {
     imago_library *library = open_library(*state, IMAGO_READ_ONLY);
@@ -388,6 +426,93 @@ static void searching_survives_each_failed_allocation(void **state)
     assert_true(nth > 10);
 }
 
+static imago_library *second_library(const fixture *f)
+{
+    char folder[128];
+    imago_library *library = NULL;
+    imago_error error;
+    (void)snprintf(folder, sizeof(folder), "%s/second", f->folder);
+    assert_int_equal(imago_library_open(folder, IMAGO_CREATE, NULL, &library, &error), IMAGO_OK);
+    assert_int_equal(imago_library_add(library, pictures, N_PICTURES, NULL, NULL, NULL, &error),
+                     IMAGO_OK);
+    return library;
+}
+
+static void expect_in_json(imago_library *library, uint64_t item, const char *part)
+{
+    char *json = NULL;
+    assert_int_equal(imago_item_json(library, item, &json, NULL), IMAGO_OK);
+    if (strstr(json, part) == NULL) {
+        print_error("%s\nis not in %s\n", part, json);
+    }
+    assert_non_null(strstr(json, part));
+    imago_free(json);
+}
+
+static void fields_keys_and_tags_are_set_found_and_taken_away(void **state)
+{
+    imago_library *library = second_library(*state);
+    imago_error error;
+    uint64_t item = 0;
+    const imago_value price = {.type = IMAGO_VALUE_NUMBER, .number = 12.5};
+    const imago_value day = {.type = IMAGO_VALUE_DATE, .text = "2024-05"};
+    const imago_value note = {.type = IMAGO_VALUE_TEXT, .text = "caf\xc3\xa9"};
+    const imago_value no = {.type = IMAGO_VALUE_BOOL};
+    assert_int_equal(imago_item_set_field(library, 1, "price", &price, &error), IMAGO_OK);
+    assert_int_equal(imago_item_set_field(library, 1, "since", &day, &error), IMAGO_OK);
+    assert_int_equal(imago_item_set_field(library, 1, "note", &note, &error), IMAGO_OK);
+    assert_int_equal(imago_item_set_field(library, 1, "sold", &no, &error), IMAGO_OK);
+    expect_in_json(library, 1,
+                   "\"fields\":{\"note\":\"caf\xc3\xa9\",\"price\":12.5,\"since\":\"2024-05-01\","
+                   "\"sold\":false}");
+    assert_int_equal(imago_item_set_field(library, 2, "Price", &note, &error), IMAGO_ERR_INVALID);
+    assert_string_equal(error.reason, "field_type");
+    assert_int_equal(imago_item_set_field(library, 1, "taken", &note, &error), IMAGO_ERR_INVALID);
+    assert_string_equal(error.reason, "field_name");
+    const imago_value bad[] = {{.type = IMAGO_VALUE_NUMBER, .number = (double)NAN},
+                               {.type = IMAGO_VALUE_DATE, .text = "yesterday"},
+                               {.type = IMAGO_VALUE_TEXT},
+                               {.type = (imago_value_type)9}};
+    for (size_t i = 0; i < IM_COUNT(bad); i++) {
+        assert_int_equal(imago_item_set_field(library, 1, "x", &bad[i], &error), IMAGO_ERR_INVALID);
+        assert_string_equal(error.reason, "field_value");
+    }
+    assert_int_equal(imago_item_drop_field(library, 1, "SINCE", &error), IMAGO_OK);
+    assert_int_equal(imago_item_drop_field(library, 1, "since", &error), IMAGO_ERR_NOT_FOUND);
+    assert_int_equal(imago_item_set_field(library, 99, "price", &price, &error),
+                     IMAGO_ERR_NOT_FOUND);
+    assert_string_equal(error.reason, "item_not_found");
+
+    uint64_t replaced = 7;
+    assert_int_equal(imago_item_set_key(library, 1, "sku-1", &replaced, &error), IMAGO_OK);
+    assert_int_equal(replaced, 0);
+    assert_int_equal(imago_library_find_key(library, "sku-1", &item, &error), IMAGO_OK);
+    assert_int_equal(item, 1);
+    assert_int_equal(imago_item_set_key(library, 2, "sku-1", &replaced, &error), IMAGO_OK);
+    assert_int_equal(replaced, 1);
+    assert_int_equal(imago_item_set_key(library, 2, NULL, NULL, &error), IMAGO_OK);
+    assert_int_equal(imago_library_find_key(library, "sku-1", &item, &error), IMAGO_OK);
+    assert_int_equal(item, 0);
+    assert_int_equal(imago_item_set_key(library, 2, "", NULL, &error), IMAGO_ERR_INVALID);
+
+    assert_int_equal(imago_item_add_tag(library, 2, "Beach", &error), IMAGO_OK);
+    assert_int_equal(imago_item_add_tag(library, 2, "beach", &error), IMAGO_OK);
+    expect_in_json(library, 2, "\"tags\":[\"Beach\"]");
+    assert_int_equal(imago_item_add_tag(library, 2, " x", &error), IMAGO_ERR_INVALID);
+    assert_string_equal(error.reason, "tag_invalid");
+    assert_int_equal(imago_item_remove_tag(library, 2, "BEACH", &error), IMAGO_OK);
+    assert_int_equal(imago_item_remove_tag(library, 2, "beach", &error), IMAGO_ERR_NOT_FOUND);
+    assert_int_equal(imago_item_set_field(library, 2, NULL, &price, &error), IMAGO_ERR_INVALID);
+    assert_int_equal(imago_item_set_field(NULL, 2, "a", &price, &error), IMAGO_ERR_INVALID);
+    imago_library_close(library);
+
+    library = open_library(*state, IMAGO_READ_ONLY);
+    assert_int_equal(imago_item_add_tag(library, 2, "a", &error), IMAGO_ERR_INVALID);
+    assert_non_null(strstr(error.message, "IMAGO_READ_ONLY"));
+    assert_int_equal(imago_library_find_key(library, "none", &item, &error), IMAGO_OK);
+    imago_library_close(library);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -399,8 +524,10 @@ int main(void)
         cmocka_unit_test(a_picture_finds_itself_first_by_file_bytes_and_item),
         cmocka_unit_test(an_answer_is_json_too),
         cmocka_unit_test(an_empty_query_is_refused),
+        cmocka_unit_test(words_filters_and_orders_are_asked_together),
         cmocka_unit_test(embeddings_are_unit_rows_and_failures_have_their_own_error),
         cmocka_unit_test(files_that_fail_are_named_through_the_callback),
+        cmocka_unit_test(fields_keys_and_tags_are_set_found_and_taken_away),
         cmocka_unit_test(one_handle_serves_several_threads),
         cmocka_unit_test(searching_survives_each_failed_allocation),
     };
