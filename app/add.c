@@ -40,7 +40,7 @@ static void drain(im_queue *queue)
 }
 
 typedef struct decoder_crew {
-    pthread_t threads[64];
+    pthread_t threads[ADD_MOST_DECODERS];
     size_t n;
     add_run *run;
 } decoder_crew;
@@ -79,10 +79,8 @@ static im_code run_stages(add_run *run, add_encode *stage, add_scan *scan, im_er
     decoder_crew crew = {.run = run};
     pthread_t scanner;
     pthread_t closer;
-    size_t wanted = run->request->decoders != 0 ? run->request->decoders : im_cpu_threads();
     im_code rc = IM_OK;
-    wanted = IM_MIN(wanted, IM_COUNT(crew.threads));
-    while (crew.n < wanted && start_thread(&crew.threads[crew.n], decode_main, run)) {
+    while (crew.n < run->decoders && start_thread(&crew.threads[crew.n], decode_main, run)) {
         crew.n++;
     }
     bool scanning = crew.n > 0 && start_thread(&scanner, add_scan_main, scan);
@@ -163,7 +161,7 @@ static im_code open_stages(add_run *run, add_encode *stage, add_scan *scan, im_e
         rc = im_queue_new(ADD_JOB_QUEUE, &run->found, err);
     }
     if (rc == IM_OK) {
-        rc = im_queue_new(IM_MAX(32, 4 * run->batch), &run->ready, err);
+        rc = im_queue_new(run->n_ready, &run->ready, err);
     }
     if (rc == IM_OK) {
         rc = add_encode_open(stage, err);
@@ -198,6 +196,31 @@ static void update_caches(im_library *library, const im_events *events)
     im_free(folder);
 }
 
+/* One that has to decode alone is not held up by those that come after it. */
+static void open_locks(add_run *run)
+{
+    pthread_rwlockattr_t writers_first;
+    pthread_mutex_init(&run->lookup_lock, NULL);
+    pthread_rwlockattr_init(&writers_first);
+    pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&run->alone, &writers_first);
+    pthread_rwlockattr_destroy(&writers_first);
+}
+
+static void close_locks(add_run *run)
+{
+    pthread_mutex_destroy(&run->lookup_lock);
+    pthread_rwlock_destroy(&run->alone);
+}
+
+static void fill_memory(add_run *run, im_add_report *report)
+{
+    add_note_memory(run);
+    report->memory_bytes = run->library->memory_bytes;
+    report->memory_private_bytes = atomic_load(&run->memory_high);
+    report->memory_mapped_bytes = im_memory_used().mapped_bytes;
+}
+
 /* All but the meta file; *first is the first failure of a file. */
 static im_code add_paths(im_library *library, const im_add_request *request,
                          const im_events *events, im_add_report *report, add_failure *first,
@@ -211,11 +234,13 @@ static im_code add_paths(im_library *library, const im_add_request *request,
                    .first = {.error = IM_ERROR_INIT}};
     add_encode stage = {.run = &run, .events = events, .report = report};
     add_scan scan = {.run = &run, .targets = &targets, .error = IM_ERROR_INIT};
-    pthread_mutex_init(&run.lookup_lock, NULL);
-    library_set_batch(library, run.batch);
-    im_code rc = model_prepare(library, events, err);
+    open_locks(&run);
+    im_code rc = add_open_encoder(&run, events, err);
     if (rc == IM_OK) {
         run.encoder = library->encoder;
+        rc = add_plan_memory(&run, err);
+    }
+    if (rc == IM_OK) {
         rc = add_find_targets(&run, events, report, &targets, err);
     }
     if (rc == IM_OK) {
@@ -233,8 +258,9 @@ static im_code add_paths(im_library *library, const im_add_request *request,
                                err);
     }
     *first = run.first;
+    fill_memory(&run, report);
     close_stages(&run, &stage, &scan);
-    pthread_mutex_destroy(&run.lookup_lock);
+    close_locks(&run);
     add_targets_clear(&targets);
     return rc;
 }
@@ -262,6 +288,9 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
         }
     }
     meta_close(meta);
+    if (rc == IM_OK && !out_report->interrupted) {
+        library_compact_when_due(library, events);
+    }
     if (rc == IM_OK && out_report->added + out_report->meta_set > 0) {
         update_caches(library, events);
     }
@@ -290,6 +319,16 @@ void im_add_report_json(im_json_writer *w, const im_add_report *r)
     }
     im_json_put_double(w, "seconds", r->seconds);
     im_json_put_bool(w, "interrupted", r->interrupted);
+    im_json_key(w, "memory");
+    im_json_begin_object(w);
+    if (r->memory_bytes != 0) {
+        im_json_put_uint(w, "budget_bytes", r->memory_bytes);
+    } else {
+        im_json_put_null(w, "budget_bytes");
+    }
+    im_json_put_uint(w, "private_bytes", r->memory_private_bytes);
+    im_json_put_uint(w, "mapped_bytes", r->memory_mapped_bytes);
+    im_json_end_object(w);
     im_json_key(w, "skips");
     im_json_begin_object(w);
     for (size_t i = 0; i < r->n_skips; i++) {

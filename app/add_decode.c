@@ -198,13 +198,13 @@ static void copy_meta(im_item *item, const im_image_info *info)
     memcpy(item->lens, info->lens, sizeof(item->lens));
 }
 
-static im_code decode(add_run *run, add_job *job, const im_bytes *bytes, const char *full,
-                      im_error *err)
+static im_code decode(add_run *run, add_job *job, const im_image_limits *limits,
+                      const im_bytes *bytes, const char *full, im_error *err)
 {
     im_image image = {0};
     im_image_info info;
     const im_preprocess *how = &im_encoder_describe(run->encoder)->preprocess;
-    im_image_options options = {.limits = run->request->limits,
+    im_image_options options = {.limits = *limits,
                                 .exact_decode = run->request->exact_decode,
                                 .target_px = how->resize_shortest != 0
                                                  ? how->resize_shortest
@@ -213,6 +213,7 @@ static im_code decode(add_run *run, add_job *job, const im_bytes *bytes, const c
     if (rc != IM_OK) {
         return rc;
     }
+    add_note_memory(run);
     copy_meta(&job->meta, &info);
     job->meta.bytes = bytes->size;
     job->meta.added_ns = im_clock_wall_ns();
@@ -231,8 +232,8 @@ static im_code decode(add_run *run, add_job *job, const im_bytes *bytes, const c
 }
 
 /* The whole way of a file's bytes; the first error ends it. */
-static im_code take_bytes(add_run *run, add_job *job, const im_bytes *bytes, const char *full,
-                          im_error *err)
+static im_code take_bytes(add_run *run, add_job *job, const im_image_limits *limits,
+                          const im_bytes *bytes, const char *full, im_error *err)
 {
     move_search moved = {.run = run, .stamp = &job->stamp, .err = err};
     if (!judge(job, bytes, full)) {
@@ -252,21 +253,21 @@ static im_code take_bytes(add_run *run, add_job *job, const im_bytes *bytes, con
     pthread_mutex_unlock(&run->lookup_lock);
     if (rc == IM_OK && job->outcome == JOB_NEW) {
         uint64_t start = im_clock_ns();
-        rc = decode(run, job, bytes, full, err);
+        rc = decode(run, job, limits, bytes, full, err);
         atomic_fetch_add(&run->busy_decode_ns, im_clock_ns() - start);
     }
     return rc;
 }
 
-void add_decode_job(add_run *run, add_job *job)
+/* With what `limits` allow. */
+static void decode_within(add_run *run, add_job *job, const im_image_limits *limits)
 {
     im_bytes bytes = {0};
     im_error error = IM_ERROR_INIT;
     char *full = add_job_full_path(job);
     im_code rc = full != NULL ? IM_OK : im_fail(&error, IM_ERR_NOMEM, "no memory for a path");
     uint64_t start = im_clock_ns();
-    uint64_t most = run->request->limits.max_bytes != 0 ? run->request->limits.max_bytes
-                                                        : IM_LIMIT_PICTURE_BYTES;
+    uint64_t most = limits->max_bytes != 0 ? limits->max_bytes : IM_LIMIT_PICTURE_BYTES;
     if (rc == IM_OK && !job->named && job->stamp.size == 0 &&
         !im_image_name_is_picture(job->path)) {
         job_skip(job, "not a picture"); /* an empty file of another kind is not opened */
@@ -284,7 +285,7 @@ void add_decode_job(add_run *run, add_job *job)
     }
     atomic_fetch_add(&run->busy_read_ns, im_clock_ns() - start);
     if (rc == IM_OK) {
-        rc = take_bytes(run, job, &bytes, full, &error);
+        rc = take_bytes(run, job, limits, &bytes, full, &error);
     } else if (!job->named && !im_image_name_is_picture(job->path) && rc == IM_ERR_LIMIT) {
         job_skip(job, "not a picture"); /* a film of many GB is no failure */
         rc = IM_OK;
@@ -294,4 +295,44 @@ void add_decode_job(add_run *run, add_job *job)
     }
     im_bytes_clear(&bytes);
     im_free(full);
+}
+
+static bool wants_more(const add_job *job)
+{
+    return job->outcome == JOB_FAILED &&
+           (strcmp(job->error.reason, im_reason_name(IM_REASON_PICTURE_MEMORY)) == 0 ||
+            strcmp(job->error.reason, im_reason_name(IM_REASON_FILE_TOO_LARGE)) == 0);
+}
+
+/* Alone it may take what all others together may. */
+static void decode_alone(add_run *run, add_job *job)
+{
+    im_image_limits limits = memory_limits(&run->request->limits, run->whole);
+    job->outcome = JOB_NEW;
+    job->error = (im_error)IM_ERROR_INIT;
+    im_free(job->pixels);
+    job->pixels = NULL;
+    pthread_rwlock_wrlock(&run->alone);
+    decode_within(run, job, &limits);
+    pthread_rwlock_unlock(&run->alone);
+    if (wants_more(job) && (limits.max_decoder_bytes != run->request->limits.max_decoder_bytes ||
+                            limits.max_bytes != run->request->limits.max_bytes)) {
+        im_hint(&job->error, "allow more with --memory if you trust the file");
+    }
+}
+
+/* Under a budget each picture has its share; one that needs more is decoded when no other is. */
+void add_decode_job(add_run *run, add_job *job)
+{
+    im_image_limits limits = memory_limits(&run->request->limits, run->share);
+    bool large = run->share != UINT64_MAX && job->stamp.size > limits.max_bytes;
+    if (!large) {
+        pthread_rwlock_rdlock(&run->alone);
+        decode_within(run, job, &limits);
+        pthread_rwlock_unlock(&run->alone);
+        large = run->share != UINT64_MAX && wants_more(job);
+    }
+    if (large) {
+        decode_alone(run, job);
+    }
 }

@@ -50,6 +50,7 @@ static im_code write_rows(add_encode *stage, im_error *err)
 {
     uint64_t start = im_clock_ns();
     im_code rc = add_write_batch(stage->run, &stage->rows, stage->report, err);
+    add_note_memory(stage->run);
     stage->last_write_ns = im_clock_ns();
     stage->write_ns += stage->last_write_ns - start;
     return rc;

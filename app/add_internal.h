@@ -60,8 +60,14 @@ typedef struct add_run {
     im_library *library;
     const im_add_request *request;
     im_encoder *encoder;
-    size_t batch;     /* most pictures of a forward pass */
-    im_store *lookup; /* a reading store of its own; guarded by lookup_lock */
+    size_t batch;    /* most pictures of a forward pass */
+    size_t decoders; /* threads */
+    size_t n_ready;  /* pictures that may wait for the model */
+    uint64_t share;  /* memory of one picture among others; UINT64_MAX: no budget … */
+    uint64_t whole;  /* … and of one that is decoded alone: it holds `alone` for writing */
+    pthread_rwlock_t alone;
+    atomic_uint_least64_t memory_high; /* most private memory seen */
+    im_store *lookup;                  /* a reading store of its own; guarded by lookup_lock */
     pthread_mutex_t lookup_lock;
     im_queue *found;  /* scan → decode */
     im_queue *ready;  /* decode → encode */
@@ -70,6 +76,15 @@ typedef struct add_run {
     atomic_uint_least64_t busy_scan_ns, busy_read_ns, busy_decode_ns; /* for the profile */
     add_failure first;                                                /* the caller's thread only */
 } add_run;
+
+#define ADD_MOST_DECODERS 64u
+
+/* ---- memory.c ---- */
+/** model_prepare with as large a batch, up to run->batch, as memory allows. */
+IM_NODISCARD im_code add_open_encoder(add_run *run, const im_events *events, im_error *err);
+/** Sets decoders, n_ready, share and whole; memory_budget when not even one decoder fits. */
+IM_NODISCARD im_code add_plan_memory(add_run *run, im_error *err);
+void add_note_memory(add_run *run); /* any thread */
 
 /* ---- add_targets.c ---- */
 

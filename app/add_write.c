@@ -14,6 +14,9 @@ static im_code open_writer(im_library *library, im_index_record *record,
         return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
     }
     im_code rc = im_store_get_index(library->store, library->model.id, record, err);
+    if (rc == IM_OK) { /* of a compaction that was killed: its room may be needed now */
+        im_index_sweep(folder, record->generation);
+    }
     if (rc == IM_OK && record->generation == 0) {
         record->generation = 1;
         record->n_rows = 0;
@@ -26,7 +29,7 @@ static im_code open_writer(im_library *library, im_index_record *record,
         rc = im_index_writer_open(folder, &state, out_writer, &cause);
         if (rc == IM_ERR_FORMAT || rc == IM_ERR_NOT_FOUND) { /* lost or damaged: make it anew */
             uint64_t n_rows = 0;
-            rc = rebuild_index(library->store, folder, &library->model, NULL, &n_rows, err);
+            rc = rebuild_index(library->store, folder, &library->model, 0, NULL, &n_rows, err);
             if (rc == IM_OK) {
                 rc = im_store_get_index(library->store, library->model.id, record, err);
             }

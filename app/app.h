@@ -40,6 +40,8 @@ typedef struct im_library_options {
     im_precision precision; /* IM_PRECISION_AUTO */
     im_engine engine;       /* IM_ENGINE_AUTO */
     size_t threads;         /* 0: what the machine has */
+    uint64_t memory_bytes;  /* private memory for index, queues and decoders together; 0: three
+                             * fifths of what the cgroup allows, or as much as there is */
 } im_library_options;
 
 IM_NODISCARD im_code im_app_init(const im_places *places, im_error *err);
@@ -112,6 +114,9 @@ typedef struct im_add_report {
     uint64_t meta_replaced;         /* items that lost their key to another one */
     im_skip_count skips[16];
     size_t n_skips;
+    uint64_t memory_bytes;               /* the budget; 0: none */
+    uint64_t memory_private_bytes;       /* most private memory seen */
+    uint64_t memory_mapped_bytes;        /* of files, at the end */
     im_stage_time stages[IM_ADD_STAGES]; /* without names when no path was given */
 } im_add_report;
 
@@ -328,6 +333,18 @@ IM_NODISCARD im_code im_app_check(im_library *library, const im_check_request *r
 /** Makes the index files anew from the database; embeds items that lack a vector. */
 IM_NODISCARD im_code im_app_rebuild(im_library *library, const im_events *events,
                                     uint64_t *out_rows, im_error *err);
+
+typedef struct im_compact_report {
+    uint64_t rows;    /* of the index now */
+    uint64_t dropped; /* rows of removed pictures that it held; 0: there was nothing to do */
+    uint64_t freed_bytes;
+} im_compact_report;
+/** Writes the vector file again without the rows of removed pictures; searches go on meanwhile.
+ * `add` and removals do it by themselves when a quarter of the rows, and 1,000, are dead.
+ * IM_ERR_FULL when there is no room for the new file beside the old one; interrupted; the index is
+ * then as it was. */
+IM_NODISCARD im_code im_app_compact(im_library *library, const im_events *events,
+                                    im_compact_report *out_report, im_error *err);
 
 /* ---- backup ---- */
 

@@ -42,8 +42,11 @@ struct im_library {
 
     im_model_row model; /* id 0: not loaded */
     im_encoder *encoder;
-    im_towers towers; /* what encoder was opened with */
-    size_t batch;     /* most pictures of its forward pass */
+    im_towers towers;      /* what encoder was opened with */
+    size_t batch;          /* most pictures of its forward pass */
+    uint64_t memory_bytes; /* budget of private memory; 0: none */
+    bool memory_of_cgroup; /* nobody asked for it */
+    uint64_t memory_aside; /* no part of what the encoder may take: `add` decodes too */
 
     im_index *index;
     uint64_t *alive;   /* bit per slot; borrowed by index */
@@ -83,6 +86,23 @@ void library_close_index(im_library *library);
 char *library_index_folder(const im_library *library, const char *digest);
 void library_index_state(const im_library *library, const im_model_row *model,
                          const im_index_record *record, im_index_state *out);
+
+/* ---- memory.c ---- */
+/** Sets the budget: `asked`, or (0) three fifths of the cgroup's limit when there is one. */
+void library_set_memory(im_library *library, uint64_t asked);
+/** What may still be taken, beside what SQLite's n_stores connections will; UINT64_MAX without a
+ * budget. */
+uint64_t library_memory_left(const im_library *library, size_t n_stores);
+/** For im_encoder_options.memory_bytes. */
+uint64_t library_encoder_memory(const im_library *library);
+/** The hint of an encoder that was refused for its memory; others are left alone. */
+void library_tell_budget(const im_library *library, im_error *err);
+/** memory_budget, naming what is needed and may be used, unless `bytes` more may be taken. */
+IM_NODISCARD im_code library_need_memory(const im_library *library, const char *what,
+                                         uint64_t bytes, size_t n_stores, im_error *err);
+/** Limits of one picture that may take `bytes` with all that is made of it (UINT64_MAX: as asked).
+ * asked may be NULL. */
+im_image_limits memory_limits(const im_image_limits *asked, uint64_t bytes);
 
 /* ---- own_fields.c ---- */
 /** Reads the users' own fields; what was there before is freed. */
@@ -124,6 +144,8 @@ void library_forget_bitmaps(im_library *library);
  * what goes wrong is told as a warning. */
 void codes_update(im_store *store, const char *folder, const im_model_row *model, im_pool *pool,
                   const im_events *events);
+/** The warning that there are none. */
+void codes_tell_none(const im_error *cause, const im_events *events);
 
 /* ---- lists.c ---- */
 typedef struct id_list {
@@ -229,12 +251,26 @@ void answer_put_path(im_json_writer *w, const char *path);
 /** "width", "height", "taken". */
 void answer_put_item(im_json_writer *w, const im_item *item);
 
-/* ---- rebuild.c ---- */
+/* ---- generation.c ---- */
 /** Writes generation + 1 of the model's vector file from the database and makes it the current one.
- * Takes the lock. */
+ * Takes the lock. Nothing is done when the current generation is not `only_generation` any more (0:
+ * whichever it is): another process has made a new one meanwhile. interrupted when a stop is asked
+ * for; the old files are then as good as they were, as after every failure. */
 IM_NODISCARD im_code rebuild_index(im_store *store, const char *index_folder,
-                                   const im_model_row *model, const im_events *events,
-                                   uint64_t *out_rows, im_error *err);
+                                   const im_model_row *model, uint64_t only_generation,
+                                   const im_events *events, uint64_t *out_rows, im_error *err);
+/** Writes generation + 1 with the rows that are in use, from the old file (a damaged row: from the
+ * database), with codes when they are worth their while, and makes it the current one. Takes the
+ * lock. IM_ERR_FULL before anything is written when the disk has no room for it.
+ * @param when_due only when a quarter of the rows and 1,000 are dead */
+IM_NODISCARD im_code compact_index(im_store *store, const char *index_folder,
+                                   const im_model_row *model, bool when_due, im_pool *pool,
+                                   const im_events *events, im_compact_report *out, im_error *err);
+/** compact_index of the library's model when it is due; never fails. Leftovers of a compaction that
+ * was killed are swept in any case. */
+void library_compact_when_due(im_library *library, const im_events *events);
+
+/* ---- rebuild.c ---- */
 /** Embeds every item of the library that lacks a vector of `model`, from its files. */
 IM_NODISCARD im_code rebuild_missing(im_library *library, const im_model_row *model,
                                      im_encoder *encoder, const im_events *events,

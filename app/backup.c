@@ -75,9 +75,9 @@ static void make_index(const im_places *places, const im_events *events)
     }
     if (rc == IM_OK) {
         folder = library_index_folder(library, library->model.digest);
-        rc = folder != NULL
-                 ? rebuild_index(library->store, folder, &library->model, events, &n_rows, &error)
-                 : im_fail(&error, IM_ERR_NOMEM, "no memory for a path");
+        rc = folder != NULL ? rebuild_index(library->store, folder, &library->model, 0, events,
+                                            &n_rows, &error)
+                            : im_fail(&error, IM_ERR_NOMEM, "no memory for a path");
     }
     im_free(folder);
     im_library_close(library);

@@ -39,21 +39,25 @@ static im_code update_locked(im_store *store, const char *folder, const im_model
     return rc;
 }
 
+void codes_tell_none(const im_error *cause, const im_events *events)
+{
+    im_str sentence;
+    im_str_init(&sentence, 1024);
+    im_str_addf(&sentence, "the index has no codes, searches are slower: %s", cause->message);
+    event_warning(events, im_str_text(&sentence));
+    im_str_clear(&sentence);
+}
+
 void codes_update(im_store *store, const char *folder, const im_model_row *model, im_pool *pool,
                   const im_events *events)
 {
     im_error error = IM_ERROR_INIT;
-    im_str sentence;
     im_code rc = im_store_lock(store, IM_LIMIT_LOCK_WAIT_MS, &error);
     if (rc == IM_OK) {
         rc = update_locked(store, folder, model, pool, &error);
         im_store_unlock(store);
     }
-    if (rc == IM_OK) {
-        return;
+    if (rc != IM_OK) {
+        codes_tell_none(&error, events);
     }
-    im_str_init(&sentence, 1024);
-    im_str_addf(&sentence, "the index has no codes, searches are slower: %s", error.message);
-    event_warning(events, im_str_text(&sentence));
-    im_str_clear(&sentence);
 }

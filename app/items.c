@@ -193,6 +193,9 @@ im_code im_app_remove(im_library *library, const im_remove_request *request,
             rc = remove_locked(library, &named.items, out_removed, err);
             library_close_index(library);
         }
+        if (rc == IM_OK && *out_removed > 0) {
+            library_compact_when_due(library, events);
+        }
     }
     if (rc == IM_OK) {
         rc = items_named_verdict(&named, err);

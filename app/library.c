@@ -36,6 +36,7 @@ im_code im_library_open(const im_library_options *options, im_library **out_libr
         return im_fail(err, IM_ERR_NOMEM, "no memory for a library");
     }
     im_code rc = copy_options(library, options, err);
+    library_set_memory(library, options->memory_bytes);
     if (rc == IM_OK) {
         rc = im_store_open(library->folder, options->writable ? IM_STORE_WRITE : IM_STORE_READ,
                            &library->store, err);
@@ -209,8 +210,12 @@ im_code library_encoder(im_library *library, im_towers towers, im_error *err)
         im_encoder_options options = {.precision = library->precision,
                                       .towers = towers,
                                       .pool = pool,
-                                      .batch = library->batch};
+                                      .batch = library->batch,
+                                      .memory_bytes = library_encoder_memory(library)};
         rc = im_encoder_open(folder, &options, &library->encoder, err);
+        if (rc != IM_OK) {
+            library_tell_budget(library, err);
+        }
     }
     if (rc == IM_OK) {
         library->towers = towers;
@@ -277,7 +282,7 @@ static im_code open_index(im_library *library, uint64_t change_seq, const char *
     if (rc != IM_OK) {
         return rc;
     }
-    if (library->index_record.n_rows == 0) {
+    if (library->index_record.generation == 0) { /* one that was emptied has a file without rows */
         rc = im_fail_as(err, IM_REASON_LIBRARY_EMPTY, "library '%s' is empty", library->folder);
         im_hint(err, "add pictures first: imago add FOLDER");
         return rc;
@@ -288,8 +293,15 @@ static im_code open_index(im_library *library, uint64_t change_seq, const char *
     if (library->alive == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for %zu bits of an index", n_words * 64);
     }
-    rc = im_store_alive_slots(library->store, library->model.id, library->index_record.n_rows,
-                              library->alive, &n_alive, err);
+    if (library->engine == IM_ENGINE_FLAT) { /* copies all rows; the others map them */
+        rc = library_need_memory(library, "engine 'flat'",
+                                 library->index_record.n_rows * library->model.dim * sizeof(float),
+                                 1, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_store_alive_slots(library->store, library->model.id, library->index_record.n_rows,
+                                  library->alive, &n_alive, err);
+    }
     if (rc == IM_OK) {
         rc = find_present(library, n_words, err);
     }
@@ -301,10 +313,16 @@ static im_code open_index(im_library *library, uint64_t change_seq, const char *
     return rc;
 }
 
-/* A damaged or missing vector file is made anew from the database, through a writing store of our
- * own; the reader's snapshot is left and taken again around it. */
-static im_code mend_index(im_library *library, const char *folder, const im_error *cause,
-                          const im_events *events, im_error *err)
+/* The reader's snapshot is left and taken again: after a failure too, since the caller ends one. */
+static im_code new_snapshot(im_library *library, im_error *err)
+{
+    im_store_end_read(library->store);
+    return im_store_begin_read(library->store, err);
+}
+
+/* Makes the vector file anew from the database, through a writing store of our own. */
+static im_code make_anew(im_library *library, const char *folder, uint64_t generation,
+                         const im_error *cause, const im_events *events, im_error *err)
 {
     im_store *writer = NULL;
     im_str sentence;
@@ -316,18 +334,44 @@ static im_code mend_index(im_library *library, const char *folder, const im_erro
     im_store_end_read(library->store);
     im_code rc = im_store_open(library->folder, IM_STORE_WRITE, &writer, err);
     if (rc == IM_OK) {
-        rc = rebuild_index(writer, folder, &library->model, events, &n_rows, err);
+        rc = rebuild_index(writer, folder, &library->model, generation, events, &n_rows, err);
     }
     im_store_close(writer);
+    im_error ignored = IM_ERROR_INIT;
+    im_code again = im_store_begin_read(library->store, rc == IM_OK ? err : &ignored);
+    return rc == IM_OK ? again : rc;
+}
+
+/* The file of `generation` is damaged or gone. Gone it may be because another process has compacted
+ * since our snapshot: then a newer one shows all that is to be seen, and nothing is made. */
+static im_code mend_index(im_library *library, const char *folder, uint64_t generation,
+                          const im_error *cause, const im_events *events, im_error *err)
+{
+    im_index_record record = {0};
+    im_code rc = new_snapshot(library, err);
     if (rc == IM_OK) {
-        rc = im_store_begin_read(library->store, err);
-    } else {
-        im_error ignored = IM_ERROR_INIT; /* the caller ends a snapshot: give it one to end */
-        im_code again = im_store_begin_read(library->store, &ignored);
-        (void)again;
+        rc = im_store_get_index(library->store, library->model.id, &record, err);
     }
+    return rc == IM_OK && record.generation == generation
+               ? make_anew(library, folder, generation, cause, events, err)
+               : rc;
+}
+
+/* As of the snapshot; *out_generation is that of the file which failed. */
+static im_code open_latest(im_library *library, const char *folder, uint64_t *out_generation,
+                           im_error *err)
+{
+    uint64_t seq = 0;
+    im_code rc = im_store_change_seq(library->store, &seq, err);
+    if (rc == IM_OK) {
+        rc = open_index(library, seq, folder, err);
+    }
+    *out_generation = library->index_record.generation;
     return rc;
 }
+
+/* A file that is mended or compacted away may be gone again: not for ever. */
+#define OPEN_ATTEMPTS 4
 
 im_code library_index(im_library *library, const im_events *events, im_error *err)
 {
@@ -353,16 +397,21 @@ im_code library_index(im_library *library, const im_events *events, im_error *er
     if (folder == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
     }
-    rc = open_index(library, seq, folder, &cause);
-    if (rc == IM_ERR_FORMAT || (rc == IM_ERR_NOT_FOUND && record.n_rows > 0)) {
-        rc = mend_index(library, folder, &cause, events, err);
-        if (rc == IM_OK) {
-            rc = im_store_change_seq(library->store, &seq, err);
+    for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
+        uint64_t generation = 0;
+        rc = open_latest(library, folder, &generation, &cause);
+        if (attempt + 1 == OPEN_ATTEMPTS ||
+            (rc != IM_ERR_FORMAT &&
+             (rc != IM_ERR_NOT_FOUND || library->index_record.generation == 0))) {
+            break;
         }
-        if (rc == IM_OK) {
-            rc = open_index(library, seq, folder, err);
+        rc = mend_index(library, folder, generation, &cause, events, err);
+        if (rc != IM_OK) {
+            im_free(folder);
+            return rc;
         }
-    } else if (rc != IM_OK && err != NULL) {
+    }
+    if (rc != IM_OK && err != NULL) {
         *err = cause;
     }
     im_free(folder);
@@ -376,7 +425,7 @@ im_code library_mend_index(im_library *library, const im_error *cause, const im_
     im_code rc = folder != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a path");
     library_close_index(library);
     if (rc == IM_OK) {
-        rc = mend_index(library, folder, cause, events, err);
+        rc = mend_index(library, folder, library->index_record.generation, cause, events, err);
     }
     im_free(folder);
     return rc == IM_OK ? library_index(library, events, err) : rc;

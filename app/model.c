@@ -257,10 +257,16 @@ static im_code open_and_record(im_library *library, const char *folder, const im
     char digest[65];
     im_model_row row = {0};
     im_code rc = library_pool(library, &pool, err);
-    im_encoder_options options = {
-        .precision = library->precision, .towers = IM_TOWERS_BOTH, .pool = pool};
+    im_encoder_options options = {.precision = library->precision,
+                                  .towers = IM_TOWERS_BOTH,
+                                  .pool = pool,
+                                  .batch = library->batch,
+                                  .memory_bytes = library_encoder_memory(library)};
     if (rc == IM_OK) {
         rc = im_encoder_open(folder, &options, &encoder, err);
+        if (rc != IM_OK) {
+            library_tell_budget(library, err);
+        }
     }
     if (rc == IM_OK) {
         rc = im_encoder_digest(folder, digest, err);

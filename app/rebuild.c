@@ -1,186 +1,7 @@
-/* app/rebuild.c — index files made anew from the database, and vectors that are missing. */
+/* app/rebuild.c — `rebuild`: the index made anew, and vectors that are missing. */
 #include "app/add_internal.h"
 #include "base/clock.h"
 #include "base/file.h"
-
-#define REBUILD_ROWS 1024u /* rows of one append */
-
-typedef struct copy_state {
-    im_index_writer *writer;
-    size_t dim;
-    uint64_t items[REBUILD_ROWS];
-    float *rows; /* [REBUILD_ROWS, dim] */
-    size_t n;
-    uint64_t *unsound; /* items whose vector cannot be trusted */
-    size_t n_unsound;
-    progress_meter meter;
-    const im_events *events;
-    uint64_t n_done;
-    im_code rc;
-    im_error error;
-} copy_state;
-
-static im_code flush(copy_state *copy)
-{
-    uint64_t slot = 0;
-    if (copy->n == 0) {
-        return IM_OK;
-    }
-    im_code rc =
-        im_index_writer_append(copy->writer, copy->items, copy->rows, copy->n, &slot, &copy->error);
-    copy->n = 0;
-    return rc;
-}
-
-/* A vector that fails its CRC is taken out: its item is embedded again from the picture. */
-static bool note_unsound(copy_state *copy, uint64_t item)
-{
-    uint64_t *grown = im_realloc(copy->unsound, copy->n_unsound + 1, sizeof(*grown));
-    if (grown == NULL) {
-        copy->rc = im_fail(&copy->error, IM_ERR_NOMEM, "no memory for a list of items");
-        return false;
-    }
-    copy->unsound = grown;
-    copy->unsound[copy->n_unsound++] = item;
-    return true;
-}
-
-static bool find_unsound(void *context, uint64_t item, uint64_t slot, const float *vector,
-                         bool sound)
-{
-    (void)slot;
-    (void)vector;
-    return sound || note_unsound(context, item);
-}
-
-static bool copy_row(void *context, uint64_t item, uint64_t slot, const float *vector, bool sound)
-{
-    copy_state *copy = context;
-    (void)slot;
-    if (!sound) {
-        copy->rc = im_fail(&copy->error, IM_ERR_DAMAGED, "vector of item %llu fails its checksum",
-                           (unsigned long long)item);
-        return false;
-    }
-    memcpy(copy->rows + copy->n * copy->dim, vector, copy->dim * sizeof(float));
-    copy->items[copy->n++] = item;
-    copy->n_done++;
-    if (copy->n == REBUILD_ROWS) {
-        copy->rc = flush(copy);
-        meter_tick(&copy->meter, copy->n_done, 0, copy->events);
-    }
-    return copy->rc == IM_OK;
-}
-
-static im_code drop_unsound(im_store *store, const im_model_row *model, copy_state *copy,
-                            im_error *err)
-{
-    im_code rc = im_store_each_embedding(store, model->id, model->dim, find_unsound, copy, err);
-    for (size_t i = 0; i < copy->n_unsound && rc == IM_OK; i++) {
-        rc = im_store_drop_embedding(store, copy->unsound[i], model->id, err);
-    }
-    if (rc == IM_OK && copy->n_unsound > 0) {
-        char sentence[128];
-        (void)snprintf(sentence, sizeof(sentence),
-                       "%zu vectors failed their checksum and were dropped: imago rebuild makes "
-                       "them again",
-                       copy->n_unsound);
-        event_warning(copy->events, sentence);
-    }
-    return rc;
-}
-
-/* Under the lock, inside a transaction: file first, then one commit, then the old one goes. */
-static im_code rebuild_locked(im_store *store, const char *folder, const im_model_row *model,
-                              copy_state *copy, uint64_t *out_rows, im_error *err)
-{
-    im_index_record record;
-    im_index_state state = {.dim = model->dim};
-    im_code rc = im_store_get_index(store, model->id, &record, err);
-    if (rc == IM_OK) {
-        rc = drop_unsound(store, model, copy, err);
-    }
-    if (rc == IM_OK) {
-        record.generation++;
-        im_store_id(store, state.library_id);
-        memcpy(state.model_digest, model->digest, sizeof(state.model_digest));
-        state.generation = record.generation;
-        rc = im_index_create(folder, &state, err);
-    }
-    if (rc == IM_OK) {
-        rc = im_index_writer_open(folder, &state, &copy->writer, err);
-    }
-    if (rc == IM_OK) {
-        rc = im_store_each_embedding(store, model->id, model->dim, copy_row, copy, err);
-    }
-    if (rc == IM_OK && copy->rc == IM_OK) {
-        copy->rc = flush(copy);
-    }
-    if (rc == IM_OK && copy->rc != IM_OK) {
-        rc = copy->rc;
-        if (err != NULL) {
-            *err = copy->error;
-        }
-    }
-    if (rc == IM_OK) {
-        rc = im_index_writer_sync(copy->writer, err);
-    }
-    if (rc == IM_OK) {
-        rc = im_store_renumber_slots(store, model->id, &record.n_rows, err);
-    }
-    if (rc == IM_OK) {
-        rc = im_store_set_index(store, model->id, &record, err);
-    }
-    if (rc == IM_OK) {
-        rc = im_store_commit(store, err);
-    } else {
-        im_store_rollback(store);
-    }
-    if (rc == IM_OK) {
-        im_index_sweep(folder, record.generation);
-        *out_rows = record.n_rows;
-    }
-    return rc;
-}
-
-im_code rebuild_index(im_store *store, const char *index_folder, const im_model_row *model,
-                      const im_events *events, uint64_t *out_rows, im_error *err)
-{
-    copy_state *copy = im_alloc_zero(1, sizeof(*copy));
-    im_code rc = copy != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a rebuild");
-    if (rc != IM_OK) {
-        return rc;
-    }
-    copy->dim = model->dim;
-    copy->events = events;
-    copy->rows = im_alloc(REBUILD_ROWS, model->dim * sizeof(float));
-    if (copy->rows == NULL) {
-        rc = im_fail(err, IM_ERR_NOMEM, "no memory for a rebuild");
-    }
-    if (rc == IM_OK) {
-        rc = im_folder_make(index_folder, err);
-    }
-    if (rc == IM_OK) {
-        rc = im_store_lock(store, IM_LIMIT_LOCK_WAIT_MS, err);
-    }
-    if (rc == IM_OK) {
-        meter_start(&copy->meter, "rebuilding", 0);
-        rc = im_store_begin(store, err);
-        if (rc == IM_OK) {
-            rc = rebuild_locked(store, index_folder, model, copy, out_rows, err);
-        }
-        im_store_unlock(store);
-    }
-    if (rc == IM_OK) {
-        codes_update(store, index_folder, model, NULL, events);
-        columns_update(store, index_folder, model, events);
-    }
-    im_index_writer_close(copy->writer);
-    im_free(copy->unsound);
-    im_free(copy->rows);
-    im_free(copy);
-    return rc;
-}
 
 /* ---- vectors that are missing ---- */
 
@@ -200,8 +21,8 @@ static im_code embed_item(im_library *library, im_encoder *encoder, uint64_t ite
                           float *vector, char **out_path, im_error *err)
 {
     im_bytes bytes = {0};
-    im_image_options options = {0};
-    im_code rc = picture_read_item(library->store, item, NULL, &bytes, out_path, err);
+    im_image_options options = {.limits = memory_limits(NULL, library_memory_left(library, 1))};
+    im_code rc = picture_read_item(library->store, item, &options.limits, &bytes, out_path, err);
     if (rc == IM_OK) {
         rc = picture_pixels(encoder, im_view_of((const char *)bytes.data, bytes.size), *out_path,
                             &options, NULL, pixels, err);
@@ -342,7 +163,7 @@ im_code im_app_rebuild(im_library *library, const im_events *events, uint64_t *o
     }
     if (rc == IM_OK) {
         library_close_index(library);
-        rc = rebuild_index(library->store, folder, &library->model, events, out_rows, err);
+        rc = rebuild_index(library->store, folder, &library->model, 0, events, out_rows, err);
     }
     if (rc == IM_OK) {
         rc = library_encoder(library, IM_TOWERS_IMAGE, err);

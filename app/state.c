@@ -53,6 +53,23 @@ static void describe_index(im_library *library, const im_model_row *model,
     im_free(folder);
 }
 
+/* The budget, and what this process holds now. */
+static void put_memory(im_json_writer *w, const im_library *library)
+{
+    im_memory_usage used = im_memory_used();
+    im_json_key(w, "memory");
+    im_json_begin_object(w);
+    if (library->memory_bytes != 0) {
+        im_json_put_uint(w, "budget_bytes", library->memory_bytes);
+        im_json_put_string(w, "budget_of", library->memory_of_cgroup ? "cgroup" : "--memory");
+    } else {
+        im_json_put_null(w, "budget_bytes");
+    }
+    im_json_put_uint(w, "private_bytes", used.private_bytes);
+    im_json_put_uint(w, "mapped_bytes", used.mapped_bytes);
+    im_json_end_object(w);
+}
+
 im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err)
 {
     im_model_row model = {0};
@@ -82,8 +99,11 @@ im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err
         im_json_put_string(w, "engine", stats.engine);
         im_json_put_uint(w, "index_generation", record.generation);
         im_json_put_uint(w, "index_rows", record.n_rows);
+        im_json_put_uint(w, "removed_rows_held",
+                         record.n_rows > counts.embeddings ? record.n_rows - counts.embeddings : 0);
         im_json_put_uint(w, "coded_rows", stats.n_coded);
         put_model(w, &model);
+        put_memory(w, library);
         im_json_key(w, "roots");
         im_json_begin_array(w);
         rc = im_store_each_root(library->store, put_root, w, err);
@@ -153,36 +173,74 @@ static bool compare_row(void *context, uint64_t item, uint64_t slot, const float
     return true;
 }
 
-static im_code check_index(im_library *library, check_context *check, im_error *err)
+/* The rows and codes of one generation. *out_bad counts findings; `check->index` is open after it
+ * when the rows can be compared. */
+static im_code check_files(check_context *check, const char *folder, const im_index_record *record,
+                           uint64_t *out_bad, im_error *err)
 {
     const im_index_options rows_only = {.engine = IM_ENGINE_SCAN};
-    im_index_record record;
     im_index_state state;
     im_error cause = IM_ERROR_INIT;
     uint64_t bad = 0;
     uint64_t bad_codes = 0;
+    library_index_state(check->library, &check->library->model, record, &state);
+    im_code rc = im_index_check(folder, &state, index_finding, check, &bad, &cause);
+    if (rc == IM_OK && bad == 0) {
+        rc = im_index_codes_check(folder, &state, codes_finding, check, &bad_codes, &cause);
+    }
+    if (rc == IM_OK && bad == 0) {
+        rc = im_index_open(folder, &state, NULL, &rows_only, &check->index, &cause);
+    }
+    if (rc == IM_ERR_FORMAT || rc == IM_ERR_NOT_FOUND) {
+        event_warning(check->events, cause.message);
+        bad++;
+        rc = IM_OK;
+    } else if (rc != IM_OK && err != NULL) {
+        *err = cause;
+    }
+    *out_bad = bad + bad_codes;
+    return rc;
+}
+
+/* A long check holds an old snapshot: files that another process has compacted away since are not
+ * damage. Then a new snapshot is taken. */
+static im_code is_newest(const im_library *library, uint64_t generation, bool *out_newest,
+                         im_error *err)
+{
+    im_store *now = NULL;
+    im_index_record record = {0};
+    im_code rc = im_store_open(library->folder, IM_STORE_READ, &now, err);
+    if (rc == IM_OK) {
+        rc = im_store_get_index(now, library->model.id, &record, err);
+    }
+    im_store_close(now);
+    *out_newest = record.generation == generation;
+    return rc;
+}
+
+static im_code check_index(im_library *library, check_context *check, im_error *err)
+{
+    im_index_record record;
+    uint64_t bad = 0;
+    bool newest = true;
     char *folder = library_index_folder(library, library->model.digest);
     if (folder == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
     }
     im_code rc = im_store_get_index(library->store, library->model.id, &record, err);
+    if (rc == IM_OK) {
+        rc = is_newest(library, record.generation, &newest, err);
+    }
+    if (rc == IM_OK && !newest) {
+        im_store_end_read(library->store);
+        rc = im_store_begin_read(library->store, err);
+    }
+    if (rc == IM_OK && !newest) {
+        rc = im_store_get_index(library->store, library->model.id, &record, err);
+    }
     if (rc == IM_OK && record.n_rows > 0) {
-        library_index_state(library, &library->model, &record, &state);
-        rc = im_index_check(folder, &state, index_finding, check, &bad, &cause);
-        if (rc == IM_OK && bad == 0) {
-            rc = im_index_codes_check(folder, &state, codes_finding, check, &bad_codes, &cause);
-        }
-        if (rc == IM_OK && bad == 0) {
-            rc = im_index_open(folder, &state, NULL, &rows_only, &check->index, &cause);
-        }
-        if (rc == IM_ERR_FORMAT || rc == IM_ERR_NOT_FOUND) {
-            event_warning(check->events, cause.message);
-            bad++;
-            rc = IM_OK;
-        } else if (rc != IM_OK && err != NULL) {
-            *err = cause;
-        }
-        check->report->index_findings += bad + bad_codes;
+        rc = check_files(check, folder, &record, &bad, err);
+        check->report->index_findings += bad;
     }
     if (rc == IM_OK) {
         rc = im_store_each_embedding(library->store, library->model.id, library->model.dim,

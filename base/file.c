@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* Linux transfers at most this many bytes in one call; asking for less keeps ssize_t safe. */
@@ -318,6 +319,16 @@ bool im_file_exists(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0;
+}
+
+uint64_t im_folder_room(const char *folder)
+{
+    struct statvfs info;
+    uint64_t bytes = 0;
+    if (statvfs(folder, &info) != 0 || !im_u64_mul(info.f_bavail, info.f_frsize, &bytes)) {
+        return UINT64_MAX;
+    }
+    return bytes;
 }
 
 char *im_path_join(const char *folder, const char *name)

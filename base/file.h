@@ -64,6 +64,8 @@ IM_NODISCARD im_code im_file_rename(const char *from, const char *to, im_error *
 /** mkdir -p with mode 0777 & ~umask; parents too. IM_ERR_CONFLICT when a file is in the way. */
 IM_NODISCARD im_code im_folder_make(const char *path, im_error *err);
 bool im_file_exists(const char *path);
+/** Bytes that may still be written to the disk of a folder; UINT64_MAX when that is not known. */
+uint64_t im_folder_room(const char *folder);
 
 /** "folder/name" in a new string (im_free), NULL when memory is out. */
 char *im_path_join(const char *folder, const char *name);

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /** n*size bytes, not cleared, aligned for any type; NULL on overflow or when memory is out.
  * n*size == 0 gives a valid pointer of one byte. Free with im_free. */
@@ -18,6 +19,19 @@ void *im_alloc_aligned(size_t n, size_t size);
 void im_free(void *block);
 /** Copy of a C string, NULL when memory is out. */
 char *im_strdup(const char *text);
+
+typedef struct im_memory_usage {
+    uint64_t private_bytes; /* RssAnon: heap and stacks */
+    uint64_t mapped_bytes; /* RssFile: pages of mapped files, which the system takes back at will */
+} im_memory_usage;
+/** What this process holds now; zeros when the system does not say. */
+im_memory_usage im_memory_used(void);
+/** Bytes that the cgroup allows (memory.max, and its parents'); UINT64_MAX when there is no limit.
+ */
+uint64_t im_memory_limit(void);
+/** From now on freed memory goes back to the system early, at a small cost: for whoever has a
+ * budget to keep. */
+void im_memory_return_freed(void);
 
 /** Bump allocator of a size fixed at init: a forward pass takes all its buffers from one. */
 typedef struct im_arena {

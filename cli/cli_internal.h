@@ -96,12 +96,12 @@ typedef struct cli_options {
     uint64_t order;
     cli_texts filters, add_tags, remove_tags;
     bool paths, print0, no_recursive, follow_links, prune, retry_failed, yes, profile, full,
-        accept_damage;
+        accept_damage, compact;
     bool exact_decode, exact, fast;
     uint64_t max_picture_bytes, max_side, max_pixels, max_decoder_bytes, max_scans,
         max_decode_seconds;
     const char *library, *model;
-    uint64_t precision, engine, threads;
+    uint64_t precision, engine, threads, memory;
     bool json, quiet, no_color, help, version;
     uint64_t verbose;
     bool part; /* where PART options point; never written */

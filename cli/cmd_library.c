@@ -95,21 +95,37 @@ im_code cmd_check(cli_session *s, im_error *err)
     return rc;
 }
 
-im_code cmd_rebuild(cli_session *s, im_error *err)
+static im_code put_compacted(cli_session *s, const im_compact_report *report, im_error *err)
 {
-    im_library *library = NULL;
-    im_events events = cli_events(s);
+    char bytes[16];
     im_json_writer w;
-    uint64_t rows = 0;
-    im_code rc = cli_open_library(s, true, &library, err);
-    if (rc == IM_OK) {
-        rc = im_app_rebuild(library, &events, &rows, err);
+    if (s->args->options.json) {
+        cli_json_start(&w);
+        im_json_begin_object(&w);
+        im_json_put_uint(&w, "vectors", report->rows);
+        im_json_put_uint(&w, "dropped", report->dropped);
+        im_json_put_uint(&w, "freed_bytes", report->freed_bytes);
+        im_json_end_object(&w);
+        return cli_put_result(s, &w, err);
     }
-    im_library_close(library);
-    if (rc != IM_OK) {
-        return rc;
+    if (s->args->options.quiet) {
+        return IM_OK;
     }
-    cli_progress_hide(&s->progress);
+    if (report->dropped == 0) {
+        cli_printf(&s->out, "nothing to compact: %llu vectors, no removed rows\n",
+                   (unsigned long long)report->rows);
+    } else {
+        cli_printf(&s->out,
+                   "compacted the index: %llu vectors, %llu removed rows dropped, %s freed\n",
+                   (unsigned long long)report->rows, (unsigned long long)report->dropped,
+                   im_text_bytes(report->freed_bytes, bytes));
+    }
+    return IM_OK;
+}
+
+static im_code put_rebuilt(cli_session *s, uint64_t rows, im_error *err)
+{
+    im_json_writer w;
     if (!s->args->options.json) {
         if (!s->args->options.quiet) {
             cli_printf(&s->out, "made the index anew: %llu vectors\n", (unsigned long long)rows);
@@ -121,4 +137,24 @@ im_code cmd_rebuild(cli_session *s, im_error *err)
     im_json_put_uint(&w, "vectors", rows);
     im_json_end_object(&w);
     return cli_put_result(s, &w, err);
+}
+
+im_code cmd_rebuild(cli_session *s, im_error *err)
+{
+    im_library *library = NULL;
+    im_events events = cli_events(s);
+    im_compact_report compacted = {0};
+    uint64_t rows = 0;
+    bool compact = s->args->options.compact;
+    im_code rc = cli_open_library(s, true, &library, err);
+    if (rc == IM_OK) {
+        rc = compact ? im_app_compact(library, &events, &compacted, err)
+                     : im_app_rebuild(library, &events, &rows, err);
+    }
+    im_library_close(library);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    cli_progress_hide(&s->progress);
+    return compact ? put_compacted(s, &compacted, err) : put_rebuilt(s, rows, err);
 }

@@ -108,7 +108,11 @@ im_code cli_open_library(cli_session *s, bool writable, im_library **out_library
         .precision = (im_precision)options->precision,
         .engine = (im_engine)options->engine,
         .threads = (size_t)options->threads,
+        .memory_bytes = options->memory,
     };
+    if (wanted.memory_bytes != 0 || im_memory_limit() != UINT64_MAX) {
+        im_memory_return_freed();
+    }
     return im_library_open(&wanted, out_library, err);
 }
 

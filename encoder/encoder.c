@@ -115,6 +115,9 @@ static im_code load_parts(im_encoder *e, const im_encoder_options *options, im_e
     if (rc == IM_OK) {
         rc = weights_open(e->folder, &e->weights, err);
     }
+    if (rc == IM_OK) {
+        rc = encoder_check_need(e, options, err);
+    }
     if (rc == IM_OK && options->towers != IM_TOWERS_TEXT) {
         rc = image_tower_load(e, options->batch != 0 ? options->batch : 8, err);
         e->has_image = true;

@@ -34,6 +34,7 @@ typedef struct im_encoder_options {
     im_towers towers; /* what is not asked for is neither packed nor touched */
     im_pool *pool;    /* borrowed until close; NULL: the caller's thread alone */
     size_t batch;     /* most pictures of one forward pass; 0 = 8 */
+    uint64_t memory_bytes; /* private memory it may take; 0: no limit, 1: none */
 } im_encoder_options;
 
 /** Facts of an opened model; text is static or owned by the encoder. */
@@ -63,7 +64,7 @@ typedef struct im_encoder_info {
  * finite. The digest is NOT computed here (see im_encoder_digest): info.digest is "".
  * @return IM_OK; IM_ERR_NOT_FOUND (model_not_found, model_file_missing), IM_ERR_FORMAT
  *   (model_config, model_weights, model_tensor, model_tokenizer, model_bad_output),
- *   IM_ERR_UNSUPPORTED (model_family), IM_ERR_NOMEM */
+ *   IM_ERR_UNSUPPORTED (model_family), IM_ERR_NOMEM (memory_budget before any weight is packed) */
 IM_NODISCARD im_code im_encoder_open(const char *folder, const im_encoder_options *options,
                                      im_encoder **out_encoder, im_error *err);
 void im_encoder_close(im_encoder *encoder);

@@ -230,6 +230,14 @@ void image_tower_clear(image_tower *t);
 void image_tower_run(im_encoder *e, const uint8_t *rgb, const float *values, size_t n, float *out,
                      bool whole_last);
 IM_NODISCARD im_code text_tower_load(im_encoder *e, im_error *err);
+
+/* ---- need.c ---- */
+/** Private memory of a tower once it is loaded, from the config alone. */
+uint64_t encoder_image_bytes(const model_config *c, size_t batch);
+uint64_t encoder_text_bytes(const model_config *c);
+/** memory_budget when the towers asked for take more than options->memory_bytes. */
+IM_NODISCARD im_code encoder_check_need(const im_encoder *e, const im_encoder_options *options,
+                                        im_error *err);
 void text_tower_clear(text_tower *t);
 /** Texts whose ids lie one behind the other in e->text.ids. */
 void text_tower_run(im_encoder *e, const sequence *sequences, size_t n, float *out,

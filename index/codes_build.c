@@ -39,6 +39,20 @@ bool im_index_codes_due(uint64_t n_rows, uint64_t n_coded)
     return tail > IM_MAX((uint64_t)DUE_ROWS, n_rows / DUE_PART);
 }
 
+uint64_t im_index_bytes(size_t dim, uint64_t n_rows)
+{
+    const im_index_state state = {.dim = dim, .n_rows = n_rows};
+    uint64_t bytes = 0;
+    if (!format_committed_bytes(&state, &bytes)) {
+        return UINT64_MAX;
+    }
+    for (codes_kind kind = CODES_I8; im_index_codes_due(n_rows, 0) && kind <= CODES_B1; kind++) {
+        codes_layout layout = codes_layout_of(kind, dim);
+        bytes += layout.head_bytes + codes_blocks_of(&layout, n_rows) * CODES_BLOCK_BYTES;
+    }
+    return bytes;
+}
+
 bool index_codes_fit(const codes_file *file, const im_index *index)
 {
     const codes_header *header = &file->header;

@@ -63,6 +63,9 @@ void im_index_writer_close(im_index_writer *writer);
  * IM_ERR_FULL: the old files are then as they were, or one of them is new already */
 IM_NODISCARD im_code im_index_codes_update(const char *folder, const im_index_state *state,
                                            im_pool *pool, im_error *err);
+/** Bytes on disk of the vector file and the codes of n rows of `dim` values: what a new generation
+ * takes while the old one is still there. UINT64_MAX when no file can be that long. */
+uint64_t im_index_bytes(size_t dim, uint64_t n_rows);
 /** Whether im_index_codes_update is worth its while: more than 4,096 rows and more than a twentieth
  * of all have no codes (im_index_stats says how many have). Rows without are scanned in f32. */
 bool im_index_codes_due(uint64_t n_rows, uint64_t n_coded);

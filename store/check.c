@@ -195,7 +195,7 @@ im_code im_store_check(im_store *store, im_store_report report, void *context,
         {STORE_SQL_CHECK_INDEX, check_index},
     };
     checker check = {.store = store, .report = report, .context = context};
-    im_code rc = IM_OK;
+    im_code rc = store_texts_make(store, err);
     for (size_t i = 0; rc == IM_OK && i < IM_COUNT(checks); i++) {
         rc = each_row(&check, checks[i].sql, checks[i].row_fn, err);
     }

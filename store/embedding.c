@@ -210,6 +210,32 @@ out:
     return rc;
 }
 
+im_code im_store_each_slot(im_store *store, uint64_t model, im_store_slot_fn fn, void *context,
+                           im_error *err)
+{
+    statement st;
+    im_code rc = statement_open(store, STORE_SQL_EACH_SLOT, &st, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    statement_put_u64(&st, model);
+    bool more = true;
+    while (rc == IM_OK && more) {
+        rc = statement_step(&st, &more, err);
+        if (rc == IM_OK && more) {
+            more = fn(context, statement_u64(&st, 0), statement_u64(&st, 1));
+        }
+    }
+    statement_close(&st);
+    return rc;
+}
+
+im_code im_store_count_slots(im_store *store, uint64_t model, uint64_t *out_n, im_error *err)
+{
+    bool found = false;
+    return store_number_of(store, STORE_SQL_COUNT_SLOTS, model, &found, out_n, err);
+}
+
 im_code im_store_alive_slots(im_store *store, uint64_t model, uint64_t n_rows, uint64_t *bits,
                              uint64_t *out_alive, im_error *err)
 {

@@ -218,8 +218,7 @@ im_code im_store_item_name(im_store *store, uint64_t item, char **out_name, im_e
 
 im_code store_remove_item(im_store *store, uint64_t id, bool remember, im_error *err)
 {
-    static const store_sql steps[] = {STORE_SQL_BURY_SLOTS, STORE_SQL_TELL_REMOVAL,
-                                      STORE_SQL_REMOVE_TEXT};
+    static const store_sql steps[] = {STORE_SQL_BURY_SLOTS, STORE_SQL_TELL_REMOVAL};
     im_code rc = store_need_item(store, id, err);
     if (rc == IM_OK && remember) {
         rc =
@@ -231,7 +230,7 @@ im_code store_remove_item(im_store *store, uint64_t id, bool remember, im_error 
     if (rc == IM_OK) {
         rc = store_run_u64(store, STORE_SQL_REMOVE_ITEM, id, NULL, err); /* takes its rows along */
     }
-    return rc;
+    return rc == IM_OK ? store_text_noted(store, id, err) : rc;
 }
 
 im_code im_store_remove_item(im_store *store, uint64_t id, im_error *err)

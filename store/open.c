@@ -478,6 +478,7 @@ void im_store_close(im_store *store)
         disconnect(store);
     }
     store_lock_release(store->lock_fd);
+    store_texts_clear(store);
     im_free(store->folder);
     im_free(store->real);
     im_free(store->db_path);

@@ -1,19 +1,7 @@
-/* store/slots.c — bitmaps of the slots whose items have a path, tag, key, place or words; and the
- * full text that they are looked up in. What is asked for is bound, also inside the language of the
- * full text: one phrase in quotes, its own quotes doubled. */
+/* store/slots.c — bitmaps of the slots whose items have a path, tag, key, place or words. What is
+ * asked for is bound, also inside the language of the full text: one phrase in quotes, its own
+ * quotes doubled. */
 #include "store/store_internal.h"
-
-/* ---- the full text of an item ---- */
-
-im_code store_text_changed(im_store *store, uint64_t item, im_error *err)
-{
-    static const store_sql steps[] = {STORE_SQL_REMOVE_TEXT, STORE_SQL_MAKE_TEXT};
-    im_code rc = IM_OK;
-    for (size_t i = 0; rc == IM_OK && i < IM_COUNT(steps); i++) {
-        rc = store_run_u64(store, steps[i], item, NULL, err);
-    }
-    return rc == IM_OK ? store_tell_meta(store, item, err) : rc;
-}
 
 /* ---- bitmaps ---- */
 
@@ -134,10 +122,12 @@ im_code im_store_slots_of_text(im_store *store, uint64_t model, im_view phrase, 
     im_str quoted;
     im_str_init(&quoted, SIZE_MAX / 2);
     add_phrase(&quoted, phrase);
-    im_code rc = quoted.failed
-                     ? im_fail(err, IM_ERR_NOMEM, "no memory for a phrase")
-                     : slots_of_name(store, STORE_SQL_SLOTS_OF_TEXT, model,
-                                     im_view_of(quoted.data, quoted.size), n_rows, bits, err);
+    im_code rc = quoted.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for a phrase")
+                               : store_texts_make(store, err);
+    if (rc == IM_OK) {
+        rc = slots_of_name(store, STORE_SQL_SLOTS_OF_TEXT, model,
+                           im_view_of(quoted.data, quoted.size), n_rows, bits, err);
+    }
     im_str_clear(&quoted);
     return rc;
 }

@@ -388,6 +388,13 @@ typedef bool (*im_store_embedding_fn)(void *context, uint64_t item, uint64_t slo
 IM_NODISCARD im_code im_store_each_embedding(im_store *store, uint64_t model, size_t dim,
                                              im_store_embedding_fn fn, void *context,
                                              im_error *err);
+typedef bool (*im_store_slot_fn)(void *context, uint64_t item, uint64_t slot);
+/** The slots in use of a model with their items, in slot order, without a look at the vectors. */
+IM_NODISCARD im_code im_store_each_slot(im_store *store, uint64_t model, im_store_slot_fn fn,
+                                        void *context, im_error *err);
+/** How many embeddings a model has: the rest of an index's rows are held for nothing. */
+IM_NODISCARD im_code im_store_count_slots(im_store *store, uint64_t model, uint64_t *out_n,
+                                          im_error *err);
 /** Bit per slot below n_rows: 1 = alive. One covering-index scan. bits is [ceil(n_rows/64)]. */
 IM_NODISCARD im_code im_store_alive_slots(im_store *store, uint64_t model, uint64_t n_rows,
                                           uint64_t *bits, uint64_t *out_alive, im_error *err);

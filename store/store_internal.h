@@ -39,6 +39,12 @@ typedef enum store_access {
     STORE_ACCESS_IMMUTABLE /* read-only folder, no WAL: the file alone */
 } store_access;
 
+/* Items whose full text is to be made anew before the open transaction commits. */
+typedef struct store_texts {
+    uint64_t *items; /* owned */
+    size_t n, capacity;
+} store_texts;
+
 struct im_store {
     char *folder;  /* as the caller wrote it, for sentences */
     char *real;    /* absolute: the process may change its folder */
@@ -61,6 +67,7 @@ struct im_store {
     bool full;           /* a write found the disk full */
     bool broken;         /* the open transaction can only be rolled back, because of: */
     im_error broken_by;
+    store_texts texts;
     int wal_pages;    /* after the last commit */
     uint64_t changes; /* rows changed so far by our statements; SQLite's own total also counts what
                        * the full text writes at savepoints */
@@ -173,8 +180,14 @@ IM_NODISCARD im_code store_walk_column_rows(statement *st, im_store_column_row_f
 IM_NODISCARD im_code store_need_item(im_store *store, uint64_t item, im_error *err);
 /** Removes an item, inside a transaction; item_not_found. */
 IM_NODISCARD im_code store_remove_item(im_store *store, uint64_t id, bool remember, im_error *err);
-/** Makes the item's full text anew and tells of its slots. */
+/** Has the item's full text made anew before the transaction commits, and tells of its slots. */
 IM_NODISCARD im_code store_text_changed(im_store *store, uint64_t item, im_error *err);
+/** The same of an item that was removed: nothing is told. */
+IM_NODISCARD im_code store_text_noted(im_store *store, uint64_t item, im_error *err);
+/** Makes the texts that were noted: before a commit, and before anybody asks for words. */
+IM_NODISCARD im_code store_texts_make(im_store *store, im_error *err);
+void store_texts_forget(im_store *store); /* the transaction was undone */
+void store_texts_clear(im_store *store);
 
 /** Refuses, as `reason`, a text that is empty, longer than `most`, not UTF-8, or holds NUL (with
  * one_line any control character). `what` names it. */
@@ -208,8 +221,8 @@ bool store_path_exists(const char *path, const char *suffix);
 /** path_too_long when SQLite cannot open files in that folder. */
 IM_NODISCARD im_code store_path_check_length(const char *real_folder, im_error *err);
 IM_NODISCARD im_code store_path_sync(const char *path, im_error *err);
-/** A name in originals/: letters, digits, '.', '_', '-', no dot in front. All that a backup takes and
- * a restore makes. */
+/** A name in originals/: letters, digits, '.', '_', '-', no dot in front. All that a backup takes
+ * and a restore makes. */
 bool store_name_is_plain(const char *name, size_t size);
 
 /* ---- copies, backups (migrate.c, create.c, backup.c) ---- */

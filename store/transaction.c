@@ -60,6 +60,7 @@ im_code im_store_begin(im_store *store, im_error *err)
     }
     store->in_write = true;
     store->broken = false;
+    store_texts_forget(store);
     return IM_OK;
 }
 
@@ -116,8 +117,11 @@ im_code im_store_commit(im_store *store, im_error *err)
         im_store_rollback(store);
         return rc;
     }
+    im_code rc = store_texts_make(store, err);
     im_fault_point("store_before_commit");
-    im_code rc = store_run(store, STORE_SQL_COMMIT, NULL, err);
+    if (rc == IM_OK) {
+        rc = store_run(store, STORE_SQL_COMMIT, NULL, err);
+    }
     if (rc != IM_OK) {
         im_store_rollback(store);
         return rc;
@@ -134,6 +138,7 @@ void im_store_rollback(im_store *store)
         return;
     }
     undo(store);
+    store_texts_forget(store);
     end_write(store);
 }
 

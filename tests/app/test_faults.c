@@ -353,6 +353,18 @@ static im_code do_rebuild(im_error *err)
     return rc;
 }
 
+static im_code do_compact(im_error *err)
+{
+    im_library *library = NULL;
+    im_compact_report report;
+    im_code rc = open_it(true, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_compact(library, NULL, &report, err);
+    }
+    im_library_close(library);
+    return rc;
+}
+
 static im_code do_check(im_error *err)
 {
     im_library *library = NULL;
@@ -473,6 +485,16 @@ static void added_first(im_library *library)
 static void embedded(im_library *library)
 {
     assert_int_equal(help_counts(library).embeddings, N_OLD);
+}
+
+static void compacted(im_library *library)
+{
+    im_error err = IM_ERROR_INIT;
+    im_index_record record;
+    help_ok(library_model(library, &err), &err);
+    help_ok(im_store_get_index(library->store, library->model.id, &record, &err), &err);
+    assert_int_equal(record.n_rows, N_OLD - 1);
+    sees_old_items(library);
 }
 
 static void removed(im_library *library)
@@ -596,6 +618,12 @@ static const operation operations[] = {
      .between = sees_old_items,
      .after = embedded,
      .reached = "aorwsmt"},
+    {.name = "compact",
+     .start = "gap",
+     .run = do_compact,
+     .between = sees_old_items,
+     .after = compacted,
+     .reached = "aorwsnmt"},
     {.name = "check",
      .start = "filled",
      .run = do_check,

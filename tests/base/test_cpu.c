@@ -1,6 +1,7 @@
 /* tests/base/test_cpu.c — base/cpu.c: quotas are read from made-up cgroup trees. */
 #include "base/cpu_internal.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/pool.h"
 #include "support.h"
 #include <sched.h>
@@ -76,6 +77,43 @@ static void unreadable_groups_are_no_quota(void **state)
     free(huge);
 }
 
+static void memory_limits_are_read_like_quotas(void **state)
+{
+    (void)state;
+    put("cg/m/n", "memory.max", "max\n");
+    test_put_file("membership", "0::/m/n\n", 8);
+    assert_true(memory_limit("membership", "cg") == UINT64_MAX);
+    put("cg/m", "memory.max", "536870912\n");
+    assert_true(memory_limit("membership", "cg") == 536870912);
+    put("cg/m/n", "memory.max", "1048576\n");
+    assert_true(memory_limit("membership", "cg") == 1048576);
+    put("cg/memory/user", "memory.limit_in_bytes", "9223372036854771712\n"); /* v1's "none" */
+    test_put_file("membership", "7:memory:/user\n", 15);
+    assert_true(memory_limit("membership", "cg") == UINT64_MAX);
+    put("cg/memory/user", "memory.limit_in_bytes", "268435456\n");
+    assert_true(memory_limit("membership", "cg") == 268435456);
+    assert_true(memory_limit("missing", "cg") == UINT64_MAX);
+    assert_true(im_memory_limit() > 0);
+}
+
+static void memory_in_use_is_told(void **state)
+{
+    (void)state;
+    const size_t size = (size_t)64 << 20;
+    im_memory_return_freed();
+    uint64_t before = im_memory_used().private_bytes;
+    char *block = im_alloc(size, 1);
+    assert_non_null(block);
+    assert_true(before > 0 && im_memory_used().mapped_bytes > 0);
+    memset(block, 1, size);
+    uint64_t with = im_memory_used().private_bytes;
+    assert_true(with >= before + size * 9 / 10);
+    im_free(block);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they keep what is freed */
+    assert_true(im_memory_used().private_bytes <= with - size * 9 / 10);
+#endif
+}
+
 static void the_affinity_mask_limits_the_threads(void **state)
 {
     (void)state;
@@ -139,6 +177,8 @@ int main(void)
         CASE(the_least_quota_of_all_parents_counts),
         CASE(a_v1_quota_is_found_by_its_controller),
         CASE(unreadable_groups_are_no_quota),
+        CASE(memory_limits_are_read_like_quotas),
+        CASE(memory_in_use_is_told),
         CASE(the_affinity_mask_limits_the_threads),
         CASE(the_features_are_those_of_proc_cpuinfo),
     };

@@ -348,6 +348,15 @@ im_code im_app_rebuild(im_library *library, const im_events *events, uint64_t *o
     return outcome(err);
 }
 
+im_code im_app_compact(im_library *library, const im_events *events, im_compact_report *out_report,
+                       im_error *err)
+{
+    (void)library;
+    (void)events;
+    *out_report = (im_compact_report){.rows = 3, .dropped = 2, .freed_bytes = 2000000};
+    return outcome(err);
+}
+
 static const im_backup_facts backup_facts = {.bytes = 2000000, .originals = 2, .items = 3};
 
 im_code im_app_backup(im_library *library, const char *file, const im_events *events,

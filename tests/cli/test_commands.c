@@ -440,6 +440,10 @@ static void small_commands_print_words_or_json(void **state)
     expect("imago remove id:1 --json", 0, "{\"removed\":1}\n", "");
     expect("imago rebuild", 0, "made the index anew: 3 vectors\n", "");
     expect("imago rebuild --json", 0, "{\"vectors\":3}\n", "");
+    expect("imago rebuild --compact", 0,
+           "compacted the index: 3 vectors, 2 removed rows dropped, 2.0 MB freed\n", "");
+    expect("imago rebuild --compact --json", 0,
+           "{\"vectors\":3,\"dropped\":2,\"freed_bytes\":2000000}\n", "");
     expect("imago backup /d/b.tar", 0, "saved 3 items and 2 originals (2.0 MB) in /d/b.tar\n", "");
     expect("imago backup /d/b.tar --json", 0,
            "{\"items\":3,\"originals\":2,\"bytes\":2000000,\"findings\":0}\n", "");

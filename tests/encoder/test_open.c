@@ -1,5 +1,6 @@
 /* tests/encoder/test_open.c — covers encoder/encoder.c and files.c: what an opened model refuses
  * (T31, T32, T34), its options, its files and digest, and use from many threads. */
+#include "base/fault.h"
 #include "help.h"
 #include "tests/help_bus.h"
 
@@ -38,6 +39,31 @@ static void fill_picture(uint8_t *rgb, unsigned seed)
         seed = seed * 1103515245u + 12345u;
         rgb[i] = (uint8_t)(seed >> 16);
     }
+}
+
+/* ---- memory ---- */
+
+static void a_model_beyond_its_memory_is_refused_before_it_is_packed(void **state)
+{
+    (void)state;
+    im_error err = IM_ERROR_INIT;
+    char folder[512];
+    golden_path(folder, sizeof(folder), F32_MODEL, "");
+    im_encoder_options options = {.memory_bytes = 1000, .batch = 2};
+    size_t before = im_live_allocations();
+    assert_int_equal(try_open(folder, &options, &err), IM_ERR_NOMEM);
+    assert_string_equal(err.reason, "memory_budget");
+    assert_non_null(strstr(err.message, "1.0 kB may be used"));
+    assert_int_equal(im_live_allocations(), before);
+    options.memory_bytes = (uint64_t)16 << 20;
+    assert_int_equal(try_open(folder, &options, &err), IM_OK);
+    /* what counts is what is asked for: a larger batch, both towers */
+    options = (im_encoder_options){.memory_bytes = 300000, .towers = IM_TOWERS_IMAGE, .batch = 1};
+    assert_int_equal(try_open(folder, &options, &err), IM_OK);
+    options.batch = 64;
+    assert_int_equal(try_open(folder, &options, &err), IM_ERR_NOMEM);
+    options = (im_encoder_options){.memory_bytes = 300000, .batch = 1};
+    assert_int_equal(try_open(folder, &options, &err), IM_ERR_NOMEM);
 }
 
 /* ---- T32: config against tensors ---- */
@@ -665,6 +691,7 @@ static void many_threads_get_what_one_gets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_model_beyond_its_memory_is_refused_before_it_is_packed),
         cmocka_unit_test(a_config_that_does_not_fit_the_tensors_is_refused_with_both_named),
         cmocka_unit_test(one_value_that_is_no_number_is_noticed_wherever_it_stands),
         cmocka_unit_test(weights_that_are_all_zero_are_refused),

@@ -476,6 +476,27 @@ static void hostile_words_are_taken_literally(void **state)
         IM_ERR_INVALID);
 }
 
+/* Their rows are made when a transaction commits, or earlier when somebody asks. */
+static void words_are_those_of_the_open_transaction(void **state)
+{
+    help_fixture *f = *state;
+    help_ok(im_store_begin(f->store, &err), &err);
+    put_file(f, 3, "sunrise one.jpg");
+    put_file(f, 2, "sunrise two.jpg"); /* a smaller id behind a larger one */
+    assert_string_equal(ask(f, im_store_slots_of_text, "sunrise"), "2 3 ");
+    help_ok(im_store_put_tag(f->store, f->items[5], "sunrise", IM_SOURCE_USER, &err), &err);
+    help_ok(im_store_remove_item(f->store, f->items[2], &err), &err);
+    help_check_clean(f->store);
+    assert_string_equal(ask(f, im_store_slots_of_text, "sunrise"), "3 5 ");
+    im_store_rollback(f->store);
+    assert_string_equal(ask(f, im_store_slots_of_text, "sunrise"), "");
+    help_check_clean(f->store);
+    help_ok(im_store_begin(f->store, &err), &err);
+    put_file(f, 4, "sunrise four.jpg");
+    help_ok(im_store_commit(f->store, &err), &err);
+    assert_string_equal(ask(f, im_store_slots_of_text, "sunrise"), "4 ");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, help_fixture_tear_down)
 
 int main(void)
@@ -490,6 +511,7 @@ int main(void)
         T(a_place_is_a_root_or_a_folder),
         T(words_are_found_where_they_stand),
         T(hostile_words_are_taken_literally),
+        T(words_are_those_of_the_open_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
