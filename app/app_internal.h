@@ -115,8 +115,15 @@ IM_NODISCARD im_code path_absolute(const char *path, char out[PATH_MAX], im_erro
 
 /* ---- items.c ---- */
 /** Drops an item that has no file left, so that it is no hit without a path; its content comes back
- * as any new picture would. Inside a transaction. */
+ * as any new picture would. One that was imported stays: its vector came without a file. Inside a
+ * transaction. */
 IM_NODISCARD im_code item_drop_bare(im_store *store, uint64_t item, im_error *err);
+
+/* ---- add_write.c ---- */
+/** The vector file ready to take rows behind the committed count, which *record tells; made when
+ * there is none, made anew when it is damaged. The lock is held. */
+IM_NODISCARD im_code index_writer_ready(im_library *library, im_index_record *record,
+                                        im_index_writer **out_writer, im_error *err);
 
 /* ---- model.c ---- */
 /** Makes sure that the library has an active model: the wanted one or the bundled one, with digest

@@ -172,6 +172,9 @@ static im_code fill_hit(im_library *library, const im_plan *plan, const im_index
     if (rc == IM_OK) {
         rc = im_store_item_path(library->store, found->item, &hit->path, &hit->online, err);
     }
+    if (rc == IM_OK && hit->path == NULL) {
+        rc = im_store_item_name(library->store, found->item, &hit->name, err);
+    }
     return rc;
 }
 
@@ -258,6 +261,7 @@ static void clear_hits(im_answer *answer)
 {
     for (size_t i = 0; i < answer->n_hits; i++) {
         im_free(answer->hits[i].path);
+        im_free(answer->hits[i].name);
         im_free(answer->hits[i].cosines);
         im_free(answer->hits[i].contributions);
     }

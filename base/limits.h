@@ -42,6 +42,7 @@
 #define IM_LIMIT_TAG_BYTES 200u
 #define IM_LIMIT_NAME_BYTES 4096u
 #define IM_LIMIT_CAPTION_BYTES (256u << 10)
+#define IM_LIMIT_IMPORT_LINE_BYTES (16u << 20) /* of items.jsonl: captions of one picture */
 #define IM_RESERVE_BYTES (4u << 20)
 
 #endif

@@ -4,8 +4,7 @@
 
 #include <signal.h>
 
-/* `add` makes the library it is asked to fill. */
-static im_code open_or_make(cli_session *s, im_library **out_library, im_error *err)
+im_code cli_open_or_make_library(cli_session *s, im_library **out_library, im_error *err)
 {
     im_error first = IM_ERROR_INIT;
     im_code rc = cli_open_library(s, true, out_library, &first);
@@ -135,7 +134,7 @@ im_code cmd_add(cli_session *s, im_error *err)
         .batch = (size_t)options->batch,
     };
     s->event_lines = options->json;
-    im_code rc = open_or_make(s, &library, err);
+    im_code rc = cli_open_or_make_library(s, &library, err);
     if (rc == IM_OK) {
         rc = im_app_add(library, &request, &events, &report, err);
         put_report(s, &report);
