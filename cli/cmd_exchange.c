@@ -28,8 +28,7 @@ im_code cmd_export(cli_session *s, im_error *err)
     }
     if (!s->args->options.quiet) {
         cli_printf(&s->out, "exported %llu vectors of %zu numbers (%s) to ",
-                   (unsigned long long)report.rows, report.dim,
-                   im_text_bytes(report.bytes, bytes));
+                   (unsigned long long)report.rows, report.dim, im_text_bytes(report.bytes, bytes));
         cli_put_path(&s->out, folder);
         cli_puts(&s->out, "\n");
     }
@@ -59,7 +58,8 @@ static void put_imported(cli_session *s, const im_import_report *report)
     }
     cli_puts(&s->out, "\n");
     if (report->without_file > 0) {
-        cli_note(s, "%llu of them have no picture file: 'imago add' links files of the same SHA-256",
+        cli_note(s,
+                 "%llu of them have no picture file: 'imago add' links files of the same SHA-256",
                  (unsigned long long)report->without_file);
     }
 }
