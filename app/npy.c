@@ -249,11 +249,15 @@ im_code npy_read_head(const uint8_t *data, size_t size, uint64_t file_bytes, con
     if (rc != IM_OK) {
         return rc;
     }
-    if (!im_u64_mul(head.rows, head.row_bytes, &wanted) || !im_u64_add(wanted, size, &wanted) ||
-        wanted != file_bytes) {
+    if (!im_u64_mul(head.rows, head.row_bytes, &wanted) || !im_u64_add(wanted, size, &wanted)) {
+        return im_fail(err, IM_ERR_FORMAT, "'%s': the shape (%llu, %zu) is larger than any file",
+                       name, (unsigned long long)head.rows, head.dim);
+    }
+    if (wanted != file_bytes) {
         rc = im_fail(err, IM_ERR_FORMAT,
-                     "'%s' has %llu bytes, which is not what its shape (%llu, %zu) needs", name,
-                     (unsigned long long)file_bytes, (unsigned long long)head.rows, head.dim);
+                     "'%s' has %llu bytes, expected %llu for its shape (%llu, %zu)", name,
+                     (unsigned long long)file_bytes, (unsigned long long)wanted,
+                     (unsigned long long)head.rows, head.dim);
         im_hint(err, "the copy may be cut short: compare its size with the original's");
         return rc;
     }
@@ -290,7 +294,8 @@ void npy_to_f32(const npy_head *head, const uint8_t *bytes, size_t n, float *out
         for (size_t i = 0; i < count; i++) {
             double value = 0;
             memcpy(&value, bytes + 8 * i, sizeof(value));
-            out[i] = fabs(value) <= (double)FLT_MAX ? (float)value : (float)(value * (double)INFINITY);
+            out[i] =
+                fabs(value) <= (double)FLT_MAX ? (float)value : (float)(value * (double)INFINITY);
         }
         break;
     }
