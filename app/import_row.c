@@ -98,7 +98,7 @@ static im_code get_hex(const json_t *object, const char *key, size_t n, uint8_t 
         int high = hex_digit(text[2 * i]);
         int low = hex_digit(text[2 * i + 1]);
         right = high >= 0 && low >= 0;
-        out[i] = right ? (uint8_t)(high << 4 | low) : 0;
+        out[i] = (uint8_t)(right ? (high << 4 | low) & 0xff : 0);
     }
     return right ? IM_OK
                  : im_fail(err, IM_ERR_FORMAT, "'%s' is not %zu hexadecimal digits", key, 2 * n);

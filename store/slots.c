@@ -5,13 +5,24 @@
 
 /* ---- the full text of an item ---- */
 
-im_code store_text_changed(im_store *store, uint64_t item, im_error *err)
+im_code store_write_text(im_store *store, im_error *err)
 {
     static const store_sql steps[] = {STORE_SQL_REMOVE_TEXT, STORE_SQL_MAKE_TEXT};
+    uint64_t item = store->text_item;
     im_code rc = IM_OK;
-    for (size_t i = 0; rc == IM_OK && i < IM_COUNT(steps); i++) {
+    store->text_item = 0;
+    for (size_t i = 0; item != 0 && rc == IM_OK && i < IM_COUNT(steps); i++) {
         rc = store_run_u64(store, steps[i], item, NULL, err);
     }
+    return rc;
+}
+
+/* Names, tags and captions of one item come one after the other: its text is made once for all of
+ * them, when the next item's turn has come or at the commit (FTS5 writes a segment each time). */
+im_code store_text_changed(im_store *store, uint64_t item, im_error *err)
+{
+    im_code rc = store->text_item != item ? store_write_text(store, err) : IM_OK;
+    store->text_item = item;
     return rc == IM_OK ? store_tell_meta(store, item, err) : rc;
 }
 
@@ -134,10 +145,12 @@ im_code im_store_slots_of_text(im_store *store, uint64_t model, im_view phrase, 
     im_str quoted;
     im_str_init(&quoted, SIZE_MAX / 2);
     add_phrase(&quoted, phrase);
-    im_code rc = quoted.failed
-                     ? im_fail(err, IM_ERR_NOMEM, "no memory for a phrase")
-                     : slots_of_name(store, STORE_SQL_SLOTS_OF_TEXT, model,
-                                     im_view_of(quoted.data, quoted.size), n_rows, bits, err);
+    im_code rc = quoted.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for a phrase")
+                               : store_write_text(store, err);
+    if (rc == IM_OK) {
+        rc = slots_of_name(store, STORE_SQL_SLOTS_OF_TEXT, model,
+                           im_view_of(quoted.data, quoted.size), n_rows, bits, err);
+    }
     im_str_clear(&quoted);
     return rc;
 }

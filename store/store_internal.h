@@ -54,6 +54,7 @@ struct im_store {
     int lock_fd;                /* -1 when not held */
     unsigned lock_depth;
     bool in_write;
+    uint64_t text_item; /* its full text is still to be made in this transaction; 0: none */
     bool in_read;
     bool read_ended;     /* the snapshot was given up: nothing is read before im_store_end_read */
     uint64_t read_since; /* im_clock_ns of im_store_begin_read */
@@ -173,8 +174,10 @@ IM_NODISCARD im_code store_walk_column_rows(statement *st, im_store_column_row_f
 IM_NODISCARD im_code store_need_item(im_store *store, uint64_t item, im_error *err);
 /** Removes an item, inside a transaction; item_not_found. */
 IM_NODISCARD im_code store_remove_item(im_store *store, uint64_t id, bool remember, im_error *err);
-/** Makes the item's full text anew and tells of its slots. */
+/** Has the item's full text made anew, at the latest by the commit, and tells of its slots. */
 IM_NODISCARD im_code store_text_changed(im_store *store, uint64_t item, im_error *err);
+/** Makes the full text that store_text_changed still owes: before it is read, before a commit. */
+IM_NODISCARD im_code store_write_text(im_store *store, im_error *err);
 
 bool store_value_type_of(im_view name, im_value_type *out);
 IM_NODISCARD im_code store_check_field_name(const char *name, im_error *err);

@@ -92,6 +92,7 @@ static void end_write(im_store *store)
 {
     store->in_write = false;
     store->broken = false;
+    store->text_item = 0;
     im_store_unlock(store);
 }
 
@@ -116,8 +117,11 @@ im_code im_store_commit(im_store *store, im_error *err)
         im_store_rollback(store);
         return rc;
     }
-    im_fault_point("store_before_commit");
-    im_code rc = store_run(store, STORE_SQL_COMMIT, NULL, err);
+    im_code rc = store_write_text(store, err);
+    if (rc == IM_OK) {
+        im_fault_point("store_before_commit");
+        rc = store_run(store, STORE_SQL_COMMIT, NULL, err);
+    }
     if (rc != IM_OK) {
         im_store_rollback(store);
         return rc;
