@@ -366,10 +366,12 @@ im_code im_app_export(im_library *library, const char *folder, const im_events *
     }
     out_report->seconds = im_clock_ms_since(start) / 1e3;
     if (rc == IM_OK && out_report->without_vector > 0) {
-        char sentence[128];
-        (void)snprintf(sentence, sizeof(sentence),
-                       "%llu items have no vector and were left out: imago rebuild embeds them",
-                       (unsigned long long)out_report->without_vector);
+        char sentence[160];
+        (void)snprintf(
+            sentence, sizeof(sentence),
+            "%llu items have no vector and were left out: imago rebuild embeds those that "
+            "have a file",
+            (unsigned long long)out_report->without_vector);
         event_warning(events, sentence);
     }
     stream_close(&run.vectors);

@@ -1,5 +1,6 @@
 /* cli/cmd_exchange.c — `imago export` and `imago import`. */
 #include "base/clock.h"
+#include "base/file.h"
 #include "cli/commands_internal.h"
 
 #include <signal.h>
@@ -93,6 +94,9 @@ im_code cmd_import(cli_session *s, im_error *err)
                                  .trust_model = options->trust_model,
                                  .normalise = options->normalise};
     s->event_lines = options->json;
+    if (!im_file_exists(request.folder)) { /* no library is made for a slip of the pen */
+        return im_fail(err, IM_ERR_NOT_FOUND, "there is no folder '%s'", request.folder);
+    }
     im_code rc = cli_open_or_make_library(s, &library, err);
     if (rc == IM_OK) {
         rc = im_app_import(library, &request, &events, &report, err);

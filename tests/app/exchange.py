@@ -328,7 +328,11 @@ def damage_adds_nothing():
         path = folder(imago, f"bad{number}", vectors, lines)
         imago.error("import", path, "--trust-model", code=code, names=names)
         assert imago.status()["items"] == before, names
-    imago.error("import", os.path.join(imago.base, "nowhere"), code=3, names=["vectors.npy"])
+    imago.error("import", os.path.join(imago.base, "nowhere"), code=3, names=["nowhere"])
+    imago.error("import", imago.pictures, code=3, names=["vectors.npy"])
+    fresh = Imago()
+    fresh.error("import", os.path.join(fresh.base, "nowhere"), code=3)
+    assert not os.path.exists(fresh.library)
     denormal = [1.0] + [1e-40] * (DIM - 1)
     assert take(imago, folder(imago, "small", [denormal]), "--trust-model")["added"] == 1
     far = folder(imago, "far", [[2 * v for v in good[5]], good[6]])
