@@ -215,7 +215,7 @@ static im_code next_row_line(import_source *source, im_view *out, bool *out_ther
  */
 static im_code check_counts(import_source *source, im_error *err)
 {
-    im_view line;
+    im_view line = im_view_of(NULL, 0);
     bool there = source->items_name != NULL;
     im_code rc = IM_OK;
     while (rc == IM_OK && there) {
