@@ -182,20 +182,6 @@ static void close_stages(add_run *run, add_encode *stage, add_scan *scan)
     im_store_close(run->lookup);
 }
 
-/* Codes and columns follow the rows and what is told of them. */
-static void update_caches(im_library *library, const im_events *events)
-{
-    im_error none = IM_ERROR_INIT;
-    char *folder = library_model(library, &none) == IM_OK /* an empty library has neither */
-                       ? library_index_folder(library, library->model.digest)
-                       : NULL;
-    if (folder != NULL) {
-        codes_update(library->store, folder, &library->model, library->pool, events);
-        columns_update(library->store, folder, &library->model, events);
-    }
-    im_free(folder);
-}
-
 /* One that has to decode alone is not held up by those that come after it. */
 static void open_locks(add_run *run)
 {
@@ -292,7 +278,7 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
         library_compact_when_due(library, events);
     }
     if (rc == IM_OK && out_report->added + out_report->meta_set > 0) {
-        update_caches(library, events);
+        library_update_caches(library, events);
     }
     out_report->seconds = im_clock_ms_since(start) / 1e3;
     return rc == IM_OK ? verdict(&first, out_report, err) : rc;

@@ -4,8 +4,7 @@
 #include "app/add_internal.h"
 #include "base/clock.h"
 
-/* Vector file ready to take rows behind the committed count; made when there is none. */
-static im_code open_writer(im_library *library, im_index_record *record,
+im_code index_writer_ready(im_library *library, im_index_record *record,
                            im_index_writer **out_writer, im_error *err)
 {
     im_index_state state;
@@ -289,7 +288,7 @@ static im_code write_locked(add_run *run, add_batch *batch, float *scratch, im_a
     im_add_report counted = *report;
     im_code rc = look_again(run, batch, err);
     if (rc == IM_OK && needs_vectors(batch)) {
-        rc = open_writer(run->library, &record, &writer, err);
+        rc = index_writer_ready(run->library, &record, &writer, err);
     }
     if (rc == IM_OK) {
         rc = write_rows(run->library, batch, scratch, writer, &record, &counted, err);

@@ -100,6 +100,9 @@ static void put_hit(im_json_writer *w, const im_answer *answer, const im_search_
     im_json_put_uint(w, "rank", hit->rank);
     im_json_put_uint(w, "id", hit->item.id);
     answer_put_path(w, hit->path);
+    if (hit->name != NULL) {
+        im_json_put_string(w, "name", hit->name);
+    }
     im_json_put_bool(w, "online", hit->online);
     if (answer->n_parts > 0) {
         im_json_put_float(w, "score", hit->score);

@@ -167,6 +167,7 @@ typedef struct im_search_hit {
     uint64_t rank; /* from 1, offset counted */
     im_item item;
     char *path; /* raw bytes, owned; NULL when the item has no file */
+    char *name; /* of an item without a file, owned; else NULL */
     bool online;
     float score;          /* 0 in a listing */
     float *cosines;       /* [n_parts], owned by the answer */
@@ -355,6 +356,49 @@ IM_NODISCARD im_code im_app_backup(im_library *library, const char *file, const 
  * after asking (confirmation_needed). Its index is made anew. */
 IM_NODISCARD im_code im_app_restore(const im_places *places, const char *file, bool accept_damage,
                                     const im_events *events, im_backup_facts *out, im_error *err);
+
+/* ---- moving in and out (docs/formats/exchange.md) ---- */
+
+typedef struct im_export_report {
+    uint64_t rows;
+    size_t dim;
+    uint64_t without_vector; /* items left out */
+    uint64_t bytes;
+    double seconds;
+} im_export_report;
+/** Writes vectors.npy, items.jsonl and model.json, as of one moment, into `folder`, which appears
+ * as a whole or not at all. IM_ERR_CONFLICT when something is there already that is no empty
+ * folder; library_empty; IM_ERR_FULL; interrupted. */
+IM_NODISCARD im_code im_app_export(im_library *library, const char *folder, const im_events *events,
+                                   im_export_report *out_report, im_error *err);
+void im_export_report_json(im_json_writer *w, const im_export_report *report);
+
+typedef struct im_import_request {
+    const char *folder;
+    bool trust_model; /* without a model.json: the vectors are of the library's model */
+    bool normalise;   /* vectors of another length are made unit length */
+} im_import_request;
+
+typedef struct im_import_report {
+    uint64_t rows;  /* that were taken in */
+    uint64_t added; /* items made; the rest of the rows: */
+    uint64_t merged,
+        unchanged;     /* rows of items that were there: something was new to them, or not */
+    uint64_t replaced; /* items whose key went to another one */
+    uint64_t normalised;
+    uint64_t without_file; /* rows whose item has no picture file */
+    double seconds;
+    bool interrupted;
+} im_import_report;
+/** Takes such a folder in. All of it is checked before anything is written: vector_invalid naming
+ * file and row, model_mismatch, IM_ERR_INVALID for counts that differ, IM_ERR_FORMAT,
+ * IM_ERR_UNSUPPORTED for another dtype. A library without a model gets one as by im_app_add. A row
+ * whose digest is known is not added again, so that it can be repeated after an interruption. */
+IM_NODISCARD im_code im_app_import(im_library *library, const im_import_request *request,
+                                   const im_events *events, im_import_report *out_report,
+                                   im_error *err);
+/** The report as the "done" line of `imago import --json`. */
+void im_import_report_json(im_json_writer *w, const im_import_report *report);
 
 /* ---- models ---- */
 

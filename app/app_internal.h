@@ -130,6 +130,9 @@ void library_close_columns(im_library *library);
 void columns_update(im_store *store, const char *folder, const im_model_row *model,
                     const im_events *events);
 
+/** Codes and columns follow the rows and what was told of them: codes_update, columns_update. */
+void library_update_caches(im_library *library, const im_events *events);
+
 /* ---- slot_bitmaps.c ---- */
 typedef im_code (*library_slots_fn)(im_store *store, uint64_t model, im_view value, uint64_t n_rows,
                                     uint64_t *bits, im_error *err);
@@ -198,8 +201,15 @@ IM_NODISCARD im_code path_absolute(const char *path, char out[PATH_MAX], im_erro
 
 /* ---- items.c ---- */
 /** Drops an item that has no file left, so that it is no hit without a path; its content comes back
- * as any new picture would. Inside a transaction. */
+ * as any new picture would. One that was imported stays: its vector came without a file. Inside a
+ * transaction. */
 IM_NODISCARD im_code item_drop_bare(im_store *store, uint64_t item, im_error *err);
+
+/* ---- add_write.c ---- */
+/** The vector file ready to take rows behind the committed count, which *record tells; made when
+ * there is none, made anew when it is damaged. The lock is held. */
+IM_NODISCARD im_code index_writer_ready(im_library *library, im_index_record *record,
+                                        im_index_writer **out_writer, im_error *err);
 
 /* ---- named.c ---- */
 typedef struct named_items {

@@ -61,3 +61,16 @@ void codes_update(im_store *store, const char *folder, const im_model_row *model
         codes_tell_none(&error, events);
     }
 }
+
+void library_update_caches(im_library *library, const im_events *events)
+{
+    im_error none = IM_ERROR_INIT;
+    char *folder = library_model(library, &none) == IM_OK /* an empty library has neither */
+                       ? library_index_folder(library, library->model.digest)
+                       : NULL;
+    if (folder != NULL) {
+        codes_update(library->store, folder, &library->model, library->pool, events);
+        columns_update(library->store, folder, &library->model, events);
+    }
+    im_free(folder);
+}

@@ -52,6 +52,7 @@ im_code im_app_show_json(im_library *library, uint64_t id, im_json_writer *w, im
     char sha256[IM_SHA256_HEX];
     char phash[17];
     char *path = NULL;
+    char *name = NULL;
     bool online = false;
     show_context show = {.w = w};
     im_code rc = im_store_get_item(library->store, id, &item, err);
@@ -61,8 +62,12 @@ im_code im_app_show_json(im_library *library, uint64_t id, im_json_writer *w, im
     if (rc == IM_OK) {
         rc = im_store_item_path(library->store, id, &path, &online, err);
     }
+    if (rc == IM_OK) {
+        rc = im_store_item_name(library->store, id, &name, err);
+    }
     if (rc != IM_OK) {
         roots_clear(&show.roots);
+        im_free(path);
         return rc;
     }
     im_sha256_hex(item.sha256, sha256);
@@ -70,6 +75,7 @@ im_code im_app_show_json(im_library *library, uint64_t id, im_json_writer *w, im
     im_json_begin_object(w);
     im_json_put_uint(w, "id", item.id);
     answer_put_path(w, path);
+    im_json_put_string(w, "name", name[0] != '\0' ? name : NULL);
     im_json_put_bool(w, "online", online);
     im_json_put_string(w, "format", item.format);
     im_json_put_uint(w, "bytes", item.bytes);
@@ -91,6 +97,7 @@ im_code im_app_show_json(im_library *library, uint64_t id, im_json_writer *w, im
     im_json_end_object(w);
     roots_clear(&show.roots);
     im_free(path);
+    im_free(name);
     return rc;
 }
 
@@ -113,6 +120,9 @@ im_code item_drop_bare(im_store *store, uint64_t item, im_error *err)
         return rc;
     }
     rc = im_store_get_item(store, item, &row, err);
+    if (rc == IM_OK && strcmp(row.source, "import") == 0) {
+        return IM_OK; /* its vector came without a file, and may stay without one */
+    }
     if (rc == IM_OK) {
         rc = im_store_remove_item(store, item, err);
     }

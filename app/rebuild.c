@@ -93,6 +93,18 @@ static im_code store_vectors(im_library *library, const im_model_row *model, con
 
 #define EMBED_ROWS 64u
 
+/* Imported items may be many and have no file to be embedded from: one sentence for all of them. */
+static void tell_without_file(uint64_t n, const im_events *events)
+{
+    char sentence[128];
+    if (n > 0) {
+        (void)snprintf(sentence, sizeof(sentence),
+                       "%llu items have no picture file and stay without a vector of this model",
+                       (unsigned long long)n);
+        event_warning(events, sentence);
+    }
+}
+
 im_code rebuild_missing(im_library *library, const im_model_row *model, im_encoder *encoder,
                         const im_events *events, uint64_t *out_embedded, uint64_t *out_failed,
                         im_error *err)
@@ -100,6 +112,7 @@ im_code rebuild_missing(im_library *library, const im_model_row *model, im_encod
     item_list list = {0};
     uint64_t items[EMBED_ROWS];
     size_t n = 0;
+    uint64_t n_bare = 0;
     progress_meter meter;
     float *vectors = im_alloc(EMBED_ROWS, model->dim * sizeof(float));
     uint8_t *pixels = im_alloc(1, picture_pixels_bytes(encoder));
@@ -121,7 +134,11 @@ im_code rebuild_missing(im_library *library, const im_model_row *model, im_encod
             items[n++] = list.ids.ids[i];
         } else {
             (*out_failed)++;
-            event_failed(events, path != NULL ? path : "", &error);
+            if (embedded == IM_ERR_NOT_FOUND && path == NULL) {
+                n_bare++;
+            } else {
+                event_failed(events, path != NULL ? path : "", &error);
+            }
         }
         im_free(path);
         if (n == EMBED_ROWS || i + 1 == list.ids.n) {
@@ -131,6 +148,7 @@ im_code rebuild_missing(im_library *library, const im_model_row *model, im_encod
         }
         meter_tick(&meter, i + 1, *out_failed, events);
     }
+    tell_without_file(n_bare, events);
     if (rc == IM_OK && im_stop_asked()) {
         rc = store_vectors(library, model, items, vectors, n, err);
         *out_embedded += rc == IM_OK ? n : 0;

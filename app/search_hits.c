@@ -44,6 +44,9 @@ im_code search_fill(im_library *library, search_job *job, const im_hit *found, s
         if (rc == IM_OK) {
             rc = im_store_item_path(library->store, found[i].item, &hit->path, &hit->online, err);
         }
+        if (rc == IM_OK && hit->path == NULL) {
+            rc = im_store_item_name(library->store, found[i].item, &hit->name, err);
+        }
     }
     answer->fetch_ms += im_clock_ms_since(start);
     return rc;
@@ -53,6 +56,7 @@ void search_clear_hits(im_answer *answer)
 {
     for (size_t i = 0; i < answer->n_hits; i++) {
         im_free(answer->hits[i].path);
+        im_free(answer->hits[i].name);
         im_free(answer->hits[i].cosines);
         im_free(answer->hits[i].contributions);
     }

@@ -44,6 +44,7 @@
 #define IM_LIMIT_CAPTION_BYTES (256u << 10)
 #define IM_LIMIT_META_LINE_BYTES (4u << 20) /* of a file of `add --meta`: a caption as JSON escapes */
 #define IM_LIMIT_META_COLUMNS 1024u         /* fields of such a line */
+#define IM_LIMIT_IMPORT_LINE_BYTES (16u << 20) /* of items.jsonl: captions of one picture */
 #define IM_RESERVE_BYTES (4u << 20)
 
 #endif

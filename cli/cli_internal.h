@@ -96,7 +96,7 @@ typedef struct cli_options {
     uint64_t order;
     cli_texts filters, add_tags, remove_tags;
     bool paths, print0, no_recursive, follow_links, prune, retry_failed, yes, profile, full,
-        accept_damage, compact;
+        accept_damage, compact, trust_model, normalise;
     bool exact_decode, exact, fast;
     uint64_t max_picture_bytes, max_side, max_pixels, max_decoder_bytes, max_scans,
         max_decode_seconds;

@@ -4,8 +4,7 @@
 
 #include <signal.h>
 
-/* `add` makes the library it is asked to fill. */
-static im_code open_or_make(cli_session *s, im_library **out_library, im_error *err)
+im_code cli_open_or_make_library(cli_session *s, im_library **out_library, im_error *err)
 {
     im_error first = IM_ERROR_INIT;
     im_code rc = cli_open_library(s, true, out_library, &first);
@@ -161,7 +160,7 @@ im_code cmd_add(cli_session *s, im_error *err)
     s->event_lines = options->json;
     im_code rc = check_request(s, err);
     if (rc == IM_OK) { /* fields alone make no library */
-        rc = request.n_paths > 0 ? open_or_make(s, &library, err)
+        rc = request.n_paths > 0 ? cli_open_or_make_library(s, &library, err)
                                  : cli_open_library(s, true, &library, err);
     }
     if (rc == IM_OK) {

@@ -26,6 +26,9 @@ typedef struct cli_session {
 /** Opens the library of --library with --model, --precision, --engine, --threads. */
 IM_NODISCARD im_code cli_open_library(cli_session *s, bool writable, im_library **out_library,
                                       im_error *err);
+/** Opens it for writing, as cli_open_library; makes it when there is none, and says so. */
+IM_NODISCARD im_code cli_open_or_make_library(cli_session *s, im_library **out_library,
+                                              im_error *err);
 im_image_limits cli_limits(const cli_options *options);
 /** A sentence on standard error, unless --quiet; with --json an object (of `add`: an event). */
 void cli_note(cli_session *s, const char *fmt, ...) IM_PRINTF(2, 3);

@@ -22,9 +22,10 @@ static void put_hit_row(cli_session *s, const im_answer *answer, const im_search
     if (hit->path != NULL) {
         cli_put_path(out, hit->path);
     } else {
-        cli_puts(out, "(no file)");
+        cli_put_escaped(out, hit->name != NULL ? hit->name : "");
+        cli_puts(out, "  (no file)");
     }
-    cli_puts(out, hit->online ? "\n" : "  (not there now)\n");
+    cli_puts(out, hit->online || hit->path == NULL ? "\n" : "  (not there now)\n");
     if (hit->path != NULL && hit->online) {
         cli_painter_draw(painter, out, hit->path);
     }

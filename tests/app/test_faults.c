@@ -4,6 +4,7 @@
  * there, and the same call without a fault succeeds. SQLite's own calls are hooked too, so that
  * some calls have thousands of places: the first 6 (300 with IMAGO_TEST_LONG=1) are all walked,
  * then n grows by an eighth (by one in 64), from a start that the seed shifts. */
+#include "app/npy_internal.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
@@ -136,6 +137,37 @@ static void write_lines(void)
     assert_int_equal(fclose(file), 0);
 }
 
+#define N_IMPORTED 3
+
+/* Vectors of unit length with all that a line can say, but for a digest. */
+static void make_import(void)
+{
+    im_error err = IM_ERROR_INIT;
+    im_str text;
+    uint8_t head[NPY_HEAD_BYTES];
+    char in[160];
+    (void)snprintf(in, sizeof(in), "%s/in", home.base);
+    assert_int_equal(mkdir(in, 0755), 0);
+    im_str_init(&text, 1u << 16);
+    npy_write_head(N_IMPORTED, HELP_DIM, head);
+    im_str_add(&text, (const char *)head, sizeof(head));
+    for (size_t i = 0; i < N_IMPORTED; i++) {
+        float row[HELP_DIM] = {0};
+        row[i] = 1;
+        im_str_add(&text, (const char *)row, sizeof(row));
+    }
+    help_ok(im_file_write_atomic(help_path(in, "vectors.npy"), text.data, text.size, &err), &err);
+    im_str_reset(&text);
+    for (size_t i = 0; i < N_IMPORTED; i++) {
+        im_str_addf(&text,
+                    "{\"key\":\"k%zu\",\"tags\":[\"t\"],\"captions\":[\"c\"],\"fields\":"
+                    "{\"price\":%zu}}\n",
+                    i, i);
+    }
+    help_ok(im_file_write_atomic(help_path(in, "items.jsonl"), text.data, text.size, &err), &err);
+    im_str_clear(&text);
+}
+
 static int make_world(void **state)
 {
     (void)state;
@@ -167,6 +199,7 @@ static int make_world(void **state)
     help_remove(home.library);
     make_changed();
     write_lines();
+    make_import();
     return 0;
 }
 
@@ -426,6 +459,51 @@ static im_code do_tell(im_error *err)
     return rc;
 }
 
+static im_code do_export(im_error *err)
+{
+    static const char *const names[] = {"vectors.npy", "items.jsonl", "model.json"};
+    im_library *library = NULL;
+    im_export_report report = {0};
+    char out[160];
+    (void)snprintf(out, sizeof(out), "%s/out", home.base);
+    help_remove(out);
+    im_code rc = open_it(false, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_export(library, out, NULL, &report, err);
+    }
+    im_library_close(library);
+    if (access(out, F_OK) == 0) { /* whole, or not there at all */
+        for (size_t i = 0; i < IM_COUNT(names); i++) {
+            assert_int_equal(access(help_path(out, names[i]), F_OK), 0);
+        }
+        assert_int_equal(report.rows, N_OLD);
+    } else {
+        assert_int_not_equal(rc, IM_OK);
+    }
+    DIR *dir = opendir(home.base);
+    assert_non_null(dir);
+    for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+        assert_null(strstr(entry->d_name, ".export-"));
+    }
+    (void)closedir(dir);
+    return rc;
+}
+
+static im_code do_import(im_error *err)
+{
+    im_library *library = NULL;
+    im_import_report report;
+    char in[160];
+    (void)snprintf(in, sizeof(in), "%s/in", home.base);
+    im_import_request request = {.folder = in, .trust_model = true};
+    im_code rc = open_it(true, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_import(library, &request, NULL, &report, err);
+    }
+    im_library_close(library);
+    return rc;
+}
+
 /* ---- what must hold behind each ---- */
 
 static void sees_old_items(im_library *library)
@@ -480,6 +558,22 @@ static void added_first(im_library *library)
     assert_int_equal(counts.items, 5);
     assert_int_equal(counts.embeddings, 5);
     assert_int_equal(counts.failures, 0);
+}
+
+static void imported_first(im_library *library)
+{
+    im_store_counts counts = help_counts(library);
+    assert_int_equal(counts.items, N_IMPORTED);
+    assert_int_equal(counts.embeddings, N_IMPORTED);
+    assert_int_equal(counts.files, 0);
+}
+
+static void imported(im_library *library)
+{
+    im_store_counts counts = help_counts(library);
+    assert_int_equal(counts.items, N_OLD + N_IMPORTED);
+    assert_int_equal(counts.embeddings, N_OLD + N_IMPORTED);
+    sees_old_items(library);
 }
 
 static void embedded(im_library *library)
@@ -637,6 +731,24 @@ static const operation operations[] = {
      .between = sees_old_items,
      .after = sees_old_items,
      .reached = "aorwsmt"},
+    {.name = "export",
+     .start = "filled",
+     .run = do_export,
+     .between = sees_old_items,
+     .after = sees_old_items,
+     .reached = "aowsn"},
+    {.name = "import (first)",
+     .start = "empty",
+     .run = do_import,
+     .between = sees_nothing,
+     .after = imported_first,
+     .reached = "aorwsmt"},
+    {.name = "import",
+     .start = "filled",
+     .run = do_import,
+     .between = sees_old_items,
+     .after = imported,
+     .reached = "aorws"},
     {.name = "tell",
      .start = "filled",
      .run = do_tell,

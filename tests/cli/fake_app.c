@@ -384,6 +384,41 @@ im_code im_app_restore(const im_places *places, const char *file, bool accept_da
     return outcome(err);
 }
 
+im_code im_app_export(im_library *library, const char *folder, const im_events *events,
+                      im_export_report *out_report, im_error *err)
+{
+    (void)library;
+    (void)folder;
+    (void)events;
+    *out_report = (im_export_report){.rows = 3, .dim = 8, .bytes = 2000000, .seconds = 1};
+    return outcome(err);
+}
+
+void im_export_report_json(im_json_writer *w, const im_export_report *report)
+{
+    im_json_begin_object(w);
+    im_json_put_uint(w, "rows", report->rows);
+    im_json_end_object(w);
+}
+
+im_code im_app_import(im_library *library, const im_import_request *request,
+                      const im_events *events, im_import_report *out_report, im_error *err)
+{
+    (void)library;
+    (void)events;
+    fake.import = *request;
+    *out_report = fake.imported;
+    return outcome(err);
+}
+
+void im_import_report_json(im_json_writer *w, const im_import_report *report)
+{
+    im_json_begin_object(w);
+    im_json_put_string(w, "event", "done");
+    im_json_put_uint(w, "added", report->added);
+    im_json_end_object(w);
+}
+
 im_code im_app_model_list_json(const im_places *places, im_library *library_or_null,
                                im_json_writer *w, im_error *err)
 {

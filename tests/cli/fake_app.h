@@ -10,6 +10,7 @@ typedef struct fake_app {
     im_code code; /* of the use case; err is filled as `reason` says */
     im_reason reason;
     im_add_report report;
+    im_import_report imported;
     const char *failed_path;  /* told by add, NULL: none */
     bool told;                /* add ends with the error of that path */
     const char *warning;      /* told by check */
@@ -21,6 +22,7 @@ typedef struct fake_app {
     /* seen */
     bool made, writable, confirmed;
     im_add_request add;
+    im_import_request import;
     im_search_request search;
     im_query_part parts[8];
     char text[64], filter[64]; /* of the search */

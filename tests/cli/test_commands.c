@@ -451,6 +451,18 @@ static void small_commands_print_words_or_json(void **state)
            "restored 3 items and 2 originals (2.0 MB) into /l\n", "");
     expect("imago restore /d/b.tar --library /l --json --yes --accept-damage", 0,
            "{\"items\":3,\"originals\":2,\"bytes\":2000000,\"findings\":0}\n", "");
+    fake.imported = (im_import_report){
+        .rows = 5, .added = 3, .merged = 1, .unchanged = 1, .without_file = 4, .seconds = 65};
+    expect("imago import /tmp --normalise", 0,
+           "3 added, 1 merged into items already there, 1 unchanged in 1:05 (0 rows/s)\n",
+           "imago: 4 of them have no picture file: 'imago add' links files of the same SHA-256\n");
+    assert_string_equal(fake.import.folder, "/tmp");
+    assert_true(fake.import.normalise && !fake.import.trust_model && fake.writable);
+    expect("imago import /no/such/folder", 3, "", "imago: there is no folder '/no/such/folder'\n");
+    expect("imago import /tmp --json --trust-model", 0, "{\"event\":\"done\",\"added\":3}\n", "");
+    assert_true(fake.import.trust_model && !fake.import.normalise);
+    expect("imago export /d/out", 0, "exported 3 vectors of 8 numbers (2.0 MB) to /d/out\n", "");
+    expect("imago export /d/out --json", 0, "{\"rows\":3}\n", "");
     expect("imago model list", 0, "* small                    bundled    '/models/a b'\n", "");
     expect("imago model info big --json", 0, "{\"name\":\"big\"}\n", "");
     expect("imago model use big", 0, "the library now uses big\n", "");

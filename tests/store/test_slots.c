@@ -386,6 +386,41 @@ static void words_are_found_where_they_stand(void **state)
     assert_string_equal(ask(f, im_store_slots_of_text, "cafe png"), "6 ");
 }
 
+static void tag_it(help_fixture *f, uint64_t n, const char *tag)
+{
+    help_ok(im_store_put_tag(f->store, f->items[n], tag, IM_SOURCE_USER, &err), &err);
+}
+
+/* The text of an item is made late: within a transaction it is found all the same, items may come
+ * in any order, and what is undone leaves nothing behind. */
+static void words_are_found_within_a_transaction_and_forgotten_with_it(void **state)
+{
+    help_fixture *f = *state;
+    help_ok(im_store_begin(f->store, &err), &err);
+    tag_it(f, 1, "heron");
+    tag_it(f, 1, "pond");
+    assert_string_equal(ask(f, im_store_slots_of_text, "heron"), "1 ");
+    tag_it(f, 2, "heron");
+    tag_it(f, 1, "reed");
+    tag_it(f, 2, "reed");
+    assert_string_equal(ask(f, im_store_slots_of_text, "reed"), "1 2 ");
+    tag_it(f, 3, "reed");
+    help_ok(im_store_remove_item(f->store, f->items[2], &err), &err);
+    help_ok(im_store_commit(f->store, &err), &err);
+    assert_string_equal(ask(f, im_store_slots_of_text, "reed"), "1 3 ");
+    assert_string_equal(ask(f, im_store_slots_of_text, "heron"), "1 ");
+    help_ok(im_store_begin(f->store, &err), &err);
+    tag_it(f, 4, "kite");
+    im_store_rollback(f->store);
+    help_ok(im_store_begin(f->store, &err), &err);
+    tag_it(f, 5, "kite");
+    help_ok(im_store_commit(f->store, &err), &err);
+    assert_string_equal(ask(f, im_store_slots_of_text, "kite"), "5 ");
+    uint64_t findings = 0;
+    help_ok(im_store_check(f->store, NULL, NULL, &findings, &err), &err);
+    assert_int_equal(findings, 0);
+}
+
 static const char *const hostile[] = {"' OR 1=1 --",
                                       "\"; DROP TABLE picture",
                                       "\"",
@@ -510,6 +545,7 @@ int main(void)
         T(an_item_is_missing_when_each_of_its_files_is),
         T(a_place_is_a_root_or_a_folder),
         T(words_are_found_where_they_stand),
+        T(words_are_found_within_a_transaction_and_forgotten_with_it),
         T(hostile_words_are_taken_literally),
         T(words_are_those_of_the_open_transaction),
     };
