@@ -26,6 +26,10 @@ static im_code copy_options(im_library *library, const im_library_options *optio
         library->model_wanted = im_strdup(options->model);
         ok = ok && library->model_wanted != NULL;
     }
+    if (options->index_params != NULL) {
+        library->index_params = im_strdup(options->index_params);
+        ok = ok && library->index_params != NULL;
+    }
     return ok ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a library");
 }
 
@@ -51,6 +55,7 @@ im_code im_library_open(const im_library_options *options, im_library **out_libr
 void library_close_index(im_library *library)
 {
     im_index_close(library->index);
+    library->ann_current = false;
     im_free(library->alive);
     library->index = NULL;
     library->alive = NULL;
@@ -62,6 +67,7 @@ void im_library_close(im_library *library)
         return;
     }
     library_close_index(library);
+    engine_close(library);
     im_encoder_close(library->encoder);
     im_model_row_clear(&library->model);
     im_store_close(library->store);
@@ -69,6 +75,7 @@ void im_library_close(im_library *library)
     im_places_clear(&library->places);
     im_free(library->folder);
     im_free(library->model_wanted);
+    im_free(library->index_params);
     im_free(library);
 }
 
@@ -257,6 +264,9 @@ static im_code open_index(im_library *library, uint64_t change_seq, const char *
 {
     im_index_state state;
     im_index_options options = {.engine = library->engine};
+    if (engine_is_faiss(library->engine)) {
+        options.engine = IM_ENGINE_AUTO; /* for what its file cannot answer */
+    }
     library_close_index(library);
     im_code rc = im_store_get_index(library->store, library->model.id, &library->index_record, err);
     if (rc == IM_OK) {

@@ -217,7 +217,8 @@ static im_code find_page(im_library *library, const im_search_request *request, 
         query.after_item = after.item;
     }
     if (rc == IM_OK) {
-        rc = im_index_search(library->index, &query, found, &facts, err);
+        const im_events events = {.context = answer, .warning = warn_answer};
+        rc = engine_search(library, &query, &events, found, &facts, err);
     }
     answer->search_ms = im_clock_ms_since(start);
     if (rc != IM_OK) {

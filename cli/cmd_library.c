@@ -95,30 +95,73 @@ im_code cmd_check(cli_session *s, im_error *err)
     return rc;
 }
 
+static void put_rebuild_words(cli_session *s, const im_rebuild_request *request,
+                              const im_rebuild_report *report)
+{
+    const im_faiss_record *file = &report->file;
+    if (s->args->options.quiet) {
+        return;
+    }
+    if (!request->has_engine) {
+        cli_printf(&s->out, "made the index anew: %llu vectors\n",
+                   (unsigned long long)report->vectors);
+    } else if (file->generation == 0) {
+        cli_printf(&s->out, "engine %s: no file is needed\n", im_engine_name(report->engine));
+    } else {
+        cli_printf(&s->out, "made %s: %llu vectors, %llu bytes\n", file->name,
+                   (unsigned long long)file->n_rows, (unsigned long long)file->bytes);
+    }
+}
+
+static im_code put_rebuild_json(cli_session *s, const im_rebuild_report *report, im_error *err)
+{
+    im_json_writer w;
+    const im_faiss_record *file = &report->file;
+    cli_json_start(&w);
+    im_json_begin_object(&w);
+    im_json_put_uint(&w, "vectors", report->vectors);
+    im_json_put_string(&w, "chosen_engine", im_engine_name(report->engine));
+    if (file->generation == 0) {
+        im_json_put_null(&w, "engine_file");
+    } else {
+        im_json_key(&w, "engine_file");
+        im_json_begin_object(&w);
+        im_json_put_string(&w, "engine", im_engine_name(report->engine));
+        im_json_put_string(&w, "name", file->name);
+        im_json_put_uint(&w, "bytes", file->bytes);
+        im_json_put_uint(&w, "rows", file->n_rows);
+        im_json_end_object(&w);
+    }
+    im_json_end_object(&w);
+    return cli_put_result(s, &w, err);
+}
+
 im_code cmd_rebuild(cli_session *s, im_error *err)
 {
+    const cli_options *options = &s->args->options;
     im_library *library = NULL;
     im_events events = cli_events(s);
-    im_json_writer w;
-    uint64_t rows = 0;
+    im_rebuild_report report = {0};
+    const im_rebuild_request request = {.has_engine = s->args->given[IM_OPT_ENGINE],
+                                        .engine = (im_engine)options->engine,
+                                        .index_params = options->index_params};
+    if (request.index_params != NULL && !request.has_engine) {
+        im_code rc = im_fail(err, IM_ERR_INVALID, "option '--index-params' needs its engine");
+        im_hint(err, "say which: --engine ivf or --engine hnsw");
+        return rc;
+    }
     im_code rc = cli_open_library(s, true, &library, err);
     if (rc == IM_OK) {
-        rc = im_app_rebuild(library, &events, &rows, err);
+        rc = im_app_rebuild(library, &request, &events, &report, err);
     }
     im_library_close(library);
     if (rc != IM_OK) {
         return rc;
     }
     cli_progress_hide(&s->progress);
-    if (!s->args->options.json) {
-        if (!s->args->options.quiet) {
-            cli_printf(&s->out, "made the index anew: %llu vectors\n", (unsigned long long)rows);
-        }
-        return IM_OK;
+    if (options->json) {
+        return put_rebuild_json(s, &report, err);
     }
-    cli_json_start(&w);
-    im_json_begin_object(&w);
-    im_json_put_uint(&w, "vectors", rows);
-    im_json_end_object(&w);
-    return cli_put_result(s, &w, err);
+    put_rebuild_words(s, &request, &report);
+    return IM_OK;
 }

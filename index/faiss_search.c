@@ -28,6 +28,7 @@ typedef struct faiss_engine_data {
     im_faiss_facts facts;
     uint64_t n_rows; /* slots covered */
     uint64_t bytes;
+    char digest[65];
     im_faiss_effort effort;
 } faiss_engine_data;
 
@@ -110,6 +111,21 @@ static im_code check_facts(const im_index *index, const faiss_engine_data *data,
     return IM_OK;
 }
 
+/* The FAISS index of an index opened before, when it is that of the same file: nothing of it
+ * depends on which rows are alive, or on how many there are behind those of the file. */
+static bool take_over(im_index *index, faiss_engine_data *data)
+{
+    const im_index *from = index->from;
+    faiss_engine_data *theirs = from != NULL ? from->engine_data : NULL;
+    if (theirs == NULL || from->engine != index->engine || theirs->index == NULL ||
+        theirs->bytes != data->bytes || strcmp(theirs->digest, data->digest) != 0) {
+        return false;
+    }
+    data->index = theirs->index;
+    theirs->index = NULL;
+    return true;
+}
+
 static im_code open_kind(im_index *index, im_engine kind, im_error *err)
 {
     const im_faiss_engine *faiss = NULL;
@@ -131,7 +147,10 @@ static im_code open_kind(im_index *index, im_engine kind, im_error *err)
     data->n_rows = index->faiss->n_rows;
     data->bytes = index->faiss->bytes;
     data->effort = index->effort;
-    rc = faiss_file_read(faiss, path, index->faiss, &data->index, err);
+    memcpy(data->digest, index->faiss->digest, sizeof(data->digest));
+    if (!take_over(index, data)) {
+        rc = faiss_file_read(faiss, path, index->faiss, &data->index, err);
+    }
     if (rc == IM_OK) {
         faiss->describe(data->index, &data->facts);
         rc = check_facts(index, data, kind, path, err);

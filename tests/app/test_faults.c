@@ -243,10 +243,10 @@ static im_code do_remove(im_error *err)
 static im_code do_rebuild(im_error *err)
 {
     im_library *library = NULL;
-    uint64_t rows = 0;
+    im_rebuild_report report;
     im_code rc = open_it(true, &library, err);
     if (rc == IM_OK) {
-        rc = im_app_rebuild(library, NULL, &rows, err);
+        rc = im_app_rebuild(library, NULL, NULL, &report, err);
     }
     im_library_close(library);
     return rc;

@@ -27,11 +27,11 @@ typedef struct bench_run {
     char folder[128];
     const char *vectors;
     im_index_state state;
-    size_t n, dim, m;     /* m: queries of a kind that are timed */
-    float *queries[2];    /* [2 m, dim]: texts, pictures */
-    uint64_t *filters;    /* [FILTERS, words] */
-    float *levels[2];     /* [VIEWS, m] score of the last exact hit */
-    uint64_t *alive;      /* a tenth is removed */
+    size_t n, dim, m;  /* m: queries of a kind that are timed */
+    float *queries[2]; /* [2 m, dim]: texts, pictures */
+    uint64_t *filters; /* [FILTERS, words] */
+    float *levels[2];  /* [VIEWS, m] score of the last exact hit */
+    uint64_t *alive;   /* a tenth is removed */
     im_search_mode mode;
     const char *spec;
 } bench_run;
@@ -258,8 +258,7 @@ static void bench_faiss(bench_run *bench)
                             .small = strstr(bench->spec, "-small") != NULL,
                             .n_lists = is_hnsw ? 0 : number,
                             .n_links = is_hnsw ? number : 0,
-                            .ef_construction =
-                                second != NULL ? strtoull(second + 1, NULL, 10) : 0,
+                            .ef_construction = second != NULL ? strtoull(second + 1, NULL, 10) : 0,
                             .n_threads = THREADS};
     uint64_t start = im_clock_ns();
     stop_on(im_index_faiss_build(bench->folder, &bench->state, NULL, &build, &record, &err), &err);

@@ -24,6 +24,8 @@ typedef struct fake_app {
     im_search_request search;
     im_query_part parts[8];
     im_engine engine;
+    im_rebuild_request rebuild;
+    im_audit_request audit;
     size_t threads;
     size_t n_embedded;
     im_embed_input inputs[8];
