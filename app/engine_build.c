@@ -65,9 +65,16 @@ static im_code record_locked(im_store *store, const char *folder, const im_model
     im_index_record now;
     im_index_file file = {
         .generation = made->generation, .n_rows = made->n_rows, .bytes = made->bytes};
+    im_error cause = IM_ERROR_INIT;
     im_code rc = im_store_get_index(store, model->id, &now, err);
-    if (rc == IM_OK &&
-        (now.generation != made->generation || im_index_faiss_check(folder, made, NULL) != IM_OK)) {
+    im_code same = rc == IM_OK ? im_index_faiss_check(folder, made, &cause) : IM_OK;
+    if (same != IM_OK && same != IM_ERR_FORMAT) {
+        if (err != NULL) {
+            *err = cause;
+        }
+        return same;
+    }
+    if (rc == IM_OK && (now.generation != made->generation || same != IM_OK)) {
         rc = im_fail_as(err, IM_REASON_BUSY,
                         "another program has made the index anew while its %s file was built",
                         im_engine_name(engine));

@@ -257,12 +257,15 @@ def main():
         os.environ["TMPDIR"] = name
         world = World(args.n, args.dim, args.queries)
         world.save(folder)
+        print(f"# made {args.n} vectors", file=sys.stderr, flush=True)
         say(bench="world", n=args.n, dim=args.dim, queries=args.queries, k=K, load=os.getloadavg()[0],
             **{kind: vectors.describe(world.rows, queries) for kind, queries in world.queries.items()})
         run_ours(args.program, folder, world, args.ours)
         world.find_levels()
         for peer in args.peers:
-            if peer == "numpy":
+            if peer.startswith(("ivf", "hnsw")):  # ours, in its turn
+                run_ours(args.program, folder, world, [peer])
+            elif peer == "numpy":
                 run_numpy(world)
             elif peer == "usearch":
                 run_usearch(world, folder)

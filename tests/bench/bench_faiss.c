@@ -7,10 +7,12 @@
  * usage: bench_faiss VECTORS N DIM QUERIES SPEC…   (works in $TMPDIR, on a disk with room)
  * VECTORS holds rows [N, DIM], texts and pictures [QUERIES, DIM], filters [3, ceil(N/64)].
  * SPEC: tiered, scan, ivf, ivf-small, hnsw or hnsw-small; the last with :LINKS:QUEUE, ivf :LISTS */
+#include "base/base.h"
 #include "base/clock.h"
 #include "base/pool.h"
 #include "help_bench.h"
 #include "index/index.h"
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,9 +20,18 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { K = 10, CHUNK = 1000, BATCH = 64, THREADS = 2, FILTERS = 3, VIEWS = FILTERS + 1 };
+enum {
+    K = 10,
+    CHUNK = 1000,
+    BATCH = 64,
+    THREADS = 2,
+    FILTERS = 3,
+    VIEWS = FILTERS + 1,
+    REMOVED = VIEWS,
+    ALL = VIEWS + 1
+};
 
-static const char *const view_names[VIEWS] = {"none", "1%", "10%", "50%"};
+static const char *const view_names[ALL] = {"none", "1%", "10%", "50%", "none"};
 static const char *const kind_names[2] = {"text", "picture"};
 
 typedef struct bench_run {
@@ -30,7 +41,7 @@ typedef struct bench_run {
     size_t n, dim, m;  /* m: queries of a kind that are timed */
     float *queries[2]; /* [2 m, dim]: texts, pictures */
     uint64_t *filters; /* [FILTERS, words] */
-    float *levels[2];  /* [VIEWS, m] score of the last exact hit */
+    float *levels[2];  /* [ALL, m] score of the last exact hit */
     uint64_t *alive;   /* a tenth is removed */
     im_search_mode mode;
     const char *spec;
@@ -106,11 +117,14 @@ static im_index_query query_of(const bench_run *bench, im_index_part *part, cons
                                size_t view)
 {
     size_t words = (bench->n + 63) / 64;
+    const uint64_t *bitmap = view == 0         ? NULL
+                             : view == REMOVED ? bench->alive
+                                               : bench->filters + (view - 1) * words;
     *part = (im_index_part){vector, 1, 0};
     return (im_index_query){.parts = part,
                             .n_parts = 1,
                             .k = K,
-                            .bitmap = view == 0 ? NULL : bench->filters + (view - 1) * words,
+                            .bitmap = bitmap,
                             .leave_out = IM_NO_ITEM,
                             .mode = bench->mode};
 }
@@ -130,8 +144,8 @@ static void find_truth(bench_run *bench)
     im_index_options options = {.engine = IM_ENGINE_SCAN, .pool = pool};
     stop_on(im_index_open(bench->folder, &bench->state, NULL, &options, &index, &err), &err);
     for (size_t kind = 0; kind < 2; kind++) {
-        bench->levels[kind] = room(VIEWS * bench->m, sizeof(float));
-        for (size_t at = 0; at < VIEWS * bench->m; at++) {
+        bench->levels[kind] = room(ALL * bench->m, sizeof(float));
+        for (size_t at = 0; at < ALL * bench->m; at++) {
             im_hit hits[K];
             im_index_part part;
             im_index_answer answer;
@@ -235,7 +249,7 @@ static void time_changes(bench_run *bench, im_index_options *options, size_t kin
 {
     im_index_state before = bench->state;
     im_index *index = open_index(bench, options, bench->alive);
-    time_view(bench, index, kind, 0, "10% removed", 0.95);
+    time_view(bench, index, kind, REMOVED, "10% removed", 0.95);
     im_index_close(index);
     size_t n_more = bench->n / 50;
     (void)append(bench, n_more, CHUNK, false);
@@ -243,6 +257,52 @@ static void time_changes(bench_run *bench, im_index_options *options, size_t kin
     time_view(bench, index, kind, 0, "2% added", 0.95);
     im_index_close(index);
     bench->state = before; /* a tail that does not count */
+}
+
+/* Median time of a search of this effort; views other than 0 and 3 (50 %) go to the scan. */
+static double median_ms(const bench_run *bench, const im_index_options *options, size_t kind,
+                        size_t view)
+{
+    im_error err = IM_ERROR_INIT;
+    double *ms = room(bench->m, sizeof(double));
+    im_index *index = open_index(bench, options, NULL);
+    for (size_t q = 0; q < bench->m; q++) {
+        im_hit hits[K];
+        im_index_part part;
+        im_index_answer answer = {0};
+        im_index_query query = query_of(bench, &part, timed_query(bench, kind, q), view);
+        uint64_t start = im_clock_ns();
+        stop_on(im_index_search(index, &query, hits, &answer, &err), &err);
+        ms[q] = im_clock_ms_since(start);
+    }
+    qsort(ms, bench->m, sizeof(double), by_value);
+    double median = ms[bench->m / 2];
+    im_index_close(index);
+    free(ms);
+    return median;
+}
+
+/* What a row costs FAISS, as faiss_search.c counts the rows that it reads, and the scan: their
+ * ratio is that file's SCAN_SPEED. */
+static void time_rows(const bench_run *bench, const im_index_options *of, size_t n_lists)
+{
+    static const size_t efforts[] = {16, 64, 256, 1024};
+    im_index_options scan = {.engine = IM_ENGINE_SCAN};
+    for (size_t at = 0; at < 2 * IM_COUNT(efforts); at++) {
+        im_index_options options = *of;
+        size_t kind = at % 2;
+        size_t tries = efforts[at / 2];
+        options.effort = (im_faiss_effort){tries, tries, 0};
+        double rows = options.engine == IM_ENGINE_HNSW
+                          ? 32.0 * (double)tries
+                          : (double)(n_lists + bench->n * tries / n_lists);
+        double own = median_ms(bench, &scan, kind, 0) / (double)bench->n;
+        double theirs = median_ms(bench, &options, kind, 0) / rows;
+        printf("{\"bench\":\"rows\",\"spec\":\"%s\",\"kind\":\"%s\",\"tries\":%zu,"
+               "\"us_per_row\":%.3f,\"scan_us_per_row\":%.3f,\"ratio\":%.2f}\n",
+               bench->spec, kind_names[kind], tries, 1e3 * theirs, 1e3 * own, theirs / own);
+    }
+    fflush(stdout);
 }
 
 static void bench_faiss(bench_run *bench)
@@ -266,6 +326,9 @@ static void bench_faiss(bench_run *bench)
            bench->spec, THREADS, im_clock_ms_since(start) / 1e3, (unsigned long long)record.bytes);
     fflush(stdout);
     im_index_options options = {.engine = build.engine, .faiss = &record};
+    if (bench->n <= 100000) {
+        time_rows(bench, &options, number != 0 ? number : (size_t)(4 * sqrt((double)bench->n)));
+    }
     for (size_t kind = 0; kind < 2; kind++) {
         time_effort(bench, &options, kind, 0.95);
         time_changes(bench, &options, kind);
