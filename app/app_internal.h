@@ -38,6 +38,7 @@ struct im_library {
     bool ann_current; /* of the rows of `index`; else only what it read of the file is of use */
     im_engine ann_engine;
     im_faiss_effort ann_effort;
+    char ann_digest[65];     /* of its file */
     char ann_bad_digest[65]; /* of a file that was found damaged, as ann_error says */
     im_error ann_error;
 };

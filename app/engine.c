@@ -143,6 +143,9 @@ static im_code open_file(im_library *library, im_engine engine, const im_faiss_e
     if (folder == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
     }
+    if (strcmp(record.digest, library->ann_digest) != 0 || library->ann_engine != engine) {
+        engine_close(library); /* of another file: not both in memory */
+    }
     im_error cause = IM_ERROR_INIT;
     im_index_options options = {.engine = engine,
                                 .pool = library->pool,
@@ -156,6 +159,7 @@ static im_code open_file(im_library *library, im_engine engine, const im_faiss_e
     library->ann = opened;
     library->ann_current = rc == IM_OK;
     library->ann_engine = engine;
+    memcpy(library->ann_digest, record.digest, sizeof(record.digest));
     if (rc == IM_ERR_FORMAT) {
         memcpy(library->ann_bad_digest, record.digest, sizeof(record.digest));
         library->ann_error = cause;
@@ -213,9 +217,11 @@ static void tell(const im_events *events, im_engine engine, const im_error *caus
 {
     im_str sentence;
     im_str_init(&sentence, 1024);
-    im_str_addf(&sentence,
-                "%s: answered exactly without it (imago rebuild --engine %s makes it anew)",
-                cause->message, im_engine_name(engine));
+    im_str_addf(&sentence, "%s: answered exactly without it", cause->message);
+    if (cause->code == IM_ERR_FORMAT || cause->code == IM_ERR_NOT_FOUND) {
+        im_str_addf(&sentence, " (imago rebuild --engine %s makes it anew)",
+                    im_engine_name(engine));
+    }
     event_warning(events, im_str_text(&sentence));
     im_str_clear(&sentence);
 }
