@@ -120,10 +120,10 @@ def faiss_parameters(faiss, is_hnsw, is_fast_scan, effort, mask):
     selector = {} if mask is None else {"sel": faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))}
     if is_hnsw:
         return faiss.SearchParametersHNSW(efSearch=effort, **selector)
-    inner = faiss.SearchParametersIVF(nprobe=effort, **selector)
-    if is_fast_scan:  # eight candidates for each hit are scored again, as is usual
-        return faiss.IndexRefineSearchParameters(k_factor=8, base_index_params=inner)
-    return inner
+    if is_fast_scan:  # more candidates for each hit are scored again when more lists do not help
+        inner = faiss.SearchParametersIVF(nprobe=effort[0], **selector)
+        return faiss.IndexRefineSearchParameters(k_factor=effort[1], base_index_params=inner)
+    return faiss.SearchParametersIVF(nprobe=effort, **selector)
 
 
 def build_faiss(faiss, world, spec):
@@ -172,6 +172,8 @@ def run_faiss(world, spec, folder):
     is_hnsw, is_fast_scan = spec.startswith("HNSW"), spec == "IVF,PQfs"
     lists = world.lists
     efforts = [e for e in (2**i for i in range(13)) if (16 <= e if is_hnsw else e <= lists)]
+    if is_fast_scan:
+        efforts = [(lists_read, factor) for factor in (8, 32, 128) for lists_read in efforts]
     for kind in KINDS:
         chosen = tune(world, kind, efforts, lambda query, effort: index.search(
             query, K, params=faiss_parameters(faiss, is_hnsw, is_fast_scan, effort, None))[1][0])
