@@ -36,12 +36,14 @@ typedef struct im_library im_library;
 typedef struct im_library_options {
     const im_places *places; /* borrowed for the call */
     bool writable;
-    const char *model;      /* NULL: the library's active one; else a folder or name */
-    im_precision precision; /* IM_PRECISION_AUTO */
-    im_engine engine;       /* IM_ENGINE_AUTO */
-    size_t threads;         /* 0: what the machine has */
-    uint64_t memory_bytes;  /* private memory for index, queues and decoders together; 0: three
-                             * fifths of what the cgroup allows, or as much as there is */
+    const char *model;        /* NULL: the library's active one; else a folder or name */
+    im_precision precision;   /* IM_PRECISION_AUTO */
+    im_engine engine;         /* IM_ENGINE_AUTO */
+    size_t threads;           /* 0: what the machine has */
+    const char *index_params; /* how hard engine ivf or hnsw searches, "nprobe=64": with that engine
+                               * named; NULL: as the library's setting says */
+    uint64_t memory_bytes;    /* private memory for index, queues and decoders together; 0: three
+                               * fifths of what the cgroup allows, or as much as there is */
 } im_library_options;
 
 IM_NODISCARD im_code im_app_init(const im_places *places, im_error *err);
@@ -331,9 +333,63 @@ typedef struct im_check_request {
 IM_NODISCARD im_code im_app_check(im_library *library, const im_check_request *request,
                                   const im_events *events, im_check_report *out_report,
                                   im_error *err);
-/** Makes the index files anew from the database; embeds items that lack a vector. */
-IM_NODISCARD im_code im_app_rebuild(im_library *library, const im_events *events,
-                                    uint64_t *out_rows, im_error *err);
+
+typedef struct im_rebuild_request {
+    bool has_engine;  /* choose the library's engine and make its file, nothing else */
+    im_engine engine; /* auto, tiered: imago's own scans, a FAISS file is dropped; ivf, hnsw */
+    const char *index_params; /* "nlist=4096,nprobe=64"; NULL: as before with the same engine; ""
+                               * for the defaults */
+} im_rebuild_request;
+
+typedef struct im_rebuild_report {
+    uint64_t vectors;     /* rows of the index */
+    im_faiss_record file; /* of the engine chosen; generation 0: none was made */
+    im_engine engine;     /* the library's setting */
+} im_rebuild_report;
+/** Makes the index files anew from the database, that of a chosen FAISS engine too, and embeds
+ * items that lack a vector. With has_engine only that engine's file is made (the rest too when it
+ * is damaged) and the engine becomes what searches use above IM_INDEX_PROVED_ROWS rows.
+ * @param request NULL: no engine named
+ * @return as im_index_faiss_build; IM_ERR_INVALID for another engine or a wrong parameter;
+ * IM_ERR_BUSY when the index was made anew meanwhile; interrupted: nothing has changed */
+IM_NODISCARD im_code im_app_rebuild(im_library *library, const im_rebuild_request *request,
+                                    const im_events *events, im_rebuild_report *out_report,
+                                    im_error *err);
+/** "auto", "scan", "flat", "tiered", "ivf", "hnsw". */
+const char *im_engine_name(im_engine engine);
+
+/* ---- audit ---- */
+
+typedef struct im_audit_request {
+    size_t n_queries; /* of each kind; 0: 200 */
+    size_t k;         /* of recall@k; 0: 10 */
+    double want;      /* recall to propose parameters for, in (0, 1]; 0: none */
+    bool fast;        /* the index as with --fast */
+    bool apply; /* the proposal becomes the library's setting, when it reached what was wanted */
+} im_audit_request;
+
+typedef struct im_audit_report {
+    const char *engine; /* of the index that was held against the exact answer */
+    uint64_t rows;      /* alive */
+    size_t k;
+    im_audit audit;
+    im_audit_times times[2]; /* texts, pictures */
+    double want;             /* as asked */
+    bool has_proposal;
+    im_audit_proposal proposal;
+    char params[128]; /* the proposal as text: "nprobe=64,candidates=4" */
+    bool applied;
+} im_audit_report;
+
+/** Holds the index, as searches use it, against the exact answer: with texts from the calibration
+ * data, encoded by the library's model, and with pictures of the library, each left out of its own
+ * answer. What is missing (no texts) is told to events->warning.
+ * @return as im_app_search; IM_ERR_UNSUPPORTED for a wanted recall with an engine that has nothing
+ * to choose; IM_ERR_NOT_FOUND (library_empty, engine_file_missing) */
+IM_NODISCARD im_code im_app_audit(im_library *library, const im_audit_request *request,
+                                  const im_events *events, im_audit_report *out_report,
+                                  im_error *err);
+void im_audit_report_json(im_json_writer *w, const im_audit_report *report);
 
 typedef struct im_compact_report {
     uint64_t rows;    /* of the index now */

@@ -37,6 +37,7 @@ struct im_library {
     char *model_wanted; /* --model; NULL: the active one */
     im_precision precision;
     im_engine engine;
+    char *index_params; /* --index-params; NULL: none */
     size_t threads;
     im_pool *pool; /* opened when first needed */
 
@@ -60,6 +61,14 @@ struct im_library {
     size_t n_columns;
     slot_bitmap bitmaps[APP_SLOT_BITMAPS];
     uint64_t n_asked; /* bitmaps so far */
+    /* engine.c: the FAISS file's index, opened when a search first wants it */
+    im_index *ann;
+    bool ann_current; /* of the rows of `index`; else only what it read of the file is of use */
+    im_engine ann_engine;
+    im_faiss_effort ann_effort;
+    char ann_digest[65];     /* of its file */
+    char ann_bad_digest[65]; /* of a file that was found damaged, as ann_error says */
+    im_error ann_error;
 };
 
 /* ---- library.c ---- */
@@ -149,6 +158,59 @@ void codes_update(im_store *store, const char *folder, const im_model_row *model
                   const im_events *events);
 /** The warning that there are none. */
 void codes_tell_none(const im_error *cause, const im_events *events);
+
+/* ---- engine.c, engine_params.c, engine_build.c ---- */
+#define ENGINE_SETTING "engine"
+#define ENGINE_PARAMS_SETTING "engine_params"
+
+/** Numbers of a FAISS engine; 0: its default. */
+typedef struct im_engine_params {
+    size_t n_lists, sample, n_links, ef_construction, small; /* how its file is built */
+    im_faiss_effort effort;                                  /* how hard it searches */
+} im_engine_params;
+
+bool engine_is_faiss(im_engine engine);
+/** The library's setting; auto when there is none. */
+IM_NODISCARD im_code engine_setting(im_store *store, im_engine *out_engine,
+                                    im_engine_params *out_params, im_error *err);
+IM_NODISCARD im_code engine_put_setting(im_store *store, im_engine engine,
+                                        const im_engine_params *params, im_error *err);
+/** "name=number,…" over what is in *out, which is left alone after a failure.
+ * @param only_search parameters of building are refused */
+IM_NODISCARD im_code engine_params_read(im_engine engine, const char *text, bool only_search,
+                                        im_engine_params *out, im_error *err);
+void engine_params_write(const im_engine_params *params, im_engine engine, im_str *out);
+/** The record of an engine's file; generation 0 when there is none. */
+IM_NODISCARD im_code engine_record(im_store *store, uint64_t model, im_engine engine,
+                                   im_faiss_record *out, im_error *err);
+/** The index that answers a query of this mode and bitmap: library->index (opened by
+ * library_index), or that of a FAISS file. When such a file cannot be used `events` is told, and
+ * *mode becomes exact. */
+IM_NODISCARD im_code engine_index(im_library *library, const uint64_t *bitmap,
+                                  const im_events *events, im_search_mode *mode,
+                                  im_index **out_index, im_error *err);
+/** im_index_search with the index that answers. */
+IM_NODISCARD im_code engine_search(im_library *library, const im_index_query *query,
+                                   const im_events *events, im_hit *hits,
+                                   im_index_answer *out_answer, im_error *err);
+void engine_close(im_library *library);
+/** "engine", "chosen_engine" and "engine_file" of `status`. */
+IM_NODISCARD im_code engine_put_status(im_library *library, const im_model_row *model,
+                                       const im_index_record *index, uint64_t n_alive,
+                                       const char *own_engine, im_json_writer *w, im_error *err);
+/** Builds an engine's file and makes both the library's: record, setting, the other kind's file
+ * dropped. Takes the lock, at the end only. */
+IM_NODISCARD im_code engine_build(im_store *store, const char *folder, const im_model_row *model,
+                                  im_engine engine, const im_engine_params *params,
+                                  size_t n_threads, const im_events *events,
+                                  im_faiss_record *out_record, im_error *err);
+/** Makes the file of the library's own setting anew, if that has one. Never fails: what goes wrong
+ * is told as a warning. */
+void engine_rebuild(im_store *store, const char *folder, const im_model_row *model,
+                    size_t n_threads, const im_events *events);
+/** Back to imago's own scans (auto or tiered): files and records go. Takes the lock. */
+IM_NODISCARD im_code engine_drop(im_store *store, const char *folder, const im_model_row *model,
+                                 im_engine engine, im_error *err);
 
 /* ---- lists.c ---- */
 typedef struct id_list {

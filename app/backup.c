@@ -79,6 +79,9 @@ static void make_index(const im_places *places, const im_events *events)
                                             &n_rows, &error)
                             : im_fail(&error, IM_ERR_NOMEM, "no memory for a path");
     }
+    if (rc == IM_OK) {
+        engine_rebuild(library->store, folder, &library->model, 0, events);
+    }
     im_free(folder);
     im_library_close(library);
     if (rc != IM_OK && strcmp(error.reason, im_reason_name(IM_REASON_LIBRARY_EMPTY)) != 0) {

@@ -443,6 +443,8 @@ im_code compact_index(im_store *store, const char *index_folder, const im_model_
 void library_compact_when_due(im_library *library, const im_events *events)
 {
     im_compact_report report;
+    im_engine engine = IM_ENGINE_AUTO;
+    im_engine_params params;
     im_error error = IM_ERROR_INIT;
     im_str sentence;
     im_code rc = library_model(library, &error);
@@ -451,6 +453,9 @@ void library_compact_when_due(im_library *library, const im_events *events)
         rc = im_fail(&error, IM_ERR_NOMEM, "no memory for a path");
     }
     if (rc == IM_OK) {
+        rc = engine_setting(library->store, &engine, &params, &error);
+    }
+    if (rc == IM_OK && !engine_is_faiss(engine)) { /* else its file would have to be made anew */
         rc = compact_index(library->store, folder, &library->model, true, library->pool, events,
                            &report, &error);
     }
@@ -483,6 +488,9 @@ im_code im_app_compact(im_library *library, const im_events *events, im_compact_
         library_close_index(library);
         rc = compact_index(library->store, folder, &library->model, false, pool, events, out_report,
                            err);
+    }
+    if (rc == IM_OK && out_report->dropped > 0) {
+        engine_rebuild(library->store, folder, &library->model, library->threads, events);
     }
     im_free(folder);
     return rc;

@@ -26,6 +26,10 @@ static im_code copy_options(im_library *library, const im_library_options *optio
         library->model_wanted = im_strdup(options->model);
         ok = ok && library->model_wanted != NULL;
     }
+    if (options->index_params != NULL) {
+        library->index_params = im_strdup(options->index_params);
+        ok = ok && library->index_params != NULL;
+    }
     return ok ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a library");
 }
 
@@ -52,6 +56,7 @@ im_code im_library_open(const im_library_options *options, im_library **out_libr
 void library_close_index(im_library *library)
 {
     im_index_close(library->index);
+    library->ann_current = false;
     im_free(library->alive);
     im_free(library->present);
     library->index = NULL;
@@ -68,6 +73,7 @@ void im_library_close(im_library *library)
     library_forget_bitmaps(library);
     own_fields_clear(&library->fields);
     library_close_index(library);
+    engine_close(library);
     im_encoder_close(library->encoder);
     im_model_row_clear(&library->model);
     im_store_close(library->store);
@@ -75,6 +81,7 @@ void im_library_close(im_library *library)
     im_places_clear(&library->places);
     im_free(library->folder);
     im_free(library->model_wanted);
+    im_free(library->index_params);
     im_free(library);
 }
 
@@ -274,6 +281,9 @@ static im_code open_index(im_library *library, uint64_t change_seq, const char *
 {
     im_index_state state;
     im_index_options options = {.engine = library->engine};
+    if (engine_is_faiss(library->engine)) {
+        options.engine = IM_ENGINE_AUTO; /* for what its file cannot answer */
+    }
     library_close_index(library);
     im_code rc = im_store_get_index(library->store, library->model.id, &library->index_record, err);
     if (rc == IM_OK) {

@@ -361,6 +361,11 @@ im_code im_app_model_use(im_library *library, const char *model, const im_events
         im_code activated = activate(library, row.id, err);
         rc = activated != IM_OK ? activated : rc;
         forget_model(library);
+        char *index = activated == IM_OK ? library_index_folder(library, row.digest) : NULL;
+        if (index != NULL) {
+            engine_rebuild(library->store, index, &row, library->threads, events);
+        }
+        im_free(index);
     }
     im_encoder_close(encoder);
     im_model_row_clear(&row);

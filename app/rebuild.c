@@ -169,11 +169,87 @@ im_code rebuild_missing(im_library *library, const im_model_row *model, im_encod
     return rc;
 }
 
-im_code im_app_rebuild(im_library *library, const im_events *events, uint64_t *out_rows,
-                       im_error *err)
+/* ---- the use case ---- */
+
+static im_code rebuild_all(im_library *library, const char *folder, const im_events *events,
+                           im_rebuild_report *report, im_error *err)
 {
     uint64_t embedded = 0;
     uint64_t failed = 0;
+    im_code rc =
+        rebuild_index(library->store, folder, &library->model, 0, events, &report->vectors, err);
+    if (rc == IM_OK) {
+        rc = library_encoder(library, IM_TOWERS_IMAGE, err);
+    }
+    if (rc == IM_OK) {
+        rc = rebuild_missing(library, &library->model, library->encoder, events, &embedded, &failed,
+                             err);
+        report->vectors += embedded;
+    }
+    if (rc == IM_OK || (rc == IM_ERR_PARTIAL && !im_stop_asked())) {
+        engine_rebuild(library->store, folder, &library->model, library->threads, events);
+    }
+    return rc;
+}
+
+static im_code choose_params(im_library *library, const im_rebuild_request *request,
+                             im_engine_params *out, im_error *err)
+{
+    im_engine before = IM_ENGINE_AUTO;
+    im_code rc = engine_setting(library->store, &before, out, err);
+    if (rc != IM_OK || (request->index_params == NULL && before == request->engine)) {
+        return rc;
+    }
+    memset(out, 0, sizeof(*out));
+    return request->index_params != NULL
+               ? engine_params_read(request->engine, request->index_params, false, out, err)
+               : IM_OK;
+}
+
+/* Builds from the vector file as it is; when that turns out damaged it is made anew first. */
+static im_code choose_engine(im_library *library, const im_rebuild_request *request,
+                             const char *folder, const im_events *events, im_rebuild_report *report,
+                             im_error *err)
+{
+    im_engine_params params = {0};
+    im_error cause = IM_ERROR_INIT;
+    im_engine engine = request->engine;
+    if (engine == IM_ENGINE_AUTO || engine == IM_ENGINE_TIERED) {
+        return request->index_params == NULL || request->index_params[0] == '\0'
+                   ? engine_drop(library->store, folder, &library->model, engine, err)
+                   : engine_params_read(engine, request->index_params, false, &params, err);
+    }
+    if (!engine_is_faiss(engine)) {
+        im_code rc = im_fail(err, IM_ERR_INVALID, "engine '%s' cannot be a library's own",
+                             im_engine_name(engine));
+        im_hint(err, "choose auto, tiered, ivf or hnsw");
+        return rc;
+    }
+    im_code rc = choose_params(library, request, &params, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    rc = engine_build(library->store, folder, &library->model, engine, &params, library->threads,
+                      events, &report->file, &cause);
+    if (rc == IM_ERR_FORMAT) {
+        event_warning(events, cause.message);
+        rc = rebuild_index(library->store, folder, &library->model, 0, events, &report->vectors,
+                           err);
+        return rc != IM_OK ? rc
+                           : engine_build(library->store, folder, &library->model, engine, &params,
+                                          library->threads, events, &report->file, err);
+    }
+    if (rc != IM_OK && err != NULL) {
+        *err = cause;
+    }
+    return rc;
+}
+
+im_code im_app_rebuild(im_library *library, const im_rebuild_request *request,
+                       const im_events *events, im_rebuild_report *out_report, im_error *err)
+{
+    im_rebuild_report report = {0};
+    im_engine_params ignored;
     im_code rc = library_model(library, err);
     char *folder = rc == IM_OK ? library_index_folder(library, library->model.digest) : NULL;
     if (rc == IM_OK && folder == NULL) {
@@ -181,15 +257,23 @@ im_code im_app_rebuild(im_library *library, const im_events *events, uint64_t *o
     }
     if (rc == IM_OK) {
         library_close_index(library);
-        rc = rebuild_index(library->store, folder, &library->model, 0, events, out_rows, err);
+        rc = request != NULL && request->has_engine
+                 ? choose_engine(library, request, folder, events, &report, err)
+                 : rebuild_all(library, folder, events, &report, err);
+    }
+    if (rc == IM_OK && request != NULL && request->has_engine) {
+        im_index_record record;
+        rc = im_store_get_index(library->store, library->model.id, &record, err);
+        report.vectors = rc == IM_OK ? record.n_rows : 0;
     }
     if (rc == IM_OK) {
-        rc = library_encoder(library, IM_TOWERS_IMAGE, err);
+        rc = engine_setting(library->store, &report.engine, &ignored, err);
+    }
+    if (rc == IM_OK && engine_is_faiss(report.engine) && report.file.generation == 0) {
+        rc = engine_record(library->store, library->model.id, report.engine, &report.file, err);
     }
     if (rc == IM_OK) {
-        rc = rebuild_missing(library, &library->model, library->encoder, events, &embedded, &failed,
-                             err);
-        *out_rows += embedded;
+        *out_report = report;
     }
     im_free(folder);
     return rc;

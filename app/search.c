@@ -12,10 +12,14 @@ void search_warn(im_answer *answer, const char *sentence)
     }
 }
 
-/* Warnings of lower rooms land in the first answer: they are told once. */
 static void warn_answer(void *context, const char *sentence)
 {
     search_warn(context, sentence);
+}
+
+im_events search_events(im_answer *answer)
+{
+    return (im_events){.context = answer, .warning = warn_answer};
 }
 
 /* ---- jobs ---- */
@@ -81,7 +85,7 @@ static void forget_attempt(search_job *jobs, size_t n)
 /* Everything that must see one moment of the library. */
 static im_code answer_jobs(im_library *library, search_job *jobs, size_t n, im_error *err)
 {
-    const im_events events = {.context = jobs[0].answer, .warning = warn_answer};
+    const im_events events = search_events(jobs[0].answer); /* what concerns all is told once */
     im_error cause = IM_ERROR_INIT;
     uint64_t start = im_clock_ns();
     im_code rc = search_vectors(library, jobs, n, err);

@@ -27,6 +27,8 @@ typedef struct search_job {
  * failure goes into job->rc; returned is what stops all. */
 IM_NODISCARD im_code search_vectors(im_library *library, search_job *jobs, size_t n, im_error *err);
 void search_warn(im_answer *answer, const char *sentence);
+/** Warnings of lower rooms land in an answer. */
+im_events search_events(im_answer *answer);
 
 /* ---- search_rows.c ---- */
 /** Which rows may be hits: the filter, texts that must be found, files that are there.

@@ -162,45 +162,104 @@ static im_code finish_ranked(im_library *library, search_job *job, const im_inde
     return rc;
 }
 
+/* Queries of one index, answered together. */
+typedef struct ranked_batch {
+    search_job **jobs;       /* [n] */
+    im_index_query *queries; /* [n] */
+    im_index_answer *facts;  /* [n] */
+    im_hit **hits;           /* [n] pointers, each to [query.k] */
+    size_t n;
+} ranked_batch;
+
+static void clear_batch(ranked_batch *batch)
+{
+    for (size_t i = 0; batch->hits != NULL && i < batch->n; i++) {
+        im_free(batch->hits[i]);
+    }
+    im_free(batch->jobs);
+    im_free(batch->queries);
+    im_free(batch->facts);
+    im_free(batch->hits);
+}
+
+static im_code open_batch(ranked_batch *batch, size_t n, im_error *err)
+{
+    *batch = (ranked_batch){.jobs = im_alloc_zero(n, sizeof(search_job *)),
+                            .queries = im_alloc_zero(n, sizeof(im_index_query)),
+                            .facts = im_alloc_zero(n, sizeof(im_index_answer)),
+                            .hits = im_alloc_zero(n, sizeof(im_hit *))};
+    return batch->jobs != NULL && batch->queries != NULL && batch->facts != NULL &&
+                   batch->hits != NULL
+               ? IM_OK
+               : im_fail(err, IM_ERR_NOMEM, "no memory for %zu queries", n);
+}
+
+/* Adds a job whose query that index answers; a cursor that is none is the job's own failure. */
+static im_code batch_job(im_library *library, ranked_batch *batch, search_job *job,
+                         im_search_mode mode, im_error *err)
+{
+    hit_order order = {0};
+    job->rc = read_cursor(library, job, &order);
+    if (job->rc != IM_OK) {
+        return IM_OK;
+    }
+    im_index_query *query = &batch->queries[batch->n];
+    *query = index_query(job);
+    query->mode = mode;
+    query->has_after = order.has_cursor;
+    query->after_score = order.cursor.score;
+    query->after_item = order.cursor.item;
+    batch->jobs[batch->n] = job;
+    batch->hits[batch->n] = im_alloc(query->k, sizeof(im_hit));
+    return batch->hits[batch->n++] != NULL
+               ? IM_OK
+               : im_fail(err, IM_ERR_NOMEM, "no memory for %zu hits", query->k);
+}
+
+static im_code run_batch(im_library *library, im_index *index, ranked_batch *batch, im_error *err)
+{
+    if (batch->n == 0) {
+        return IM_OK;
+    }
+    uint64_t start = im_clock_ns();
+    im_code rc =
+        im_index_search_many(index, batch->queries, batch->n, batch->hits, batch->facts, err);
+    double search_ms = im_clock_ms_since(start) / (double)batch->n;
+    for (size_t i = 0; rc == IM_OK && i < batch->n; i++) {
+        batch->jobs[i]->answer->search_ms += search_ms;
+        rc = finish_ranked(library, batch->jobs[i], &batch->queries[i], batch->hits[i],
+                           &batch->facts[i], err);
+    }
+    return rc;
+}
+
 im_code search_ranked(im_library *library, search_job *const *jobs, size_t n, im_error *err)
 {
-    size_t n_asked = 0;
-    im_index_query *queries = im_alloc_zero(n, sizeof(*queries));
-    im_index_answer *facts = im_alloc_zero(n, sizeof(*facts));
-    im_hit **hits = im_alloc_zero(n, sizeof(im_hit *));
-    search_job **asked = im_alloc_zero(n, sizeof(search_job *));
-    bool ok = queries != NULL && facts != NULL && hits != NULL && asked != NULL;
-    for (size_t i = 0; ok && i < n; i++) {
-        hit_order order = {0};
-        jobs[i]->rc = read_cursor(library, jobs[i], &order);
-        if (jobs[i]->rc == IM_OK) {
-            im_index_query *query = &queries[n_asked];
-            *query = index_query(jobs[i]);
-            query->has_after = order.has_cursor;
-            query->after_score = order.cursor.score;
-            query->after_item = order.cursor.item;
-            hits[n_asked] = im_alloc(query->k, sizeof(im_hit));
-            ok = hits[n_asked] != NULL;
-            asked[n_asked++] = jobs[i];
+    ranked_batch own = {0}; /* imago's own scans answer … */
+    ranked_batch ann = {0}; /* … or the FAISS file that the library was told to use */
+    im_index *other = NULL;
+    im_code rc = open_batch(&own, n, err);
+    if (rc == IM_OK) {
+        rc = open_batch(&ann, n, err);
+    }
+    for (size_t i = 0; rc == IM_OK && i < n; i++) {
+        const im_events events = search_events(jobs[i]->answer);
+        im_search_mode mode = index_query(jobs[i]).mode;
+        im_index *index = NULL;
+        rc = engine_index(library, jobs[i]->rows, &events, &mode, &index, err);
+        other = index != library->index ? index : other;
+        if (rc == IM_OK) {
+            rc = batch_job(library, index == library->index ? &own : &ann, jobs[i], mode, err);
         }
     }
-    im_code rc = ok ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for hits");
-    uint64_t start = im_clock_ns();
-    if (rc == IM_OK && n_asked > 0) {
-        rc = im_index_search_many(library->index, queries, n_asked, hits, facts, err);
+    if (rc == IM_OK) {
+        rc = run_batch(library, library->index, &own, err);
     }
-    double search_ms = im_clock_ms_since(start) / (double)IM_MAX(n_asked, (size_t)1);
-    for (size_t i = 0; rc == IM_OK && i < n_asked; i++) {
-        asked[i]->answer->search_ms += search_ms;
-        rc = finish_ranked(library, asked[i], &queries[i], hits[i], &facts[i], err);
+    if (rc == IM_OK) {
+        rc = run_batch(library, other, &ann, err);
     }
-    for (size_t i = 0; hits != NULL && i < n; i++) {
-        im_free(hits[i]);
-    }
-    im_free(asked);
-    im_free(hits);
-    im_free(facts);
-    im_free(queries);
+    clear_batch(&own);
+    clear_batch(&ann);
     return rc;
 }
 
@@ -233,8 +292,9 @@ static im_code list_by_score(im_library *library, search_job *job, const hit_ord
     if (rc != IM_OK) {
         return rc;
     }
+    const im_events events = search_events(job->answer);
     rc = order->has_floor ? im_index_range(library->index, &query, list->hits, &facts, err)
-                          : im_index_search(library->index, &query, list->hits, &facts, err);
+                          : engine_search(library, &query, &events, list->hits, &facts, err);
     if (rc == IM_OK) {
         list->n = facts.n_hits;
         list->whole = facts.n_hits < want || want >= job->n_rows - job->left_out;

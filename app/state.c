@@ -40,7 +40,8 @@ static void describe_index(im_library *library, const im_model_row *model,
 {
     im_index *index = NULL;
     im_index_state state;
-    im_index_options options = {.engine = library->engine};
+    im_index_options options = {.engine = engine_is_faiss(library->engine) ? IM_ENGINE_AUTO
+                                                                           : library->engine};
     im_error ignored = IM_ERROR_INIT;
     char *folder = library_index_folder(library, model->digest);
     *out = (im_index_stats){.engine = library->engine == IM_ENGINE_FLAT ? "flat" : "scan"};
@@ -96,7 +97,7 @@ im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err
         im_json_put_uint(w, "unembedded",
                          counts.items > counts.embeddings ? counts.items - counts.embeddings : 0);
         im_json_put_uint(w, "database_bytes", counts.db_bytes + counts.wal_bytes);
-        im_json_put_string(w, "engine", stats.engine);
+        rc = engine_put_status(library, &model, &record, counts.embeddings, stats.engine, w, err);
         im_json_put_uint(w, "index_generation", record.generation);
         im_json_put_uint(w, "index_rows", record.n_rows);
         im_json_put_uint(w, "removed_rows_held",
@@ -106,7 +107,7 @@ im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err
         put_memory(w, library);
         im_json_key(w, "roots");
         im_json_begin_array(w);
-        rc = im_store_each_root(library->store, put_root, w, err);
+        rc = rc == IM_OK ? im_store_each_root(library->store, put_root, w, err) : rc;
         im_json_end_array(w);
         if (rc == IM_OK) {
             rc = own_put_registry(library->store, w, err);
@@ -171,6 +172,39 @@ static bool compare_row(void *context, uint64_t item, uint64_t slot, const float
     }
     check->report->index_findings += rc != IM_OK;
     return true;
+}
+
+/* The file of the library's FAISS engine: there, of this index, and as it was written. */
+static im_code check_engine_file(im_library *library, check_context *check, const char *folder,
+                                 const im_index_record *index, im_error *err)
+{
+    im_engine engine = IM_ENGINE_AUTO;
+    im_engine_params params;
+    im_faiss_record record = {0};
+    im_error cause = IM_ERROR_INIT;
+    im_code rc = engine_setting(library->store, &engine, &params, err);
+    if (rc == IM_OK && engine_is_faiss(engine)) {
+        rc = engine_record(library->store, library->model.id, engine, &record, err);
+    }
+    if (rc != IM_OK || !engine_is_faiss(engine)) {
+        return rc;
+    }
+    if (record.generation == 0 || record.generation != index->generation) {
+        rc = im_fail_as(&cause, IM_REASON_INDEX_DAMAGED,
+                        "engine '%s' is chosen and has no file of the present index",
+                        im_engine_name(engine));
+    } else {
+        rc = im_index_faiss_check(folder, &record, &cause);
+    }
+    if (rc == IM_ERR_FORMAT) {
+        check->report->index_findings++;
+        event_warning(check->events, cause.message);
+        return IM_OK;
+    }
+    if (rc != IM_OK && err != NULL) {
+        *err = cause;
+    }
+    return rc;
 }
 
 /* The rows and codes of one generation. *out_bad counts findings; `check->index` is open after it
@@ -241,6 +275,9 @@ static im_code check_index(im_library *library, check_context *check, im_error *
     if (rc == IM_OK && record.n_rows > 0) {
         rc = check_files(check, folder, &record, &bad, err);
         check->report->index_findings += bad;
+    }
+    if (rc == IM_OK && record.n_rows > 0) {
+        rc = check_engine_file(library, check, folder, &record, err);
     }
     if (rc == IM_OK) {
         rc = im_store_each_embedding(library->store, library->model.id, library->model.dim,

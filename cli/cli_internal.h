@@ -102,6 +102,9 @@ typedef struct cli_options {
         max_decode_seconds;
     const char *library, *model;
     uint64_t precision, engine, threads, memory;
+    const char *index_params, *want;
+    uint64_t queries;
+    bool apply;
     bool json, quiet, no_color, help, version;
     uint64_t verbose;
     bool part; /* where PART options point; never written */
@@ -133,7 +136,8 @@ typedef struct cli_args {
     cli_command_id command;
     const char *group; /* "model" alone with --help; borrowed */
     cli_options options;
-    const char **operands; /* [n_operands], owned array of borrowed text */
+    bool given[IM_OPT_COUNT]; /* by the arguments, whatever the value */
+    const char **operands;    /* [n_operands], owned array of borrowed text */
     size_t n_operands;
     cli_part *parts; /* [n_parts], owned, in the order of the arguments */
     size_t n_parts;

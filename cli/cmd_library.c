@@ -123,38 +123,96 @@ static im_code put_compacted(cli_session *s, const im_compact_report *report, im
     return IM_OK;
 }
 
-static im_code put_rebuilt(cli_session *s, uint64_t rows, im_error *err)
+static void put_rebuild_words(cli_session *s, const im_rebuild_request *request,
+                              const im_rebuild_report *report)
+{
+    const im_faiss_record *file = &report->file;
+    if (s->args->options.quiet) {
+        return;
+    }
+    if (!request->has_engine) {
+        cli_printf(&s->out, "made the index anew: %llu vectors\n",
+                   (unsigned long long)report->vectors);
+    } else if (file->generation == 0) {
+        cli_printf(&s->out, "engine %s: no file is needed\n", im_engine_name(report->engine));
+    } else {
+        cli_printf(&s->out, "made %s: %llu vectors, %llu bytes\n", file->name,
+                   (unsigned long long)file->n_rows, (unsigned long long)file->bytes);
+    }
+}
+
+static im_code put_rebuild_json(cli_session *s, const im_rebuild_report *report, im_error *err)
 {
     im_json_writer w;
-    if (!s->args->options.json) {
-        if (!s->args->options.quiet) {
-            cli_printf(&s->out, "made the index anew: %llu vectors\n", (unsigned long long)rows);
-        }
-        return IM_OK;
-    }
+    const im_faiss_record *file = &report->file;
     cli_json_start(&w);
     im_json_begin_object(&w);
-    im_json_put_uint(&w, "vectors", rows);
+    im_json_put_uint(&w, "vectors", report->vectors);
+    im_json_put_string(&w, "chosen_engine", im_engine_name(report->engine));
+    if (file->generation == 0) {
+        im_json_put_null(&w, "engine_file");
+    } else {
+        im_json_key(&w, "engine_file");
+        im_json_begin_object(&w);
+        im_json_put_string(&w, "engine", im_engine_name(report->engine));
+        im_json_put_string(&w, "name", file->name);
+        im_json_put_uint(&w, "bytes", file->bytes);
+        im_json_put_uint(&w, "rows", file->n_rows);
+        im_json_end_object(&w);
+    }
     im_json_end_object(&w);
     return cli_put_result(s, &w, err);
 }
 
-im_code cmd_rebuild(cli_session *s, im_error *err)
+static im_code rebuild(cli_session *s, const im_rebuild_request *request, im_error *err)
 {
     im_library *library = NULL;
     im_events events = cli_events(s);
-    im_compact_report compacted = {0};
-    uint64_t rows = 0;
-    bool compact = s->args->options.compact;
+    im_rebuild_report report = {0};
     im_code rc = cli_open_library(s, true, &library, err);
     if (rc == IM_OK) {
-        rc = compact ? im_app_compact(library, &events, &compacted, err)
-                     : im_app_rebuild(library, &events, &rows, err);
+        rc = im_app_rebuild(library, request, &events, &report, err);
     }
     im_library_close(library);
     if (rc != IM_OK) {
         return rc;
     }
     cli_progress_hide(&s->progress);
-    return compact ? put_compacted(s, &compacted, err) : put_rebuilt(s, rows, err);
+    if (s->args->options.json) {
+        return put_rebuild_json(s, &report, err);
+    }
+    put_rebuild_words(s, request, &report);
+    return IM_OK;
+}
+
+static im_code compact(cli_session *s, im_error *err)
+{
+    im_library *library = NULL;
+    im_events events = cli_events(s);
+    im_compact_report report = {0};
+    im_code rc = cli_open_library(s, true, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_compact(library, &events, &report, err);
+    }
+    im_library_close(library);
+    cli_progress_hide(&s->progress);
+    return rc == IM_OK ? put_compacted(s, &report, err) : rc;
+}
+
+im_code cmd_rebuild(cli_session *s, im_error *err)
+{
+    const cli_options *options = &s->args->options;
+    const im_rebuild_request request = {.has_engine = s->args->given[IM_OPT_ENGINE],
+                                        .engine = (im_engine)options->engine,
+                                        .index_params = options->index_params};
+    if (request.index_params != NULL && !request.has_engine) {
+        im_code rc = im_fail(err, IM_ERR_INVALID, "option '--index-params' needs its engine");
+        im_hint(err, "say which: --engine ivf or --engine hnsw");
+        return rc;
+    }
+    if (options->compact && request.has_engine) {
+        return im_fail(err, IM_ERR_INVALID,
+                       "options '--compact' and '--engine' exclude each other");
+    }
+    return options->compact ? compact(s, err) : rebuild(s, &request, err);
 }

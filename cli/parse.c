@@ -248,6 +248,7 @@ static im_code set_option(cli_args *args, const cli_option *option, const char *
                           im_error *err)
 {
     void *field = (char *)&args->options + option->field;
+    args->given[option - cli_option_table] = true;
     switch (option->type) {
     case IM_TYPE_FLAG:
         *(bool *)field = true;

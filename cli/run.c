@@ -14,7 +14,7 @@ _Static_assert(IM_PRECISION_AUTO == 0 && IM_PRECISION_FP32 == 1 && IM_PRECISION_
                    IM_PRECISION_INT8 == 3,
                "--precision");
 _Static_assert(IM_ENGINE_AUTO == 0 && IM_ENGINE_SCAN == 1 && IM_ENGINE_FLAT == 2 &&
-                   IM_ENGINE_TIERED == 3,
+                   IM_ENGINE_TIERED == 3 && IM_ENGINE_IVF == 4 && IM_ENGINE_HNSW == 5,
                "--engine");
 _Static_assert(IM_COMBINE_SUM == 0 && IM_COMBINE_ANY == 1 && IM_COMBINE_ALL == 2, "--combine");
 
@@ -108,8 +108,15 @@ im_code cli_open_library(cli_session *s, bool writable, im_library **out_library
         .precision = (im_precision)options->precision,
         .engine = (im_engine)options->engine,
         .threads = (size_t)options->threads,
+        .index_params = s->args->command == IM_CMD_REBUILD ? NULL : options->index_params,
         .memory_bytes = options->memory,
     };
+    if (wanted.index_params != NULL && wanted.engine != IM_ENGINE_IVF &&
+        wanted.engine != IM_ENGINE_HNSW) {
+        im_code rc = im_fail(err, IM_ERR_INVALID, "option '--index-params' needs its engine");
+        im_hint(err, "say which: --engine ivf or --engine hnsw");
+        return rc;
+    }
     if (wanted.memory_bytes != 0 || im_memory_limit() != UINT64_MAX) {
         im_memory_return_freed();
     }

@@ -2,8 +2,10 @@
  * (texts lie elsewhere in the space than pictures, and are harder), and the least effort that
  * finds as much as is wanted. */
 #include "base/base.h"
+#include "base/clock.h"
 #include "index/index_internal.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define Z_95 1.959964 /* of the normal distribution, two-sided 95 % */
@@ -12,14 +14,17 @@
 typedef struct audit_kind {
     const float *vectors; /* [n, dim] */
     size_t n;
-    float *levels;    /* [n] score of the last exact hit */
-    size_t *n_wanted; /* [n] exact hits */
+    const uint64_t *items; /* [n] left out; NULL: none */
+    float *levels;         /* [n] score of the last exact hit */
+    size_t *n_wanted;      /* [n] exact hits */
+    double exact_ms;       /* median */
 } audit_kind;
 
 typedef struct audit_job {
     im_index *index;
     const im_audit_queries *queries;
     im_hit *hits; /* [k] */
+    double *ms;   /* [most queries of a kind] */
     audit_kind kinds[2];
 } audit_job;
 
@@ -30,18 +35,41 @@ static void job_clear(audit_job *job)
         im_free(job->kinds[i].n_wanted);
     }
     im_free(job->hits);
+    im_free(job->ms);
 }
 
-static im_code search_one(const audit_job *job, const index_engine *engine, const float *vector,
-                          const im_faiss_effort *effort, im_index_answer *answer, im_error *err)
+/* Query q of a kind; its time goes to job->ms[q]. */
+static im_code search_one(const audit_job *job, const index_engine *engine, const audit_kind *kind,
+                          size_t q, const im_faiss_effort *effort, im_index_answer *answer,
+                          im_error *err)
 {
-    im_index_part part = {vector, 1, 0};
+    im_index_part part = {kind->vectors + q * job->index->layout.dim, 1, 0};
     im_index_query query = {.parts = &part,
                             .n_parts = 1,
                             .k = job->queries->k,
                             .bitmap = job->queries->bitmap,
-                            .leave_out = IM_NO_ITEM};
-    return index_search_with(job->index, engine, &query, effort, job->hits, answer, err);
+                            .leave_out = kind->items != NULL ? kind->items[q] : IM_NO_ITEM,
+                            .mode = (im_search_mode)job->queries->mode};
+    uint64_t start = im_clock_ns();
+    im_code rc = index_search_with(job->index, engine, &query, effort, job->hits, answer, err);
+    job->ms[q] = im_clock_ms_since(start);
+    return rc;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t n)
+{
+    if (n == 0) {
+        return 0;
+    }
+    qsort(values, n, sizeof(*values), by_value);
+    return values[n / 2];
 }
 
 static im_code job_init(audit_job *job, im_index *index, const im_audit_queries *queries,
@@ -54,12 +82,14 @@ static im_code job_init(audit_job *job, im_index *index, const im_audit_queries 
     job->kinds[0].n = queries->n_texts;
     job->kinds[1].vectors = queries->pictures;
     job->kinds[1].n = queries->n_pictures;
+    job->kinds[1].items = queries->items;
     if (queries->k < 1 || queries->k > IM_LIMIT_OFFSET_PLUS_K) {
         return im_fail(err, IM_ERR_INVALID, "k of an audit is %zu, expected 1 to %u", queries->k,
                        IM_LIMIT_OFFSET_PLUS_K);
     }
     job->hits = im_alloc(queries->k, sizeof(*job->hits));
-    bool is_short = job->hits == NULL;
+    job->ms = im_alloc(IM_MAX(queries->n_texts, queries->n_pictures), sizeof(*job->ms));
+    bool is_short = job->hits == NULL || job->ms == NULL;
     for (size_t i = 0; i < 2; i++) {
         audit_kind *kind = &job->kinds[i];
         kind->levels = im_alloc(kind->n, sizeof(*kind->levels));
@@ -76,14 +106,14 @@ static im_code find_truth(audit_job *job, im_error *err)
     for (size_t i = 0; i < 2; i++) {
         audit_kind *kind = &job->kinds[i];
         for (size_t q = 0; q < kind->n; q++) {
-            im_code rc = search_one(job, &index_engine_scan,
-                                    kind->vectors + q * job->index->layout.dim, NULL, &answer, err);
+            im_code rc = search_one(job, &index_engine_scan, kind, q, NULL, &answer, err);
             if (rc != IM_OK) {
                 return rc;
             }
             kind->n_wanted[q] = answer.n_hits;
             kind->levels[q] = answer.n_hits > 0 ? job->hits[answer.n_hits - 1].score : 0.0F;
         }
+        kind->exact_ms = median(job->ms, kind->n);
     }
     return IM_OK;
 }
@@ -130,8 +160,7 @@ static im_code measure_kind(audit_job *job, const audit_kind *kind, const im_fai
     im_index_answer answer;
     memset(out, 0, sizeof(*out));
     for (size_t q = 0; q < kind->n; q++) {
-        im_code rc = search_one(job, job->index->engine, kind->vectors + q * job->index->layout.dim,
-                                effort, &answer, err);
+        im_code rc = search_one(job, job->index->engine, kind, q, effort, &answer, err);
         if (rc != IM_OK) {
             return rc;
         }
@@ -155,8 +184,18 @@ static im_code measure_kind(audit_job *job, const audit_kind *kind, const im_fai
 
 static im_code measure(audit_job *job, const im_faiss_effort *effort, im_audit *out, im_error *err)
 {
-    im_code rc = measure_kind(job, &job->kinds[0], effort, &out->texts, err);
-    return rc == IM_OK ? measure_kind(job, &job->kinds[1], effort, &out->pictures, err) : rc;
+    im_audit_recall *recalls[2] = {&out->texts, &out->pictures};
+    im_audit_times *times = job->queries->times;
+    for (size_t i = 0; i < 2; i++) {
+        im_code rc = measure_kind(job, &job->kinds[i], effort, recalls[i], err);
+        if (rc != IM_OK) {
+            return rc;
+        }
+        if (times != NULL) {
+            times[i] = (im_audit_times){job->kinds[i].exact_ms, median(job->ms, job->kinds[i].n)};
+        }
+    }
+    return IM_OK;
 }
 
 im_code im_index_audit(im_index *index, const im_audit_queries *queries, im_audit *out_audit,

@@ -125,13 +125,19 @@ static im_code train(faiss_work *work, im_error *err)
     }
     wanted = IM_MAX(wanted, (uint64_t)lists_of(build, index->n_alive)); /* a row for each mean */
     size_t n = (size_t)IM_MIN(wanted, index->n_alive);
-    float *rows = im_alloc(n, index->layout.dim * sizeof(float));
+    size_t n_told = IM_MAX(n, ROWS_A_LIST * (size_t)lists_of(build, index->n_alive));
+    size_t dim = index->layout.dim;
+    float *rows = im_alloc(n_told, dim * sizeof(float));
     if (rows == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for %zu rows to train FAISS on", n);
+        return im_fail(err, IM_ERR_NOMEM, "no memory for %zu rows to train FAISS on", n_told);
     }
     im_code rc = gather_sample(index, build->seed, n, rows, err);
+    for (size_t i = n; i < n_told; i++) { /* again: FAISS would print a warning */
+        memcpy(rows + i * dim, rows + (i - n) * dim, dim * sizeof(float));
+    }
     if (rc == IM_OK) {
-        im_faiss_result result = work->faiss->train(work->made, rows, n, work->n_threads, message);
+        im_faiss_result result =
+            work->faiss->train(work->made, rows, n_told, work->n_threads, message);
         rc = result == IM_FAISS_OK ? IM_OK : faiss_error(result, message, err);
     }
     im_free(rows);

@@ -354,6 +354,11 @@ out:
     return rc;
 }
 
+void im_index_faiss_name(im_engine engine, uint64_t generation, char out[IM_FAISS_NAME_BYTES])
+{
+    faiss_file_name(engine, generation, out);
+}
+
 im_code im_index_faiss_check(const char *folder, const im_faiss_record *record, im_error *err)
 {
     uint64_t generation = 0;

@@ -19,6 +19,9 @@
 #include <stdint.h>
 
 #define IM_NO_ITEM UINT64_MAX
+/** The tiered engine proves its answer while at most so many rows pass, when the query leaves it
+ * open. */
+#define IM_INDEX_PROVED_ROWS 300000u
 
 typedef struct im_index im_index;
 typedef struct im_index_writer im_index_writer;
@@ -87,6 +90,16 @@ typedef enum im_engine {
     IM_ENGINE_HNSW    /* FAISS graph from such a file */
 } im_engine;
 
+/** How the tiered engine looks (the others do not look at it). auto: proved while at most 300,000
+ * rows pass the filter, fast beyond. */
+typedef enum im_search_mode {
+    IM_MODE_AUTO,
+    IM_MODE_EXACT, /* the answer is that of the scan, proved by a bound for each row */
+    IM_MODE_FAST /* 1-bit codes choose the rows that are looked at: recall at least 0.999 by audit,
+                  * `exact` is false. A small number of rows, many of them asked for, or a cursor:
+                  * proved all the same */
+} im_search_mode;
+
 /* ---- FAISS files ----
  * An approximate index over the rows of the vector file, for libraries that outgrow the scan. It
  * proposes candidates; the vector file's rows decide, by the same score as every engine's. */
@@ -138,6 +151,9 @@ IM_NODISCARD im_code im_index_faiss_build(const char *folder, const im_index_sta
                                           const uint64_t *alive, const im_faiss_build *build,
                                           im_faiss_record *out_record, im_error *err);
 
+/** The name of an engine's file: "ivf.<generation>.faiss" or "hnsw.<generation>.faiss". */
+void im_index_faiss_name(im_engine engine, uint64_t generation, char out[IM_FAISS_NAME_BYTES]);
+
 /** Reads a FAISS file whole and holds length and SHA-256 against its record, without FAISS: IM_OK,
  * or index_damaged saying what differs. */
 IM_NODISCARD im_code im_index_faiss_check(const char *folder, const im_faiss_record *record,
@@ -160,7 +176,15 @@ typedef struct im_audit_queries {
     size_t n_pictures;
     size_t k;               /* of recall@k */
     const uint64_t *bitmap; /* as in im_index_query, NULL = all */
+    const uint64_t *items;  /* [n_pictures] that a picture's own answer leaves out; NULL: none */
+    im_search_mode mode;    /* of the index; the exact answer does not look at it */
+    struct im_audit_times *times; /* [2] texts, pictures, filled too; may be NULL */
 } im_audit_queries;
+
+/** Median time of a query, the exact way and the index's. 0 without a query. */
+typedef struct im_audit_times {
+    double exact_ms, index_ms;
+} im_audit_times;
 
 typedef struct im_audit {
     im_audit_recall texts, pictures;
@@ -191,6 +215,10 @@ typedef struct im_index_options {
     const im_faiss_record *faiss; /* of the file of IM_ENGINE_IVF, IM_ENGINE_HNSW; borrowed for the
                                    * call */
     im_faiss_effort effort;       /* the same engines' */
+    im_index *from; /* NULL, or an index opened before: when it holds the FAISS index of the same
+                     * record, that is taken from it in place of reading the file again (rows were
+                     * added or removed since); `from` may then only be closed. Untouched when
+                     * opening fails */
 } im_index_options;
 
 /** Opens the rows for reading: header and length are checked against `state`; each row's CRC-32C
@@ -225,16 +253,6 @@ typedef struct im_hit {
     uint64_t slot;
     float score; /* higher is better; ties by ascending item id */
 } im_hit;
-
-/** How the tiered engine looks (the others do not look at it). auto: proved while at most 300,000
- * rows pass the filter, fast beyond. */
-typedef enum im_search_mode {
-    IM_MODE_AUTO,
-    IM_MODE_EXACT, /* the answer is that of the scan, proved by a bound for each row */
-    IM_MODE_FAST /* 1-bit codes choose the rows that are looked at: recall at least 0.999 by audit,
-                  * `exact` is false. A small number of rows, many of them asked for, or a cursor:
-                  * proved all the same */
-} im_search_mode;
 
 typedef struct im_index_query {
     const im_index_part *parts; /* [m], m >= 1 */

@@ -53,6 +53,7 @@ struct im_index {
     const im_faiss_record *faiss;
     const im_index_state *state;
     const char *folder;
+    im_index *from;
     im_faiss_effort effort;
     /* bit per slot: its checksum was right. Set without order: two threads that check one row come
      * to the same answer. */

@@ -163,11 +163,13 @@ im_code im_index_open(const char *folder, const im_index_state *state, const uin
     if (options != NULL) {
         index->faiss = options->faiss;
         index->effort = options->effort;
+        index->from = options->from;
     }
     rc = open_engine(index, folder, state, options != NULL ? options->engine : IM_ENGINE_AUTO, err);
     index->faiss = NULL;
     index->state = NULL;
     index->folder = NULL;
+    index->from = NULL;
     if (rc != IM_OK) {
         goto out;
     }

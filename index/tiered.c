@@ -7,12 +7,11 @@
 #include <math.h>
 #include <string.h>
 
-#define PROVED_ROWS 300000u /* at most so many are proved when the query leaves it open */
-#define FAST_ROWS 8192u     /* fewer are proved, whatever the query says: it takes no longer */
-#define FAST_SPARSE 8u      /* a filter that lets less than an eighth pass: bits would not pay */
-#define FAST_PER_HIT 64u    /* fast only while k is less than a 64th of the rows */
-#define SCAN_PER_HIT 4u     /* k above a quarter of the rows: nothing can be let go */
-#define GROUP 32u           /* queries that go through the codes together */
+#define FAST_ROWS 8192u  /* fewer are proved, whatever the query says: it takes no longer */
+#define FAST_SPARSE 8u   /* a filter that lets less than an eighth pass: bits would not pay */
+#define FAST_PER_HIT 64u /* fast only while k is less than a 64th of the rows */
+#define SCAN_PER_HIT 4u  /* k above a quarter of the rows: nothing can be let go */
+#define GROUP 32u        /* queries that go through the codes together */
 #define GUESS_BYTES (64u << 20) /* memory for guesses of one group */
 
 /* ---- opening ---- */
@@ -102,7 +101,7 @@ im_code index_tiered_open(im_index *index, const char *folder, const im_index_st
         free_engine(engine);
         return im_fail(err, IM_ERR_NOMEM, "no memory for the tiered engine");
     }
-    engine->proved_rows = PROVED_ROWS;
+    engine->proved_rows = IM_INDEX_PROVED_ROWS;
     engine->fast_rows = FAST_ROWS;
     atomic_store(&index->codes, IM_CODES_ABSENT);
     im_code rc = open_file(index, folder, state, CODES_I8, &engine->i8, err);

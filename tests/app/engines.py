@@ -1,8 +1,13 @@
 #!/usr/bin/env python3
-"""Codes of the index as a library grows, is damaged and is made anew: the engines give one answer."""
+"""Codes and FAISS files of the index as a library grows, is damaged and is made anew: the engines
+give one answer, and `audit` says so."""
 import glob
 import json
 import os
+import random
+import signal
+import subprocess
+import time
 
 import support
 from support import Imago
@@ -50,4 +55,209 @@ def codes_are_made_when_they_are_worth_it():
     imago.run("check")
 
 
-support.main([codes_are_made_when_they_are_worth_it])
+# ---- FAISS ----
+
+ALL = ("--index-params", "nprobe=1000")  # looks everywhere: finds what the scan finds
+
+
+def ten(imago, *options):
+    """Few enough hits that FAISS is worth its while."""
+    return search(imago, "-k", "10", *options)
+
+
+def filled(n=300):
+    imago = Imago()
+    for i in range(n):
+        imago.picture(f"{i}.png", i)
+    imago.add()
+    return imago
+
+
+def faiss_files(imago):
+    return sorted(os.path.basename(path) for path in
+                  glob.glob(os.path.join(imago.library, "index", "*", "*.faiss")))
+
+
+def damage(imago):
+    path, = glob.glob(os.path.join(imago.library, "index", "*", "*.faiss"))
+    with open(path, "r+b") as file:
+        file.seek(os.path.getsize(path) // 2)
+        file.write(b"\x5a" * 100)  # not 0xff: a graph is full of it
+
+
+def a_faiss_file_is_made_used_kept_and_dropped():
+    imago = filled()
+    error = imago.error("search", "--engine", "ivf", "red", code=3, names=[imago.library, "ivf"])
+    assert error["code"] == "engine_file_missing" and "rebuild --engine ivf" in error["hint"], error
+    made = json.loads(imago.run("rebuild", "--engine", "ivf", "--json").stdout)
+    assert made["chosen_engine"] == "ivf" and made["engine_file"]["rows"] == 300, made
+    status = imago.status()
+    assert status["chosen_engine"] == "ivf" and status["engine"] == "scan", status  # few rows: proved
+    assert status["engine_file"]["bytes"] == made["engine_file"]["bytes"] > 300 * 24 * 4, status
+    assert status["engine_file"]["problem"] is None
+    _, truth = ten(imago, "--engine", "scan")
+    answer, hits = ten(imago, "--engine", "ivf", *ALL)
+    assert answer["engine"] == "ivf" and not answer["exact"] and hits == truth, answer["engine"]
+    imago.run("check")
+    # added and removed: the same file
+    for i in range(300, 340):
+        imago.picture(f"{i}.png", i)
+    imago.add()
+    imago.run("remove", f"id:{truth[0][0]}", f"id:{truth[1][0]}")
+    _, truth = ten(imago, "--engine", "scan")
+    answer, hits = ten(imago, "--engine", "ivf", *ALL)
+    assert answer["engine"] == "ivf" and answer["filtered"] == 338 and hits == truth
+    assert imago.status()["engine_file"]["rows"] == 300
+    # a page goes on behind the last
+    page = json.loads(imago.run("search", "--json", "-k", "5", "--engine", "ivf", *ALL, "red").stdout)
+    more = json.loads(imago.run("search", "--json", "-k", "5", "--engine", "ivf", *ALL, "--cursor",
+                                page["cursor"], "red").stdout)
+    assert [hit["id"] for hit in page["hits"] + more["hits"]] == [item for item, _ in truth]
+    # made anew with all the rest, then another kind, then none
+    imago.run("rebuild")
+    status = imago.status()
+    assert faiss_files(imago) == ["ivf.2.faiss"] and status["engine_file"]["rows"] == 338, status
+    imago.run("rebuild", "--engine", "hnsw", "--index-params", "m=8,ef_search=64")
+    assert faiss_files(imago) == ["hnsw.2.faiss"]
+    assert imago.status()["engine_file"]["params"] == "m=8,ef_search=64"
+    assert ten(imago, "--engine", "hnsw")[0]["engine"] == "hnsw"
+    imago.error("search", "--engine", "ivf", "red", code=3)
+    imago.run("rebuild", "--engine", "auto")
+    assert faiss_files(imago) == [] and imago.status()["chosen_engine"] == "auto"
+    imago.run("check")
+    assert ten(imago)[1] == truth
+
+
+def a_damaged_faiss_file_changes_the_engine_and_no_answer():
+    imago = filled()
+    _, truth = ten(imago, "--engine", "scan")
+    for engine in ("ivf", "hnsw"):
+        imago.run("rebuild", "--engine", engine)
+        damage(imago)
+        answer, hits = ten(imago, "--engine", engine)
+        assert hits == truth and answer["exact"] and answer["engine"] != engine, answer
+        assert any(f"rebuild --engine {engine}" in warning for warning in answer["warnings"]), answer
+        found = json.loads(imago.run("check", "--json", code=5).stdout)
+        assert found["index_findings"] == 1, found
+        imago.run("rebuild")
+        imago.run("check")
+        answer, _ = ten(imago, "--engine", engine)
+        assert answer["engine"] == engine and not answer["warnings"], answer
+
+
+def a_vector_file_made_anew_takes_the_engines_file_with_it():
+    imago = filled()
+    imago.run("rebuild", "--engine", "ivf")
+    _, truth = ten(imago, "--engine", "scan")
+    path, = glob.glob(os.path.join(imago.library, "index", "*", "*.f32"))
+    os.truncate(path, 5000)
+    assert ten(imago)[1] == truth  # mended
+    status = imago.status()  # the file went with the rows it was built from
+    assert status["chosen_engine"] == "ivf" and status["engine_file"] is None, status
+    imago.error("search", "--engine", "ivf", "red", code=3, names=["ivf"])
+    imago.run("check", code=5)
+    imago.run("rebuild", "--engine", "ivf")
+    imago.run("check")
+    os.truncate(glob.glob(os.path.join(imago.library, "index", "*", "*.f32"))[0], 5000)
+    imago.run("rebuild", "--engine", "ivf")  # what it is built from is damaged: both are made
+    imago.run("check")
+    assert ten(imago, "--engine", "ivf", *ALL)[1] == truth
+
+
+def a_restored_library_has_its_engine():
+    imago = filled(300)
+    imago.run("rebuild", "--engine", "ivf", "--index-params", "nlist=2,nprobe=2")
+    _, truth = ten(imago, "--engine", "ivf")
+    backup = os.path.join(imago.base, "backup.tar")
+    imago.run("backup", backup)
+    imago.library = os.path.join(imago.base, "restored")
+    imago.run("restore", backup)
+    status = imago.status()
+    assert status["engine_file"]["params"] == "nlist=2,nprobe=2", status
+    assert status["engine_file"]["problem"] is None
+    answer, hits = ten(imago, "--engine", "ivf")
+    assert answer["engine"] == "ivf" and hits == truth
+    imago.run("check")
+
+
+def wrong_engines_and_numbers_are_refused():
+    imago = filled(50)
+    for options in (["--engine", "scan"], ["--engine", "flat"], ["--index-params", "nlist=4"],
+                    ["--engine", "ivf", "--index-params", "m=8"], ["--engine", "ivf", "--index-params", "nlist"],
+                    ["--engine", "tiered", "--index-params", "nlist=4"], ["--engine", "x"]):
+        imago.error("rebuild", *options, code=2)
+    imago.run("rebuild", "--engine", "ivf")
+    imago.error("search", "--engine", "ivf", "--exact", "red", code=2)
+    imago.error("search", "--engine", "ivf", "--index-params", "nlist=4", "red", code=2, names=["nlist"])
+    imago.error("search", "--index-params", "nprobe=4", "red", code=2)
+    other = Imago()
+    other.run("init")
+    for command in (["rebuild", "--engine", "ivf"], ["audit"]):
+        assert other.error(*command, code=3)["code"] == "library_empty"
+
+
+def a_build_that_is_killed_or_stopped_leaves_the_old_engine():
+    imago = filled(3000)
+    imago.run("rebuild", "--engine", "ivf")
+    _, truth = ten(imago, "--engine", "scan")
+    rng = random.Random(1)
+    for kind in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        process = subprocess.Popen(imago.command("rebuild", "--engine", "hnsw"), env=imago.env,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.02, 0.3))
+        ten(imago)
+        process.send_signal(kind)
+        process.wait(60)
+        engine = imago.status()["chosen_engine"]
+        answer, hits = ten(imago, "--engine", engine)
+        assert answer["engine"] == engine or hits == truth, answer["engine"]
+        imago.run("check", code=0 if not answer["warnings"] else 5)
+        imago.run("rebuild", "--engine", "ivf")
+    imago.run("rebuild")
+    folder, = glob.glob(os.path.join(imago.library, "index", "*"))
+    assert not [name for name in os.listdir(folder) if name.startswith(".")], os.listdir(folder)
+    imago.run("check")
+
+
+# ---- audit ----
+
+def an_audit_tells_both_kinds_apart_and_proposes():
+    imago = filled(600)
+    done = imago.run("audit", "--json")
+    report = json.loads(done.stdout)
+    assert report["texts"]["queries"] == 0 and report["texts"]["recall"] is None, report
+    assert report["pictures"]["recall"] == 1 and report["engine"] == "scan" and report["proposal"] is None
+    assert b"no texts" in done.stderr
+    folder = os.path.join(imago.env["IMAGO_DATA"], "calibration")
+    os.makedirs(folder)
+    with open(os.path.join(folder, "texts.txt"), "w", encoding="utf-8") as file:
+        file.writelines(f"a {a} {b}\n" for a in ("red", "blue", "old", "wet", "big", "tiny")
+                        for b in ("cat", "dog", "sea", "car", "tree", "cup", "door", "boat"))
+    imago.run("rebuild", "--engine", "ivf", "--index-params", "nprobe=1")
+    report = json.loads(imago.run("audit", "--json", "--engine", "ivf", "-k", "10", "--want", "0.98").stdout)
+    assert report["engine"] == "ivf" and report["rows"] == 600 and report["k"] == 10, report
+    for kind, n in (("texts", 48), ("pictures", 200)):
+        one = report[kind]
+        assert one["queries"] == n and one["wanted"] == 10 * n, report
+        assert one["low"] <= one["recall"] <= one["high"] < 0.98, report
+        assert one["exact_ms"] > 0 and one["index_ms"] > 0, report
+    proposal = report["proposal"]
+    assert proposal["reached"] and not proposal["applied"] and proposal["wanted"] == 0.98, proposal
+    assert proposal["texts"]["recall"] >= 0.98 and proposal["pictures"]["recall"] >= 0.98
+    assert imago.status()["engine_file"]["params"] == "nprobe=1"
+    words = imago.run("audit", "--engine", "ivf", "-k", "10", "--want", "0.98", "--apply").stdout.decode()
+    assert "searches use it from now on" in words and proposal["params"] in words, words
+    assert imago.status()["engine_file"]["params"] == proposal["params"]
+    report = json.loads(imago.run("audit", "--json", "--engine", "ivf", "-k", "10", "--queries", "40").stdout)
+    assert report["texts"]["queries"] == report["pictures"]["queries"] == 40, report
+    assert report["texts"]["recall"] > 0.9 and report["pictures"]["recall"] > 0.9, report
+    for options in (["--want", "0"], ["--want", "2"], ["--queries", "0"], ["-k", "0"], ["--apply"], ["x"]):
+        imago.error("audit", *options, code=2)
+
+
+support.main([codes_are_made_when_they_are_worth_it, a_faiss_file_is_made_used_kept_and_dropped,
+              a_damaged_faiss_file_changes_the_engine_and_no_answer,
+              a_vector_file_made_anew_takes_the_engines_file_with_it,
+              a_restored_library_has_its_engine, wrong_engines_and_numbers_are_refused,
+              a_build_that_is_killed_or_stopped_leaves_the_old_engine,
+              an_audit_tells_both_kinds_apart_and_proposes])

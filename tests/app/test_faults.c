@@ -92,6 +92,25 @@ static void make_gap(void)
     im_library_close(library);
 }
 
+/* "engined": as "filled", with a FAISS file; and texts to audit it with. */
+static void make_engined(void)
+{
+    static const char texts[] = "a red car\n\na dog in the snow\nthe sea";
+    im_error err = IM_ERROR_INIT;
+    im_rebuild_report report;
+    const im_rebuild_request request = {.has_engine = true, .engine = IM_ENGINE_IVF};
+    const char *path = help_path(home.places.share, "calibration/texts.txt");
+    help_ok(im_file_write_atomic(path, texts, sizeof(texts) - 1, &err), &err);
+    assert_int_equal(setenv("IMAGO_MODULES", IMAGO_BINARY_DIR "/index", 1), 0);
+    help_copy(start_folder("filled"), home.library);
+    im_library *library = help_open(&home, true);
+    help_ok(im_app_rebuild(library, &request, NULL, &report, &err), &err);
+    assert_int_equal(report.file.n_rows, N_OLD);
+    im_library_close(library);
+    help_copy(home.library, start_folder("engined"));
+    help_remove(home.library);
+}
+
 static void link_changed(const char *from, const char *to)
 {
     char target[256];
@@ -197,6 +216,7 @@ static int make_world(void **state)
     make_gap();
     help_copy(home.library, start_folder("gap"));
     help_remove(home.library);
+    make_engined();
     make_changed();
     write_lines();
     make_import();
@@ -377,10 +397,55 @@ static im_code do_remove(im_error *err)
 static im_code do_rebuild(im_error *err)
 {
     im_library *library = NULL;
-    uint64_t rows = 0;
+    im_rebuild_report report;
     im_code rc = open_it(true, &library, err);
     if (rc == IM_OK) {
-        rc = im_app_rebuild(library, NULL, &rows, err);
+        rc = im_app_rebuild(library, NULL, NULL, &report, err);
+    }
+    im_library_close(library);
+    return rc;
+}
+
+static im_code do_engine(im_error *err)
+{
+    im_library *library = NULL;
+    im_rebuild_report report;
+    const im_rebuild_request request = {.has_engine = true, .engine = IM_ENGINE_IVF};
+    im_code rc = open_it(true, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_rebuild(library, &request, NULL, &report, err);
+    }
+    im_library_close(library);
+    return rc;
+}
+
+static im_code do_drop_engine(im_error *err)
+{
+    im_library *library = NULL;
+    im_rebuild_report report;
+    const im_rebuild_request request = {.has_engine = true, .engine = IM_ENGINE_AUTO};
+    im_code rc = open_it(true, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_rebuild(library, &request, NULL, &report, err);
+    }
+    im_library_close(library);
+    return rc;
+}
+
+/* With the FAISS file and a proposal that becomes the library's. */
+static im_code do_audit(im_error *err)
+{
+    im_library *library = NULL;
+    im_audit_report report;
+    const im_audit_request request = {.n_queries = 3, .k = 2, .want = 0.9, .apply = true};
+    im_library_options options = {.places = &home.places,
+                                  .writable = true,
+                                  .engine = IM_ENGINE_IVF,
+                                  .index_params = "nprobe=2",
+                                  .threads = 2};
+    im_code rc = im_library_open(&options, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_audit(library, &request, NULL, &report, err);
     }
     im_library_close(library);
     return rc;
@@ -718,6 +783,24 @@ static const operation operations[] = {
      .between = sees_old_items,
      .after = compacted,
      .reached = "aorwsnmt"},
+    {.name = "engine",
+     .start = "filled",
+     .run = do_engine,
+     .between = sees_old_items,
+     .after = sees_old_items,
+     .reached = "aorwsnm"},
+    {.name = "engine (none)",
+     .start = "engined",
+     .run = do_drop_engine,
+     .between = sees_old_items,
+     .after = sees_old_items,
+     .reached = "aorws"},
+    {.name = "audit",
+     .start = "engined",
+     .run = do_audit,
+     .between = sees_old_items,
+     .after = sees_old_items,
+     .reached = "aorwsmt"},
     {.name = "check",
      .start = "filled",
      .run = do_check,

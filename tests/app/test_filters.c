@@ -151,7 +151,7 @@ static int make_library(void **state)
 {
     im_error err = IM_ERROR_INIT;
     uint64_t root = 0;
-    uint64_t n_rows = 0;
+    im_rebuild_report rebuilt;
     (void)state;
     help_home_make(&home);
     help_ok(im_app_init(&home.places, &err), &err);
@@ -168,8 +168,8 @@ static int make_library(void **state)
         put_item(store, root, i);
     }
     help_ok(im_store_commit(store, &err), &err);
-    help_ok(im_app_rebuild(library, NULL, &n_rows, &err), &err);
-    assert_int_equal(n_rows, N_ITEMS);
+    help_ok(im_app_rebuild(library, NULL, NULL, &rebuilt, &err), &err);
+    assert_int_equal(rebuilt.vectors, N_ITEMS);
     return 0;
 }
 

@@ -1,63 +1,53 @@
-/* tests/bench/bench_faiss.c — what the FAISS engines cost and give, beside the exact scan, on rows
- * in clusters and queries of the two kinds. Prints one JSON object a line: building, file, opening;
- * then, with the effort that im_index_audit_propose finds for recall@10 of 0.95 and 0.99 by both
- * kinds, queries a second without a filter and with one that 50, 10, 1 % of the rows pass.
- * usage: bench_faiss [N] [DIM] [ivf|ivf-small|hnsw|hnsw-small …]  (in $TMPDIR, on a disk with room)
- */
+/* tests/bench/bench_faiss.c — what the FAISS engines cost and give, beside the tiered scan, on
+ * vectors given as files. Driven by bench_ann.py, which makes the vectors and compares with others.
+ * Prints one JSON object a line: building, bytes, opening; then, for recall@K of 0.95 and 0.99 by
+ * texts and by pictures apart, the effort that im_index_audit_propose finds with the first half of
+ * a kind's queries, and of the second half queries a second (of one thread's processor time, so
+ * that other work hardly counts) and recall, without a filter and with those of 1, 10, 50 %; then
+ * with a tenth of the rows removed, and with rows added. usage: bench_faiss VECTORS N DIM QUERIES
+ * SPEC…   (works in $TMPDIR, on a disk with room) VECTORS holds rows [N, DIM], texts and pictures
+ * [QUERIES, DIM], filters [3, ceil(N/64)]. SPEC: tiered, scan, ivf, ivf-small, hnsw or hnsw-small;
+ * the last with :LINKS:QUEUE, ivf :LISTS */
+#include "base/base.h"
 #include "base/clock.h"
 #include "base/pool.h"
 #include "help_bench.h"
 #include "index/index.h"
-#include "tests/index/help_vectors.h"
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
     K = 10,
     CHUNK = 1000,
-    QUERIES = 100,
-    SUBSPACE = 24,
-    SUBSPACES = 64,
-    GROUPS = 24,
-    THREADS = 2
+    BATCH = 64,
+    THREADS = 2,
+    FILTERS = 3,
+    VIEWS = FILTERS + 1,
+    REMOVED = VIEWS,
+    ALL = VIEWS + 1
 };
+
+static const char *const view_names[ALL] = {"none", "1%", "10%", "50%", "none"};
+static const char *const kind_names[2] = {"text", "picture"};
 
 typedef struct bench_run {
     char folder[128];
+    const char *vectors;
     im_index_state state;
-    size_t n, dim, n_clusters;
-    float *groups;        /* [GROUPS, dim] */
-    float *centres;       /* [n_clusters, dim] */
-    float *bases;         /* [SUBSPACES, SUBSPACE, dim] */
-    float *gap;           /* [dim] */
-    float *queries[2];    /* [QUERIES, dim]: texts, pictures */
-    uint64_t *filters[3]; /* 50, 10, 1 % */
+    size_t n, dim, m;  /* m: queries of a kind that are timed */
+    float *queries[2]; /* [2 m, dim]: texts, pictures */
+    uint64_t *filters; /* [FILTERS, words] */
+    float *levels[2];  /* [ALL, m] score of the last exact hit */
+    uint64_t *alive;   /* a tenth is removed */
+    im_search_mode mode;
+    const char *spec;
 } bench_run;
-
-static const unsigned shares[3] = {50, 10, 1};
-static uint64_t seed = 12345;
-
-static uint64_t next(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed;
-}
-
-/* Sum of four: near enough to normal, with variance 1. */
-static float normal(void)
-{
-    float sum = 0;
-    for (int i = 0; i < 4; i++) {
-        sum += (float)(next() >> 40) / 8388608.0F - 1.0F;
-    }
-    return sum * 0.866F;
-}
 
 static void *room(size_t n, size_t size)
 {
@@ -68,207 +58,388 @@ static void *room(size_t n, size_t size)
     return block;
 }
 
-static float *units(size_t n, size_t dim)
+static FILE *open_part(const bench_run *bench, const char *name)
 {
-    float *vectors = room(n, dim * sizeof(float));
-    for (size_t i = 0; i < n * dim; i++) {
-        vectors[i] = normal();
+    char path[512];
+    snprintf(path, sizeof(path), "%.400s/%s", bench->vectors, name);
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        fprintf(stderr, "could not read %s\n", path);
+        exit(1);
     }
-    for (size_t i = 0; i < n; i++) {
-        vector_make_unit(vectors + i * dim, dim);
-    }
-    return vectors;
+    return file;
 }
 
-/* A group's centre, that of one of its clusters, what varies in the cluster's subspace, noise; some
- * clusters are much larger than others. All lie on one side of the space, texts on the other. */
-static void draw(const bench_run *bench, bool text, float *out)
+static void *read_part(const bench_run *bench, const char *name, size_t n, size_t size)
 {
-    size_t dim = bench->dim;
-    double share = (double)(next() >> 11) * 0x1p-53;
-    size_t cluster = (size_t)(share * share * (double)bench->n_clusters);
-    memset(out, 0, dim * sizeof(float));
-    vector_add(out, bench->groups + cluster % GROUPS * dim, 0.8F, dim);
-    vector_add(out, bench->centres + cluster * dim, 0.6F, dim);
-    vector_add(out, bench->gap, text ? -0.6F : 0.6F, dim);
-    for (size_t s = 0; s < SUBSPACE; s++) {
-        vector_add(out, bench->bases + (cluster % SUBSPACES * SUBSPACE + s) * dim, 0.16F * normal(),
-                   dim);
+    FILE *file = open_part(bench, name);
+    void *data = room(n, size);
+    if (fread(data, size, n, file) != n) {
+        fprintf(stderr, "%s is too short\n", name);
+        exit(1);
     }
-    float noise = text ? 0.03F : 0.015F;
-    for (size_t i = 0; i < dim; i++) {
-        out[i] += noise * normal();
-    }
-    vector_make_unit(out, dim);
+    fclose(file);
+    return data;
 }
 
-static void prepare(bench_run *bench)
-{
-    bench->n_clusters = bench->n / 1000 + 20;
-    bench->centres = units(bench->n_clusters, bench->dim);
-    bench->groups = units(GROUPS, bench->dim);
-    bench->bases = units((size_t)SUBSPACES * SUBSPACE, bench->dim);
-    bench->gap = units(1, bench->dim);
-    for (size_t kind = 0; kind < 2; kind++) {
-        bench->queries[kind] = room(QUERIES, bench->dim * sizeof(float));
-        for (size_t q = 0; q < QUERIES; q++) {
-            draw(bench, kind == 0, bench->queries[kind] + q * bench->dim);
-        }
-    }
-    for (size_t f = 0; f < 3; f++) {
-        bench->filters[f] = room(bench->n / 64 + 1, sizeof(uint64_t));
-        for (size_t slot = 0; slot < bench->n; slot++) {
-            if (next() % 100 < shares[f]) {
-                bench->filters[f][slot / 64] |= UINT64_C(1) << (slot % 64);
-            }
-        }
-    }
-}
-
-static void write_library(bench_run *bench)
+/* Appends the first n rows of the file, `batch` at a time; a sync behind each when it is told. */
+static double append(bench_run *bench, size_t n, size_t batch, bool sync_each)
 {
     im_error err = IM_ERROR_INIT;
     im_index_writer *writer = NULL;
-    float *rows = room(CHUNK, bench->dim * sizeof(float));
     uint64_t items[CHUNK];
     uint64_t slot = 0;
-    stop_on(im_index_create(bench->folder, &bench->state, &err), &err);
+    float *rows = room(CHUNK, bench->dim * sizeof(float));
+    FILE *file = open_part(bench, "rows");
     stop_on(im_index_writer_open(bench->folder, &bench->state, &writer, &err), &err);
-    for (size_t done = 0; done < bench->n; done += CHUNK) {
-        size_t n = bench->n - done < CHUNK ? bench->n - done : CHUNK;
-        for (size_t i = 0; i < n; i++) {
-            draw(bench, false, rows + i * bench->dim);
-            items[i] = done + i + 1;
+    uint64_t start = im_clock_ns();
+    for (size_t done = 0; done < n; done += batch) {
+        size_t some = n - done < batch ? n - done : batch;
+        if (fread(rows, bench->dim * sizeof(float), some, file) != some) {
+            exit(1);
         }
-        stop_on(im_index_writer_append(writer, items, rows, n, &slot, &err), &err);
+        for (size_t i = 0; i < some; i++) {
+            items[i] = bench->state.n_rows + done + i + 1;
+        }
+        stop_on(im_index_writer_append(writer, items, rows, some, &slot, &err), &err);
+        if (sync_each) {
+            stop_on(im_index_writer_sync(writer, &err), &err);
+        }
     }
     stop_on(im_index_writer_sync(writer, &err), &err);
+    double seconds = im_clock_ms_since(start) / 1e3;
     im_index_writer_close(writer);
-    bench->state.n_rows = bench->n;
+    fclose(file);
     free(rows);
+    bench->state.n_rows += n;
+    return seconds;
 }
 
-/* All queries once; on the caller's thread alone when the index has no pool. */
-static void time_queries(const bench_run *bench, im_index *index, const char *name, double wanted)
+static im_index_query query_of(const bench_run *bench, im_index_part *part, const float *vector,
+                               size_t view)
 {
-    im_error err = IM_ERROR_INIT;
-    for (size_t f = 0; f < 4; f++) {
-        im_audit audit = {.texts = {.recall = 1}, .pictures = {.recall = 1}};
-        im_index_answer answer = {0};
-        double ms = 0;
-        size_t n_fallen_back = 0;
-        for (size_t q = 0; q < 2 * (size_t)QUERIES; q++) {
-            im_hit hits[K];
-            im_index_part part = {bench->queries[q % 2] + q / 2 * bench->dim, 1, 0};
-            im_index_query query = {.parts = &part,
-                                    .n_parts = 1,
-                                    .k = K,
-                                    .bitmap = f == 0 ? NULL : bench->filters[f - 1],
-                                    .leave_out = IM_NO_ITEM};
-            uint64_t start = im_clock_ns();
-            stop_on(im_index_search(index, &query, hits, &answer, &err), &err);
-            ms += im_clock_ms_since(start);
-            n_fallen_back += strcmp(answer.engine, "scan") == 0;
-        }
-        if (wanted > 0) {
-            im_audit_queries queries = {
-                bench->queries[0], QUERIES, bench->queries[1],
-                QUERIES,           K,       f == 0 ? NULL : bench->filters[f - 1]};
-            stop_on(im_index_audit(index, &queries, &audit, &err), &err);
-        }
-        printf("{\"bench\":\"search\",\"engine\":\"%s\",\"wanted\":%.2f,\"filter_percent\":%u,"
-               "\"queries_per_s\":%.0f,\"by_scan\":%.2f,\"recall_texts\":%.4f,"
-               "\"recall_pictures\":%.4f}\n",
-               name, wanted, f == 0 ? 100U : shares[f - 1], 2000.0 * QUERIES / ms,
-               (double)n_fallen_back / (2.0 * QUERIES), audit.texts.recall, audit.pictures.recall);
-        fflush(stdout);
-    }
+    size_t words = (bench->n + 63) / 64;
+    const uint64_t *bitmap = view == 0         ? NULL
+                             : view == REMOVED ? bench->alive
+                                               : bench->filters + (view - 1) * words;
+    *part = (im_index_part){vector, 1, 0};
+    return (im_index_query){.parts = part,
+                            .n_parts = 1,
+                            .k = K,
+                            .bitmap = bitmap,
+                            .leave_out = IM_NO_ITEM,
+                            .mode = bench->mode};
 }
 
-static void bench_scan(const bench_run *bench)
+static const float *timed_query(const bench_run *bench, size_t kind, size_t q)
 {
-    im_error err = IM_ERROR_INIT;
-    im_index *index = NULL;
-    stop_on(im_index_open(bench->folder, &bench->state, NULL, NULL, &index, &err), &err);
-    time_queries(bench, index, "scan", 0);
-    im_index_close(index);
+    return bench->queries[kind] + (bench->m + q) * bench->dim;
 }
 
-static void bench_wanted(const bench_run *bench, const char *name, im_engine engine,
-                         const im_faiss_record *record, double wanted)
+/* The exact answers to the queries that are timed. */
+static void find_truth(bench_run *bench)
 {
     im_error err = IM_ERROR_INIT;
     im_index *index = NULL;
     im_pool *pool = NULL;
-    im_audit_proposal proposal;
-    im_audit_queries queries = {bench->queries[0], QUERIES, bench->queries[1], QUERIES, K, NULL};
     stop_on(im_pool_open(THREADS, &pool, &err), &err);
-    im_index_options options = {.engine = engine, .faiss = record, .pool = pool};
+    im_index_options options = {.engine = IM_ENGINE_SCAN, .pool = pool};
     stop_on(im_index_open(bench->folder, &bench->state, NULL, &options, &index, &err), &err);
+    for (size_t kind = 0; kind < 2; kind++) {
+        bench->levels[kind] = room(ALL * bench->m, sizeof(float));
+        for (size_t at = 0; at < ALL * bench->m; at++) {
+            im_hit hits[K];
+            im_index_part part;
+            im_index_answer answer;
+            const float *vector = timed_query(bench, kind, at % bench->m);
+            im_index_query query = query_of(bench, &part, vector, at / bench->m);
+            stop_on(im_index_search(index, &query, hits, &answer, &err), &err);
+            bench->levels[kind][at] = hits[answer.n_hits - 1].score;
+        }
+    }
+    im_index_close(index);
+    im_pool_close(pool);
+}
+
+/* Of this thread alone: other work on the machine hardly changes it. */
+static double thread_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+static void time_view(const bench_run *bench, im_index *index, size_t kind, size_t view,
+                      const char *what, double wanted)
+{
+    im_error err = IM_ERROR_INIT;
+    size_t n_found = 0;
+    size_t n_scans = 0;
+    double sum = 0;
+    double *ms = room(bench->m, sizeof(double));
+    for (size_t q = 0; q < bench->m; q++) {
+        im_hit hits[K];
+        im_index_part part;
+        im_index_answer answer = {0};
+        im_index_query query = query_of(bench, &part, timed_query(bench, kind, q), view);
+        double start = thread_ms();
+        stop_on(im_index_search(index, &query, hits, &answer, &err), &err);
+        ms[q] = thread_ms() - start;
+        sum += ms[q];
+        n_scans += strcmp(answer.engine, "scan") == 0;
+        for (size_t i = 0; i < answer.n_hits; i++) {
+            n_found += hits[i].score >= bench->levels[kind][view * bench->m + q];
+        }
+    }
+    qsort(ms, bench->m, sizeof(double), by_value);
+    printf("{\"bench\":\"search\",\"spec\":\"%s\",\"what\":\"%s\",\"kind\":\"%s\",\"wanted\":%.2f,"
+           "\"filter\":\"%s\",\"queries_per_s\":%.1f,\"p50_ms\":%.3f,\"p95_ms\":%.3f,"
+           "\"by_scan\":%.2f,\"recall\":%.4f}\n",
+           bench->spec, what, kind_names[kind], wanted, view_names[view],
+           1e3 * (double)bench->m / sum, ms[bench->m / 2], ms[bench->m * 95 / 100],
+           (double)n_scans / (double)bench->m, (double)n_found / (double)(bench->m * K));
+    fflush(stdout);
+    free(ms);
+}
+
+static im_index *open_index(const bench_run *bench, const im_index_options *options,
+                            const uint64_t *alive)
+{
+    im_error err = IM_ERROR_INIT;
+    im_index *index = NULL;
+    stop_on(im_index_open(bench->folder, &bench->state, alive, options, &index, &err), &err);
+    return index;
+}
+
+/* The least effort for a kind, found with the queries that are not timed. */
+static im_faiss_effort tune(const bench_run *bench, const im_index_options *options, size_t kind,
+                            double wanted)
+{
+    im_error err = IM_ERROR_INIT;
+    im_pool *pool = NULL;
+    im_audit_proposal proposal;
+    im_audit_queries queries = {.k = K};
+    im_index_options own = *options;
+    if (kind == 0) {
+        queries.texts = bench->queries[0];
+        queries.n_texts = bench->m;
+    } else {
+        queries.pictures = bench->queries[1];
+        queries.n_pictures = bench->m;
+    }
+    stop_on(im_pool_open(THREADS, &pool, &err), &err);
+    own.pool = pool;
+    im_index *index = open_index(bench, &own, NULL);
     stop_on(im_index_audit_propose(index, &queries, wanted, &proposal, &err), &err);
     im_index_close(index);
     im_pool_close(pool);
-    options.effort = proposal.effort;
-    options.pool = NULL;
+    printf("{\"bench\":\"effort\",\"spec\":\"%s\",\"kind\":\"%s\",\"wanted\":%.2f,\"reached\":%s,"
+           "\"n_probe\":%zu,\"ef_search\":%zu,\"candidates\":%zu}\n",
+           bench->spec, kind_names[kind], wanted, proposal.reached ? "true" : "false",
+           proposal.effort.n_probe, proposal.effort.ef_search, proposal.effort.candidates);
+    return proposal.effort;
+}
+
+/* Opened once for all views: FAISS's engines read their file whole. */
+static void time_effort(bench_run *bench, im_index_options *options, size_t kind, double wanted)
+{
+    options->effort = tune(bench, options, kind, wanted);
     uint64_t start = im_clock_ns();
-    stop_on(im_index_open(bench->folder, &bench->state, NULL, &options, &index, &err), &err);
-    printf("{\"bench\":\"effort\",\"engine\":\"%s\",\"wanted\":%.2f,\"reached\":%s,\"n_probe\":%zu,"
-           "\"ef_search\":%zu,\"candidates\":%zu,\"open_ms\":%.1f}\n",
-           name, wanted, proposal.reached ? "true" : "false", proposal.effort.n_probe,
-           proposal.effort.ef_search, proposal.effort.candidates, im_clock_ms_since(start));
-    time_queries(bench, index, name, wanted);
+    im_index *index = open_index(bench, options, NULL);
+    printf("{\"bench\":\"open\",\"spec\":\"%s\",\"ms\":%.1f}\n", bench->spec,
+           im_clock_ms_since(start));
+    for (size_t view = 0; view < VIEWS; view++) {
+        time_view(bench, index, kind, view, "plain", wanted);
+    }
     im_index_close(index);
 }
 
-static void bench_engine(const bench_run *bench, const char *name)
+/* What is removed is a bit, what is added is scanned: no file is made anew for either. */
+static void time_changes(bench_run *bench, im_index_options *options, size_t kind)
+{
+    im_index_state before = bench->state;
+    im_index *index = open_index(bench, options, bench->alive);
+    time_view(bench, index, kind, REMOVED, "10% removed", 0.95);
+    im_index_close(index);
+    size_t n_more = bench->n / 50;
+    (void)append(bench, n_more, CHUNK, false);
+    index = open_index(bench, options, NULL);
+    time_view(bench, index, kind, 0, "2% added", 0.95);
+    im_index_close(index);
+    bench->state = before; /* a tail that does not count */
+}
+
+/* Median processor time of a search of this effort. */
+static double median_ms(const bench_run *bench, const im_index_options *options, size_t kind,
+                        size_t view)
+{
+    im_error err = IM_ERROR_INIT;
+    double *ms = room(bench->m, sizeof(double));
+    im_index *index = open_index(bench, options, NULL);
+    for (size_t q = 0; q < bench->m; q++) {
+        im_hit hits[K];
+        im_index_part part;
+        im_index_answer answer = {0};
+        im_index_query query = query_of(bench, &part, timed_query(bench, kind, q), view);
+        double start = thread_ms();
+        stop_on(im_index_search(index, &query, hits, &answer, &err), &err);
+        ms[q] = thread_ms() - start;
+    }
+    qsort(ms, bench->m, sizeof(double), by_value);
+    double median = ms[bench->m / 2];
+    im_index_close(index);
+    free(ms);
+    return median;
+}
+
+/* What a row costs FAISS, as faiss_search.c counts the rows that it reads, and the scan: their
+ * ratio is that file's SCAN_SPEED. */
+static void time_rows(const bench_run *bench, const im_index_options *of, size_t n_lists)
+{
+    static const size_t efforts[] = {16, 64, 256, 1024};
+    im_index_options scan = {.engine = IM_ENGINE_SCAN};
+    for (size_t at = 0; at < 2 * IM_COUNT(efforts); at++) {
+        im_index_options options = *of;
+        size_t kind = at % 2;
+        size_t tries = efforts[at / 2];
+        options.effort = (im_faiss_effort){tries, tries, 0};
+        double rows = options.engine == IM_ENGINE_HNSW
+                          ? 32.0 * (double)tries
+                          : (double)(n_lists + bench->n * tries / n_lists);
+        double own = median_ms(bench, &scan, kind, 0) / (double)bench->n;
+        double theirs = median_ms(bench, &options, kind, 0) / rows;
+        printf("{\"bench\":\"rows\",\"spec\":\"%s\",\"kind\":\"%s\",\"tries\":%zu,"
+               "\"us_per_row\":%.3f,\"scan_us_per_row\":%.3f,\"ratio\":%.2f}\n",
+               bench->spec, kind_names[kind], tries, 1e3 * theirs, 1e3 * own, theirs / own);
+    }
+    fflush(stdout);
+}
+
+static void bench_faiss(bench_run *bench)
 {
     im_error err = IM_ERROR_INIT;
     im_faiss_record record;
     char path[200];
-    im_faiss_build build = {.engine =
-                                strncmp(name, "hnsw", 4) == 0 ? IM_ENGINE_HNSW : IM_ENGINE_IVF,
-                            .small = strstr(name, "-small") != NULL,
+    const char *first = strchr(bench->spec, ':');
+    const char *second = first != NULL ? strchr(first + 1, ':') : NULL;
+    size_t number = first != NULL ? strtoull(first + 1, NULL, 10) : 0;
+    bool is_hnsw = strncmp(bench->spec, "hnsw", 4) == 0;
+    im_faiss_build build = {.engine = is_hnsw ? IM_ENGINE_HNSW : IM_ENGINE_IVF,
+                            .small = strstr(bench->spec, "-small") != NULL,
+                            .n_lists = is_hnsw ? 0 : number,
+                            .n_links = is_hnsw ? number : 0,
+                            .ef_construction = second != NULL ? strtoull(second + 1, NULL, 10) : 0,
                             .n_threads = THREADS};
     uint64_t start = im_clock_ns();
+    clock_t processor = clock();
     stop_on(im_index_faiss_build(bench->folder, &bench->state, NULL, &build, &record, &err), &err);
-    printf("{\"bench\":\"build\",\"engine\":\"%s\",\"n\":%zu,\"dim\":%zu,\"threads\":%d,"
-           "\"seconds\":%.1f,\"bytes\":%llu}\n",
-           name, bench->n, bench->dim, THREADS, im_clock_ms_since(start) / 1e3,
-           (unsigned long long)record.bytes);
+    printf(
+        "{\"bench\":\"build\",\"spec\":\"%s\",\"threads\":%d,\"seconds\":%.1f,\"processor_s\":%.1f,"
+        "\"bytes\":%llu}\n",
+        bench->spec, THREADS, im_clock_ms_since(start) / 1e3,
+        (double)(clock() - processor) / CLOCKS_PER_SEC, (unsigned long long)record.bytes);
     fflush(stdout);
-    bench_wanted(bench, name, build.engine, &record, 0.95);
-    bench_wanted(bench, name, build.engine, &record, 0.99);
+    im_index_options options = {.engine = build.engine, .faiss = &record};
+    if (bench->n <= 100000) {
+        time_rows(bench, &options, number != 0 ? number : (size_t)(4 * sqrt((double)bench->n)));
+    }
+    for (size_t kind = 0; kind < 2; kind++) {
+        time_effort(bench, &options, kind, 0.95);
+        time_changes(bench, &options, kind);
+        time_effort(bench, &options, kind, 0.99);
+    }
     snprintf(path, sizeof(path), "%.127s/%.40s", bench->folder, record.name);
     unlink(path);
 }
 
+static void bench_own(bench_run *bench)
+{
+    im_error err = IM_ERROR_INIT;
+    bool is_tiered = strcmp(bench->spec, "tiered") == 0;
+    im_index_options options = {.engine = is_tiered ? IM_ENGINE_TIERED : IM_ENGINE_SCAN};
+    uint64_t start = im_clock_ns();
+    if (is_tiered) {
+        stop_on(im_index_codes_update(bench->folder, &bench->state, NULL, &err), &err);
+    }
+    printf("{\"bench\":\"build\",\"spec\":\"%s\",\"seconds\":%.1f}\n", bench->spec,
+           im_clock_ms_since(start) / 1e3);
+    start = im_clock_ns();
+    im_index *index = open_index(bench, &options, NULL);
+    printf("{\"bench\":\"open\",\"spec\":\"%s\",\"ms\":%.1f}\n", bench->spec,
+           im_clock_ms_since(start));
+    for (int fast = 0; fast <= (is_tiered ? 1 : 0); fast++) {
+        bench->mode = fast != 0 ? IM_MODE_FAST : IM_MODE_EXACT;
+        for (size_t at = 0; at < 2 * (size_t)VIEWS; at++) {
+            time_view(bench, index, at / VIEWS, at % VIEWS, fast != 0 ? "fast" : "exact", 1);
+        }
+    }
+    bench->mode = IM_MODE_AUTO;
+    im_index_close(index);
+}
+
+/* Rows a second as `add` writes them. */
+static void bench_add(bench_run *bench)
+{
+    im_index_state before = bench->state;
+    size_t n_more = bench->n / 50;
+    double seconds = append(bench, n_more, BATCH, true);
+    printf("{\"bench\":\"add\",\"rows_per_s\":%.0f,\"batch\":%d}\n", (double)n_more / seconds,
+           BATCH);
+    bench->state = before;
+}
+
+static void prepare(bench_run *bench)
+{
+    size_t words = (bench->n + 63) / 64;
+    im_error err = IM_ERROR_INIT;
+    bench->state = (im_index_state){.dim = bench->dim, .generation = 1, .model_digest = "bench"};
+    bench->queries[0] = read_part(bench, "texts", 2 * bench->m * bench->dim, sizeof(float));
+    bench->queries[1] = read_part(bench, "pictures", 2 * bench->m * bench->dim, sizeof(float));
+    bench->filters = read_part(bench, "filters", FILTERS * words, sizeof(uint64_t));
+    bench->alive = room(words, sizeof(uint64_t));
+    for (size_t slot = 0; slot < bench->n; slot++) {
+        bench->alive[slot / 64] |= (uint64_t)(slot % 10 != 0) << (slot % 64);
+    }
+    stop_on(im_index_create(bench->folder, &bench->state, &err), &err);
+    (void)append(bench, bench->n, CHUNK, false);
+    find_truth(bench);
+}
+
+static void clear(bench_run *bench)
+{
+    im_index_sweep(bench->folder, 0);
+    rmdir(bench->folder);
+    for (size_t i = 0; i < 2; i++) {
+        free(bench->queries[i]);
+        free(bench->levels[i]);
+    }
+    free(bench->filters);
+    free(bench->alive);
+}
+
 int main(int argc, char **argv)
 {
-    static const char *const all[] = {"ivf", "ivf-small", "hnsw", "hnsw-small"};
-    bench_run bench = {.n = argc > 1 ? strtoull(argv[1], NULL, 10) : 100000,
-                       .dim = argc > 2 ? strtoull(argv[2], NULL, 10) : 512};
-    if (bench.n < 1000 || bench.dim < 1 || bench_folder(bench.folder) == NULL) {
-        fprintf(stderr, "usage: bench_faiss [N] [DIM] [ivf|ivf-small|hnsw|hnsw-small ...]\n");
+    bench_run bench = {0};
+    if (argc > 5) {
+        bench.vectors = argv[1];
+        bench.n = strtoull(argv[2], NULL, 10);
+        bench.dim = strtoull(argv[3], NULL, 10);
+        bench.m = strtoull(argv[4], NULL, 10) / 2;
+    }
+    if (bench.n < 1000 || bench.dim < 1 || bench.m < 1 || bench_folder(bench.folder) == NULL) {
+        fprintf(stderr, "usage: bench_faiss VECTORS N DIM QUERIES SPEC ...\n");
         return 2;
     }
-    bench.state = (im_index_state){.dim = bench.dim, .generation = 1, .model_digest = "bench"};
     prepare(&bench);
-    write_library(&bench);
-    bench_scan(&bench);
-    for (int i = 0; i < (argc > 3 ? argc - 3 : 4); i++) {
-        bench_engine(&bench, argc > 3 ? argv[i + 3] : all[i]);
+    bench_add(&bench);
+    for (int i = 5; i < argc; i++) {
+        bench.spec = argv[i];
+        if (strcmp(bench.spec, "tiered") == 0 || strcmp(bench.spec, "scan") == 0) {
+            bench_own(&bench);
+        } else {
+            bench_faiss(&bench);
+        }
     }
-    char path[200];
-    snprintf(path, sizeof(path), "%s/vectors.1.f32", bench.folder);
-    unlink(path);
-    rmdir(bench.folder);
-    free(bench.groups);
-    free(bench.centres);
-    free(bench.bases);
-    free(bench.gap);
-    for (size_t i = 0; i < 3; i++) {
-        free(i < 2 ? bench.queries[i] : NULL);
-        free(bench.filters[i]);
-    }
+    clear(&bench);
     return 0;
 }

@@ -106,8 +106,9 @@ static im_library *make_library(const im_places *places, uint64_t n)
     const im_index_record record = {1, n + 1};
     stop_on(im_store_set_index(store, library->model.id, &record, &err), &err);
     start = im_clock_ns();
-    stop_on(im_app_rebuild(library, NULL, &n, &err), &err);
-    printf("{\"what\":\"rebuild\",\"rows\":%llu,\"seconds\":%.2f}\n", (unsigned long long)n,
+    im_rebuild_report rebuilt;
+    stop_on(im_app_rebuild(library, NULL, NULL, &rebuilt, &err), &err);
+    printf("{\"what\":\"rebuild\",\"rows\":%llu,\"seconds\":%.2f}\n", (unsigned long long)rebuilt.vectors,
            im_clock_ms_since(start) / 1e3);
     return library;
 }

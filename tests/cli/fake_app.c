@@ -339,12 +339,16 @@ im_code im_app_check(im_library *library, const im_check_request *request, const
     return outcome(err);
 }
 
-im_code im_app_rebuild(im_library *library, const im_events *events, uint64_t *out_rows,
-                       im_error *err)
+im_code im_app_rebuild(im_library *library, const im_rebuild_request *request,
+                       const im_events *events, im_rebuild_report *out_report, im_error *err)
 {
     (void)library;
     (void)events;
-    *out_rows = 3;
+    fake.rebuild = *request;
+    *out_report = (im_rebuild_report){.vectors = 3, .engine = request->engine};
+    if (request->engine == IM_ENGINE_IVF) {
+        out_report->file = (im_faiss_record){"ivf.1.faiss", 1, 3, 77, ""};
+    }
     return outcome(err);
 }
 
@@ -355,6 +359,39 @@ im_code im_app_compact(im_library *library, const im_events *events, im_compact_
     (void)events;
     *out_report = (im_compact_report){.rows = 3, .dropped = 2, .freed_bytes = 2000000};
     return outcome(err);
+}
+
+const char *im_engine_name(im_engine engine)
+{
+    return engine == IM_ENGINE_IVF ? "ivf" : "auto";
+}
+
+im_code im_app_audit(im_library *library, const im_audit_request *request, const im_events *events,
+                     im_audit_report *out_report, im_error *err)
+{
+    (void)library;
+    (void)events;
+    fake.audit = *request;
+    *out_report = (im_audit_report){
+        .engine = "ivf",
+        .rows = 3,
+        .k = request->k,
+        .audit = {.pictures = {2, 20, 19, 0.95, 0.7, 0.99}},
+        .times = {{0, 0}, {2, 0.5}},
+        .want = request->want,
+        .has_proposal = request->want > 0,
+        .proposal = {.reached = true, .audit = {.pictures = {2, 20, 20, 1, 0.8, 1}}},
+        .params = "nprobe=8",
+        .applied = request->apply,
+    };
+    return outcome(err);
+}
+
+void im_audit_report_json(im_json_writer *w, const im_audit_report *report)
+{
+    im_json_begin_object(w);
+    im_json_put_string(w, "engine", report->engine);
+    im_json_end_object(w);
 }
 
 static const im_backup_facts backup_facts = {.bytes = 2000000, .originals = 2, .items = 3};

@@ -27,6 +27,8 @@ typedef struct fake_app {
     im_query_part parts[8];
     char text[64], filter[64]; /* of the search */
     im_engine engine;
+    im_rebuild_request rebuild;
+    im_audit_request audit;
     size_t threads;
     size_t n_embedded;
     size_t n_add_tags, n_remove_tags;

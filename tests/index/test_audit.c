@@ -209,6 +209,35 @@ static void bad_audits_are_refused(void **state)
     im_index_close(index);
 }
 
+/* Pictures of the library do not count as their own neighbours, and times are told. */
+static void pictures_of_the_library_are_left_out_of_their_answers(void **state)
+{
+    (void)state;
+    enum { ASKED = 30 };
+    float pictures[ASKED * DIM];
+    uint64_t items[ASKED];
+    im_audit with, without;
+    im_audit_times times[2] = {{-1, -1}, {-1, -1}};
+    im_faiss_record record = build_file(&library, NULL, IM_ENGINE_IVF, 80);
+    im_faiss_effort one = {.n_probe = 1};
+    im_index *index = open_file(&library, NULL, IM_ENGINE_IVF, &record, one);
+    for (size_t i = 0; i < ASKED; i++) {
+        size_t slot = i * 131;
+        memcpy(pictures + i * DIM, library.vectors + slot * DIM, DIM * sizeof(float));
+        items[i] = library.items[slot];
+    }
+    im_audit_queries queries = {.pictures = pictures, .n_pictures = ASKED, .k = 1, .times = times};
+    assert_ok(im_index_audit(index, &queries, &with, err));
+    assert_true(with.pictures.recall == 1); /* each finds itself */
+    assert_true(times[1].exact_ms > 0 && times[1].index_ms > 0);
+    assert_true(times[0].exact_ms == 0 && times[0].index_ms == 0);
+    queries.items = items;
+    assert_ok(im_index_audit(index, &queries, &without, err));
+    assert_int_equal(without.pictures.n_wanted, ASKED);
+    assert_true(without.pictures.recall < 1);
+    im_index_close(index);
+}
+
 /* A filter that few rows pass: fewer than k neighbours are wanted, and all of them found. */
 static void audits_go_through_filters(void **state)
 {
@@ -242,6 +271,7 @@ int main(void)
         cmocka_unit_test(a_longer_queue_of_an_hnsw_finds_more),
         cmocka_unit_test(exact_engines_have_recall_one_and_nothing_to_tune),
         cmocka_unit_test(bad_audits_are_refused),
+        cmocka_unit_test(pictures_of_the_library_are_left_out_of_their_answers),
         cmocka_unit_test(audits_go_through_filters),
     };
     return cmocka_run_group_tests(tests, set_up, close_clusters);

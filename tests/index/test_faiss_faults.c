@@ -197,7 +197,8 @@ static im_code whole_life(im_engine engine, im_faiss_record *record, im_error *e
     if (rc == IM_OK) {
         im_audit audit;
         im_audit_proposal proposal;
-        im_audit_queries queries = {vectors + DIM, 1, vectors, 1, 10, NULL};
+        im_audit_queries queries = {
+            .texts = vectors + DIM, .n_texts = 1, .pictures = vectors, .n_pictures = 1, .k = 10};
         rc = im_index_audit(index, &queries, &audit, err);
         if (rc == IM_OK) {
             rc = im_index_audit_propose(index, &queries, 0.9, &proposal, err);

@@ -2,6 +2,7 @@
  * hold what every engine promises (min(k, matches) rows, the one score, filters, removals,
  * cursors), and find what the scan finds where they look everywhere. */
 #include "help_faiss.h"
+#include <unistd.h>
 
 enum { ROWS = 4000, DIM = 32, CLUSTERS = 60 };
 
@@ -212,6 +213,48 @@ static void rows_added_later_are_found_without_a_new_file(void **state)
     }
 }
 
+/* An index that is opened again after a change takes what was read of the file from the old one:
+ * even when the file is gone. Another file, or another engine, takes nothing. */
+static void an_index_opened_again_reads_no_file(void **state)
+{
+    (void)state;
+    random_state random = {88};
+    float vector[DIM];
+    char path[160];
+    for (size_t e = 0; e < 2; e++) {
+        im_index *again = NULL;
+        im_index *none = NULL;
+        test_library part_library = library;
+        part_library.state.n_rows = ROWS - 100;
+        im_faiss_record record = build_file(&part_library, NULL, both_engines[e], 0);
+        im_faiss_record other = record;
+        uint64_t *alive = random_bits(&random, library.n, 700);
+        im_index *old = open_file(&part_library, NULL, both_engines[e], &record, as_default);
+        im_index_options options = {.engine = both_engines[e], .faiss = &other, .from = old};
+        faiss_path(&library, &record, path);
+        assert_int_equal(unlink(path), 0);
+        other.digest[0] = other.digest[0] == '0' ? '1' : '0';
+        assert_refused(im_index_open(library.folder, &library.state, alive, &options, &none, err),
+                       "index_damaged");
+        options.faiss = &record;
+        options.engine = both_engines[1 - e];
+        assert_refused(im_index_open(library.folder, &library.state, alive, &options, &none, err),
+                       "index_damaged");
+        options.engine = both_engines[e];
+        assert_ok(im_index_open(library.folder, &library.state, alive, &options, &again, err));
+        im_index_close(old);
+        for (size_t round = 0; round < 20; round++) {
+            bool exact = false;
+            im_index_part part;
+            clusters_text(&groups, &random, vector);
+            im_index_query query = query_of(&part, vector, 30);
+            (void)check_answer(again, &query, alive, &exact);
+        }
+        im_index_close(again);
+        free(alive);
+    }
+}
+
 static void rows_removed_later_are_never_hits(void **state)
 {
     (void)state;
@@ -347,6 +390,7 @@ int main(void)
         cmocka_unit_test(an_exhaustive_search_finds_what_the_scan_finds),
         cmocka_unit_test(the_defaults_find_nearly_all_neighbours),
         cmocka_unit_test(rows_added_later_are_found_without_a_new_file),
+        cmocka_unit_test(an_index_opened_again_reads_no_file),
         cmocka_unit_test(rows_removed_later_are_never_hits),
         cmocka_unit_test(pages_neither_repeat_nor_end_early),
         cmocka_unit_test(any_effort_and_any_k_are_answered),
