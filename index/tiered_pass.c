@@ -340,29 +340,44 @@ static bool collect(tiered_search *search, size_t n_workers)
     return true;
 }
 
-/* Scores n found rows. A row above its bound: its codes are not of this row. */
-static void score_found(tiered_job *job, tiered_search *search, const im_hit *found, size_t n)
+/* Reads a row into `room`: a page that is mapped brings fifteen neighbours into the process with
+ * it, and after some thousand searches the whole file. The mapping where it cannot be read: it
+ * knows what to say of a file that was cut. */
+static const uint8_t *read_row(const im_index *index, uint64_t slot, uint8_t *room)
 {
+    uint64_t offset = HEADER_BYTES + slot * index->layout.pitch;
+    im_code rc = im_file_pread(index->fd, room, index->layout.pitch, offset, index->path, NULL);
+    return rc == IM_OK ? room : index_row_at(index, slot);
+}
+
+/* Scores n found rows. A row above its bound: its codes are not of this row.
+ * @param room [n, pitch] */
+static void score_found(tiered_job *job, tiered_search *search, const im_hit *found, size_t n,
+                        uint8_t *room)
+{
+    const im_index *index = job->index;
+    uint64_t slots[SCORE_ROWS] = {0};
+    const uint8_t *bytes[SCORE_ROWS] = {NULL};
     const float *rows[SCORE_ROWS];
     float scores[SCORE_ROWS];
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *row = index_row_at(job->index, found[i].slot);
-        index_fetch(row, job->index->layout.pitch);
-        rows[i] = (const float *)(const void *)row;
+        slots[i] = found[i].slot;
+        bytes[i] = read_row(index, slots[i], room + i * index->layout.pitch);
+        rows[i] = (const float *)(const void *)bytes[i];
     }
+    uint64_t sound = format_rows_sound(&index->layout, slots, bytes, n);
     index_scoring_rows(search->request->scoring, rows, n, scores);
     for (size_t i = 0; i < n; i++) {
-        uint64_t slot = found[i].slot;
-        if (index_unsound(job->index, (size_t)(slot / WORD_BITS),
-                          UINT64_C(1) << (slot % WORD_BITS)) != 0) {
-            tiered_fail(job, TIERED_ROW, slot);
+        if (((sound >> i) & 1) == 0) {
+            tiered_fail(job, TIERED_ROW, slots[i]);
             return;
         }
         if (scores[i] > found[i].score && !search->codes.unbounded) {
-            tiered_fail(job, TIERED_CODES, slot);
+            tiered_fail(job, TIERED_CODES, slots[i]);
             return;
         }
-        if (!index_push(job->index, search->request->query, slot, scores[i], &search->top)) {
+        if (!index_push(index, search->request->query, slots[i], bytes[i], scores[i],
+                        &search->top)) {
             tiered_fail(job, TIERED_NOMEM, 0);
             return;
         }
@@ -377,20 +392,33 @@ static void forget_found(tiered_search *search, size_t n_workers)
     }
 }
 
+/* Scores what was found, best bound first, until no bound can be a hit. */
+static void score_all(tiered_job *job, tiered_search *search)
+{
+    const index_top *all = &search->lanes[0].found;
+    uint8_t *room = im_alloc_aligned(SCORE_ROWS, job->index->layout.pitch);
+    if (room == NULL) {
+        tiered_fail(job, TIERED_NOMEM, 0);
+        return;
+    }
+    for (size_t at = 0; at < all->n && !tiered_failed(job); at += SCORE_ROWS) {
+        if (index_top_refuses(&search->top, all->entries[at].score)) {
+            break; /* the bounds only get lower */
+        }
+        size_t n = IM_MIN((size_t)SCORE_ROWS, all->n - at);
+        score_found(job, search, all->entries + at, n, room);
+    }
+    im_free(room);
+}
+
 bool tiered_finish(tiered_job *job, tiered_search *search)
 {
-    index_top *top = &search->top;
-    const index_top *all = &search->lanes[0].found;
+    const index_top *top = &search->top;
     if (!collect(search, job->n_workers)) {
         tiered_fail(job, TIERED_NOMEM, 0);
         return false;
     }
-    for (size_t at = 0; at < all->n && !tiered_failed(job); at += SCORE_ROWS) {
-        if (index_top_refuses(top, all->entries[at].score)) {
-            break; /* the bounds only get lower */
-        }
-        score_found(job, search, all->entries + at, IM_MIN((size_t)SCORE_ROWS, all->n - at));
-    }
+    score_all(job, search);
     forget_found(search, job->n_workers);
     /* rows were let go only below the threshold: proved when the last hit reaches it */
     float threshold = atomic_load(&search->threshold);
