@@ -21,6 +21,7 @@ typedef struct codes_fold {
     const uint64_t *planes; /* [CODES_PLANES, index_plane_words(D)] */
     float size;             /* F */
     float step;             /* of the 15-bit numbers */
+    float rough;            /* |q - q'| with the high plane alone */
     float above, below;     /* upper bound = F·(estimate + bound) + above, lower likewise */
     float middle;           /* estimate in full = F·estimate + middle */
     float one, per_bit;     /* bits: estimate = factor · (one - per_bit · difference) */
@@ -51,12 +52,16 @@ bool codes_query_possible(const index_scoring *scoring);
 /** Rows of one block: those of numbers at[0 … n - 1], or from `first` on without `at`. */
 typedef struct codes_run {
     size_t first;
-    const uint16_t *at; /* NULL: first … first + n - 1 */
-    size_t n;           /* <= CODES_RUN */
-    bool fetch;         /* the rows behind them come next */
+    const uint16_t *at;   /* NULL: first … first + n - 1 */
+    size_t n;             /* <= CODES_RUN */
+    const uint8_t *fetch; /* codes of as many rows that are read next, or NULL */
 } codes_run;
 
-/** Bounds [run->n] on the score of each row, from int8 codes: out_lower <= score <= out_upper. */
+/** Upper bounds [run->n] on the score of each row, from the upper halves of int8 codes. */
+void codes_uppers(const codes_query *query, const codes_layout *layout, const codes_block *block,
+                  const codes_run *run, float *out_upper);
+/** Bounds [run->n] on the score of each row, from whole int8 codes: out_lower <= score <=
+ * out_upper. */
 void codes_bounds(const codes_query *query, const codes_layout *layout, const codes_block *block,
                   const codes_run *run, float *out_upper, float *out_lower);
 /** What the score of each row may be at most by its bits, `margin` standard errors up: a row above

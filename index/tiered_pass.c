@@ -174,11 +174,41 @@ static void keep_run(tiered_job *job, tiered_search *search, size_t worker, uint
     }
 }
 
+/* The rows of a run that their upper halves do not rule out: their count, and their numbers. */
+static size_t sift_run(tiered_search *search, const codes_layout *layout, const codes_block *block,
+                       const codes_run *run, uint16_t *out_at)
+{
+    float upper[CODES_RUN];
+    size_t n = 0;
+    float threshold = atomic_load_explicit(&search->threshold, memory_order_relaxed);
+    codes_uppers(&search->codes, layout, block, run, upper);
+    for (size_t i = 0; i < run->n; i++) {
+        out_at[n] = (uint16_t)(run->at != NULL ? (size_t)run->at[i] : run->first + i);
+        n += !(upper[i] < threshold); /* what is no number stays, to be found */
+    }
+    for (size_t i = 0; i < n; i++) {
+        index_fetch(block->lower + out_at[i] * layout->row_bytes, layout->row_bytes);
+    }
+    return n;
+}
+
+/* Where the codes of these rows lie in the next block: read next when all rows are. */
+static const uint8_t *next_codes(const tiered_job *job, const codes_block *block, uint64_t number,
+                                 size_t row)
+{
+    const codes_layout *layout = &job->engine->i8.layout;
+    if (number + 1 >= job->engine->i8.n_blocks) {
+        return NULL;
+    }
+    return block->codes + CODES_BLOCK_BYTES + row * layout->row_bytes;
+}
+
 /* Rows [row, row + n) of one block, n <= CODES_RUN. */
 static void pass_rows(tiered_job *job, tiered_search *search, size_t worker, uint64_t number,
                       size_t row, size_t n)
 {
     uint16_t at[CODES_RUN];
+    uint16_t left[CODES_RUN];
     float upper[CODES_RUN];
     float lower[CODES_RUN];
     codes_file *file = &job->engine->i8;
@@ -193,9 +223,15 @@ static void pass_rows(tiered_job *job, tiered_search *search, size_t worker, uin
         return;
     }
     codes_block block = codes_block_at(&file->layout, bytes);
-    codes_run run = {row, count == n ? NULL : at, count, count == n && search == job->searches};
-    codes_bounds(&search->codes, &file->layout, &block, &run, upper, lower);
-    keep_run(job, search, worker, slot, &run, upper, lower);
+    codes_run run = {row, count == n ? NULL : at, count, NULL};
+    if (count == n && search == job->searches) {
+        run.fetch = next_codes(job, &block, number, row);
+    }
+    codes_run rest = {0, left, sift_run(search, &file->layout, &block, &run, left), NULL};
+    if (rest.n > 0) {
+        codes_bounds(&search->codes, &file->layout, &block, &rest, upper, lower);
+        keep_run(job, search, worker, slot, &rest, upper, lower);
+    }
 }
 
 /* One block, all searches: so many rows at once that they stay in the nearest cache until the last
@@ -241,6 +277,7 @@ static void fetch_blocks(const tiered_job *job, const tiered_search *search, uin
             index_fetch(block.codes + at[i] * layout->row_bytes, layout->row_bytes);
             __builtin_prefetch(block.first + at[i]);
             __builtin_prefetch(block.second + at[i]);
+            __builtin_prefetch(block.size + at[i]);
         }
     }
 }
