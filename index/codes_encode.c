@@ -62,19 +62,6 @@ void codes_split(const uint8_t *codes, size_t padded, uint8_t *upper, uint8_t *l
     }
 }
 
-void codes_join(const uint8_t *restrict upper, const uint8_t *restrict lower, size_t padded,
-                uint8_t *restrict codes)
-{
-    for (size_t i = 0; i < padded; i += 64) {
-        for (size_t j = 0; j < 32; j++) {
-            unsigned up = upper[i / 2 + j];
-            unsigned low = lower[i / 2 + j];
-            codes[i + j] = (uint8_t)((up & 0x0f) << 4 | (low & 0x0f));
-            codes[i + j + 32] = (uint8_t)((up & 0xf0) | low >> 4);
-        }
-    }
-}
-
 /* The code stands for the vector x' of ±1/√D. With c = cos(x, x'), <q, x>/|x| is <q, x'>/c plus
  * <q, o>·√(1-c²)/c for an o at right angles to x, of which nothing is known: its share has the
  * variance 1/(D-1) for a unit q (RaBitQ, Gao and Long 2024, theorem 3.2). */

@@ -98,7 +98,6 @@ void codes_encode_i8(const float *rotated, size_t padded, double slack, uint8_t 
 /** Halves of codes, two a byte: byte j of 32 holds the number j (bits 0 to 3) and j + 32 of the 64
  * that it belongs to. @param upper, lower [padded / 2] */
 void codes_split(const uint8_t *codes, size_t padded, uint8_t *upper, uint8_t *lower);
-void codes_join(const uint8_t *upper, const uint8_t *lower, size_t padded, uint8_t *codes);
 void codes_encode_b1(const float *rotated, size_t padded, uint8_t *codes, float *out_factor,
                      float *out_error);
 

@@ -48,6 +48,15 @@ static void dot_u4_portable(const index_query_i8 *query, const index_code_rows *
     }
 }
 
+static void join_portable(const uint8_t *upper, const uint8_t *lower, size_t size, uint8_t *codes)
+{
+    for (size_t i = 0; i < size; i++) {
+        uint8_t *at = codes + i / 32 * 64 + i % 32;
+        at[0] = (uint8_t)((upper[i] & 0x0f) << 4 | (lower[i] & 0x0f));
+        at[32] = (uint8_t)((upper[i] & 0xf0) | lower[i] >> 4);
+    }
+}
+
 static uint64_t load_word(const uint8_t *row, size_t word)
 {
     uint64_t bits;
@@ -145,6 +154,21 @@ AVX2 static void dot_u4_avx2(const index_query_i8 *query, const index_code_rows 
             }
         }
         out[r] = sum_avx2(sum);
+    }
+}
+
+AVX2 static void join_avx2(const uint8_t *upper, const uint8_t *lower, size_t size, uint8_t *codes)
+{
+    const __m256i mask = _mm256_set1_epi8(0x0f);
+    for (size_t i = 0; i < size; i += 32) {
+        __m256i up = _mm256_loadu_si256((const __m256i *)(const void *)(upper + i));
+        __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)(lower + i));
+        __m256i a = _mm256_slli_epi16(_mm256_and_si256(up, mask), 4);
+        __m256i b = _mm256_and_si256(_mm256_srli_epi16(low, 4), mask);
+        a = _mm256_or_si256(a, _mm256_and_si256(low, mask));
+        b = _mm256_or_si256(b, _mm256_andnot_si256(mask, up));
+        _mm256_storeu_si256((__m256i *)(void *)(codes + 2 * i), a);
+        _mm256_storeu_si256((__m256i *)(void *)(codes + 2 * i + 32), b);
     }
 }
 
@@ -405,10 +429,12 @@ static const struct {
     int (*usable)(im_cpu cpu);
 } table[] = {
 #if defined(__x86_64__)
-    {{"avx512", dot_i8_avx512, dot_u4_avx512, differ_b1_avx512, at_least_avx512}, has_avx512},
-    {{"avx2", dot_i8_avx2, dot_u4_avx2, differ_b1_avx2, at_least_avx2}, has_avx2},
+    {{"avx512", dot_i8_avx512, dot_u4_avx512, join_avx2, differ_b1_avx512, at_least_avx512},
+     has_avx512},
+    {{"avx2", dot_i8_avx2, dot_u4_avx2, join_avx2, differ_b1_avx2, at_least_avx2}, has_avx2},
 #endif
-    {{"portable", dot_i8_portable, dot_u4_portable, differ_b1_portable, at_least_portable},
+    {{"portable", dot_i8_portable, dot_u4_portable, join_portable, differ_b1_portable,
+      at_least_portable},
      has_all},
 };
 

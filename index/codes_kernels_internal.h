@@ -32,6 +32,8 @@ typedef struct index_codes_kernels {
                    int32_t *out_low);
     /** out[i] = Σ high·(upper half of the code), from halves as codes_split lays them. */
     void (*dot_u4)(const index_query_i8 *query, const index_code_rows *rows, int32_t *out);
+    /** Whole codes [2 · size] from their halves [size]. */
+    void (*join)(const uint8_t *upper, const uint8_t *lower, size_t size, uint8_t *codes);
     /** out[i] = Σ over the planes j of 2^j · (bits in which row and plane j differ).
      * @param planes [CODES_PLANES, words], words = D / 64 rounded up to 8, zeros behind D */
     void (*differ_b1)(const uint64_t *planes, const index_code_rows *rows, int32_t *out);

@@ -34,6 +34,7 @@ typedef struct codes_query {
     codes_fold *folds; /* [scoring->n], owned with all that they point to */
     uint8_t *memory;   /* owned */
     float margin;      /* standard errors of the bits that count as possible */
+    float part;        /* of the bounds that codes_uppers adds: 1, or less to guess */
     bool unbounded;    /* tests only: the bounds are left out */
 } codes_query;
 
@@ -49,6 +50,9 @@ void codes_query_clear(codes_query *query);
 /** True when the folds' sizes allow this arithmetic: not zero, not near the ends of float. */
 bool codes_query_possible(const index_scoring *scoring);
 
+/** Proofs from now on, or guesses that a score is above once in millions. */
+void codes_query_prove(codes_query *query, bool proved);
+
 /** Rows of one block: those of numbers at[0 … n - 1], or from `first` on without `at`. */
 typedef struct codes_run {
     size_t first;
@@ -57,7 +61,8 @@ typedef struct codes_run {
     const uint8_t *fetch; /* codes of as many rows that are read next, or NULL */
 } codes_run;
 
-/** Upper bounds [run->n] on the score of each row, from the upper halves of int8 codes. */
+/** Upper bounds [run->n] on the score of each row, from the upper halves of int8 codes; guesses,
+ * when query->part says so. */
 void codes_uppers(const codes_query *query, const codes_layout *layout, const codes_block *block,
                   const codes_run *run, float *out_upper);
 /** Bounds [run->n] on the score of each row, from whole int8 codes: out_lower <= score <=

@@ -185,6 +185,7 @@ static bool search_fast(tiered_job *job, tiered_search *search, uint64_t *chosen
     memset(chosen[1], 0, n_bytes);
     choose(job, search, first_choice(job, search), NULL, chosen[0]);
     add_tail(job->index, search->request->bitmap, chosen[0]);
+    codes_query_prove(&search->codes, false);
     if (!search_chosen(job, search, chosen[0], base) || search->top.n < search->top.limit) {
         return false;
     }
@@ -197,6 +198,7 @@ static void make_proved(tiered_search *search)
 {
     const im_index_query *query = search->request->query;
     search->fast = false;
+    codes_query_prove(&search->codes, true);
     search->bitmap = search->request->bitmap;
     search->base = query->has_floor ? query->floor : -INFINITY;
     atomic_store(&search->threshold, search->base);

@@ -174,9 +174,10 @@ static void keep_run(tiered_job *job, tiered_search *search, size_t worker, uint
     }
 }
 
-/* The rows of a run that their upper halves do not rule out: their count, and their numbers. */
+/* The rows of a run that their upper halves do not rule out: their count, their numbers, and what
+ * the halves say. */
 static size_t sift_run(tiered_search *search, const codes_layout *layout, const codes_block *block,
-                       const codes_run *run, uint16_t *out_at)
+                       const codes_run *run, uint16_t *out_at, float *out_upper)
 {
     float upper[CODES_RUN];
     size_t n = 0;
@@ -184,12 +185,28 @@ static size_t sift_run(tiered_search *search, const codes_layout *layout, const 
     codes_uppers(&search->codes, layout, block, run, upper);
     for (size_t i = 0; i < run->n; i++) {
         out_at[n] = (uint16_t)(run->at != NULL ? (size_t)run->at[i] : run->first + i);
+        out_upper[n] = upper[i];
         n += !(upper[i] < threshold); /* what is no number stays, to be found */
     }
     for (size_t i = 0; i < n; i++) {
         index_fetch(block->lower + out_at[i] * layout->row_bytes, layout->row_bytes);
     }
     return n;
+}
+
+/* A guess that is too low rules a row out when the threshold happens to be above it already. So
+ * that the answer does not depend on that, such a row is none whenever it is seen. */
+static size_t drop_unsaid(uint16_t *at, size_t n, const float *guess, float *upper, float *lower)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!(guess[i] < upper[i])) {
+            at[left] = at[i];
+            upper[left] = upper[i];
+            lower[left++] = lower[i];
+        }
+    }
+    return left;
 }
 
 /* Where the codes of these rows lie in the next block: read next when all rows are. */
@@ -209,6 +226,7 @@ static void pass_rows(tiered_job *job, tiered_search *search, size_t worker, uin
 {
     uint16_t at[CODES_RUN];
     uint16_t left[CODES_RUN];
+    float guess[CODES_RUN];
     float upper[CODES_RUN];
     float lower[CODES_RUN];
     codes_file *file = &job->engine->i8;
@@ -227,9 +245,12 @@ static void pass_rows(tiered_job *job, tiered_search *search, size_t worker, uin
     if (count == n && search == job->searches) {
         run.fetch = next_codes(job, &block, number, row);
     }
-    codes_run rest = {0, left, sift_run(search, &file->layout, &block, &run, left), NULL};
+    codes_run rest = {0, left, sift_run(search, &file->layout, &block, &run, left, guess), NULL};
     if (rest.n > 0) {
         codes_bounds(&search->codes, &file->layout, &block, &rest, upper, lower);
+        if (search->codes.part < 1) {
+            rest.n = drop_unsaid(left, rest.n, guess, upper, lower);
+        }
         keep_run(job, search, worker, slot, &rest, upper, lower);
     }
 }

@@ -101,7 +101,7 @@ static void check_halves(const index_codes_kernels *kernels, const test_codes *c
     for (size_t r = 0; r < codes->n; r++) {
         const uint8_t *row = codes->bytes + r * codes->padded;
         codes_split(row, codes->padded, upper + r * half, lower + r * half);
-        codes_join(upper + r * half, lower + r * half, codes->padded, joined);
+        kernels->join(upper + r * half, lower + r * half, half, joined);
         assert_memory_equal(joined, row, codes->padded);
     }
     kernels->dot_u4(&query, &rows, got);
