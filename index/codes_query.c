@@ -242,24 +242,17 @@ void codes_uppers(const codes_query *query, const codes_layout *layout, const co
     }
 }
 
-/* Bounds of as many rows as JOIN_BYTES hold. */
-static void bounds_joined(const codes_query *query, const codes_layout *layout,
-                          const codes_block *block, const codes_run *run, float *out_upper,
-                          float *out_lower)
+/* Bounds from whole codes, one row behind the other. */
+static void bounds_of(const codes_query *query, const codes_block *block, const codes_run *run,
+                      const uint8_t *bytes, float *out_upper, float *out_lower)
 {
     static const float none[CODES_RUN];
-    _Alignas(64) uint8_t bytes[JOIN_BYTES];
     int32_t high[CODES_RUN];
     int32_t low[CODES_RUN];
     float room[4][CODES_RUN];
     index_code_rows rows = {bytes, query->padded, NULL, run->n, NULL};
     const float *scales = numbers_of(block->first, run, room[0]);
     const float *bounds = query->unbounded ? none : numbers_of(block->bound, run, room[1]);
-    for (size_t i = 0; i < run->n; i++) {
-        size_t at = (run->at != NULL ? (size_t)run->at[i] : run->first + i) * layout->row_bytes;
-        query->kernels->join(block->codes + at, block->lower + at, layout->row_bytes,
-                             bytes + i * query->padded);
-    }
     for (size_t f = 0; f < query->scoring->n; f++) {
         const codes_fold *fold = &query->folds[f];
         float *upper = f == 0 ? out_upper : room[2];
@@ -273,14 +266,30 @@ static void bounds_joined(const codes_query *query, const codes_layout *layout,
     }
 }
 
+void codes_join(const codes_query *query, const codes_layout *layout, const codes_block *block,
+                const codes_run *run, uint8_t *out_bytes)
+{
+    for (size_t i = 0; i < run->n; i++) {
+        size_t at = (run->at != NULL ? (size_t)run->at[i] : run->first + i) * layout->row_bytes;
+        query->kernels->join(block->codes + at, block->lower + at, layout->row_bytes,
+                             out_bytes + i * query->padded);
+    }
+}
+
 void codes_bounds(const codes_query *query, const codes_layout *layout, const codes_block *block,
                   const codes_run *run, float *out_upper, float *out_lower)
 {
+    _Alignas(64) uint8_t bytes[JOIN_BYTES];
     size_t step = JOIN_BYTES / query->padded;
+    if (run->whole != NULL) {
+        bounds_of(query, block, run, run->whole, out_upper, out_lower);
+        return;
+    }
     for (size_t i = 0; i < run->n; i += step) {
-        size_t n = IM_MIN(step, run->n - i);
-        codes_run part = {run->first + i, run->at != NULL ? run->at + i : NULL, n, NULL};
-        bounds_joined(query, layout, block, &part, out_upper + i, out_lower + i);
+        codes_run part = {.first = run->first + i, .n = IM_MIN(step, run->n - i)};
+        part.at = run->at != NULL ? run->at + i : NULL;
+        codes_join(query, layout, block, &part, bytes);
+        bounds_of(query, block, &part, bytes, out_upper + i, out_lower + i);
     }
 }
 

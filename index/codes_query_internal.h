@@ -59,12 +59,16 @@ typedef struct codes_run {
     const uint16_t *at;   /* NULL: first … first + n - 1 */
     size_t n;             /* <= CODES_RUN */
     const uint8_t *fetch; /* codes of as many rows that are read next, or NULL */
+    const uint8_t *whole; /* codes of these rows as codes_join puts them, or NULL */
 } codes_run;
 
 /** Upper bounds [run->n] on the score of each row, from the upper halves of int8 codes; guesses,
  * when query->part says so. */
 void codes_uppers(const codes_query *query, const codes_layout *layout, const codes_block *block,
                   const codes_run *run, float *out_upper);
+/** Whole codes [run->n, padded] of rows; the same for every query. */
+void codes_join(const codes_query *query, const codes_layout *layout, const codes_block *block,
+                const codes_run *run, uint8_t *out_bytes);
 /** Bounds [run->n] on the score of each row, from whole int8 codes: out_lower <= score <=
  * out_upper. */
 void codes_bounds(const codes_query *query, const codes_layout *layout, const codes_block *block,

@@ -36,7 +36,7 @@ static void guess_block(tiered_job *job, tiered_search *search, uint64_t number)
         size_t n = IM_MIN((size_t)CODES_RUN, n_rows - row);
         float *out = search->guesses + slot + row;
         size_t count = tiered_select(job->index, search->request->bitmap, slot + row, n, row, at);
-        codes_run run = {row, count == n ? NULL : at, count, false};
+        codes_run run = {.first = row, .at = count == n ? NULL : at, .n = count};
         if (count == n) {
             codes_guesses(&search->codes, &file->layout, &block, &run, out);
             continue;

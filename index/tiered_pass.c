@@ -12,7 +12,8 @@
 #define TAIL_WORDS 16u /* rows without codes: 1,024 at once */
 #define NEAR_BYTES 32768u
 #define SCORE_ROWS 16u
-#define FETCH_PART 4u /* fewer than a fourth of the rows: sparse */
+#define FETCH_PART 4u  /* fewer than a fourth of the rows: sparse */
+#define WHOLE_PART 16u /* fewer than a sixteenth: whole codes at once */
 
 /* ---- searches ---- */
 
@@ -220,15 +221,39 @@ static const uint8_t *next_codes(const tiered_job *job, const codes_block *block
     return block->codes + CODES_BLOCK_BYTES + row * layout->row_bytes;
 }
 
-/* Rows [row, row + n) of one block, n <= CODES_RUN. */
-static void pass_rows(tiered_job *job, tiered_search *search, size_t worker, uint64_t number,
-                      size_t row, size_t n)
+/* Few rows of a proved search: their threshold comes late, the upper halves rule little out. */
+static bool is_sparse(const tiered_search *search, size_t count, size_t n)
 {
-    uint16_t at[CODES_RUN];
+    return search->codes.part >= 1 && count <= n / WHOLE_PART;
+}
+
+/* Bounds of the rows that matter, and what comes of them. */
+static void pass_run(tiered_job *job, tiered_search *search, size_t worker, uint64_t number,
+                     const codes_block *block, const codes_run *run)
+{
     uint16_t left[CODES_RUN];
     float guess[CODES_RUN];
     float upper[CODES_RUN];
     float lower[CODES_RUN];
+    const codes_layout *layout = &job->engine->i8.layout;
+    codes_run rest = *run;
+    bool sift = run->whole == NULL && !(run->at != NULL && is_sparse(search, run->n, layout->rows));
+    if (sift) {
+        rest = (codes_run){.at = left, .n = sift_run(search, layout, block, run, left, guess)};
+    }
+    codes_bounds(&search->codes, layout, block, &rest, upper, lower);
+    if (sift && search->codes.part < 1) {
+        rest.n = drop_unsaid(left, rest.n, guess, upper, lower);
+    }
+    keep_run(job, search, worker, number * layout->rows, &rest, upper, lower);
+}
+
+/* Rows [row, row + n) of one block, n <= CODES_RUN.
+ * @param whole their whole codes, or NULL */
+static void pass_rows(tiered_job *job, tiered_search *search, size_t worker, uint64_t number,
+                      size_t row, size_t n, const uint8_t *whole)
+{
+    uint16_t at[CODES_RUN];
     codes_file *file = &job->engine->i8;
     uint64_t slot = number * file->layout.rows;
     size_t count = tiered_select(job->index, search->bitmap, slot + row, n, row, at);
@@ -241,36 +266,37 @@ static void pass_rows(tiered_job *job, tiered_search *search, size_t worker, uin
         return;
     }
     codes_block block = codes_block_at(&file->layout, bytes);
-    codes_run run = {row, count == n ? NULL : at, count, NULL};
-    if (count == n && search == job->searches) {
+    codes_run run = {row, count == n ? NULL : at, count, NULL, count == n ? whole : NULL};
+    if (count == n && job->n == 1) {
         run.fetch = next_codes(job, &block, number, row);
     }
-    codes_run rest = {0, left, sift_run(search, &file->layout, &block, &run, left, guess), NULL};
-    if (rest.n > 0) {
-        codes_bounds(&search->codes, &file->layout, &block, &rest, upper, lower);
-        if (search->codes.part < 1) {
-            rest.n = drop_unsaid(left, rest.n, guess, upper, lower);
-        }
-        keep_run(job, search, worker, slot, &rest, upper, lower);
-    }
+    pass_run(job, search, worker, number, &block, &run);
 }
 
 /* One block, all searches: so many rows at once that they stay in the nearest cache until the last
- * search has seen them. */
+ * search has seen them. Several searches look at whole codes, put together once: what counts is
+ * arithmetic then, not memory. */
 static void pass_block(tiered_job *job, size_t worker, uint64_t number)
 {
-    const codes_layout *layout = &job->engine->i8.layout;
+    _Alignas(64) uint8_t whole[NEAR_BYTES];
+    codes_file *file = &job->engine->i8;
+    const codes_layout *layout = &file->layout;
     size_t n_rows =
         (size_t)IM_MIN((uint64_t)layout->rows, job->index->n_coded - number * layout->rows);
-    size_t step = CODES_RUN;
-    if (job->n > 1) {
-        step = IM_MIN(step, IM_MAX(NEAR_BYTES / layout->row_bytes, (size_t)1));
-    }
+    bool several = job->n > 1;
+    size_t step = several ? IM_MIN((size_t)CODES_RUN, NEAR_BYTES / layout->padded) : CODES_RUN;
     for (size_t row = 0; row < n_rows; row += step) {
         size_t n = IM_MIN(step, n_rows - row);
+        const uint8_t *bytes = several ? codes_file_block(file, number) : NULL;
+        if (bytes != NULL) {
+            codes_block block = codes_block_at(layout, bytes);
+            codes_run run = {.first = row, .n = n};
+            codes_join(&job->searches[0].codes, layout, &block, &run, whole);
+        }
         for (size_t i = 0; i < job->n && !tiered_failed(job); i++) {
             if (!job->searches[i].resting) {
-                pass_rows(job, &job->searches[i], worker, number, row, n);
+                pass_rows(job, &job->searches[i], worker, number, row, n,
+                          bytes != NULL ? whole : NULL);
             }
         }
     }
@@ -294,11 +320,17 @@ static void fetch_blocks(const tiered_job *job, const tiered_search *search, uin
         }
         codes_block block = codes_block_at(layout, im_map_data(file->map) + layout->head_bytes +
                                                        number * CODES_BLOCK_BYTES);
+        bool whole = is_sparse(search, count, n);
         for (size_t i = 0; i < count; i++) {
             index_fetch(block.codes + at[i] * layout->row_bytes, layout->row_bytes);
             __builtin_prefetch(block.first + at[i]);
-            __builtin_prefetch(block.second + at[i]);
-            __builtin_prefetch(block.size + at[i]);
+            if (whole) {
+                index_fetch(block.lower + at[i] * layout->row_bytes, layout->row_bytes);
+                __builtin_prefetch(block.bound + at[i]);
+            } else {
+                __builtin_prefetch(block.second + at[i]);
+                __builtin_prefetch(block.size + at[i]);
+            }
         }
     }
 }
