@@ -1,8 +1,9 @@
 /* index/tiered_pass.c — one pass over the int8 codes for several queries, and the rows that decide.
  *
- * Each row has a bound from both sides on its score. The k-th best lower bound seen so far is a
- * bound on the k-th score: a row whose upper bound is below it can be no hit. What is left at the
- * end, 17 to 44 of 100,000 rows, is scored as the scan would. */
+ * Each row has a bound from both sides on its score, and a wider one from above by the upper halves
+ * of its codes, which is asked first. The k-th best lower bound seen so far is a bound on the k-th
+ * score: a row whose upper bound is below it can be no hit. What is left at the end, 17 to 44 of
+ * 100,000 rows, is scored as the scan would. */
 #include "base/base.h"
 #include "index/tiered_internal.h"
 #include <math.h>
