@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 #define BATCH_BLOCKS 32u
-#define MEAN_ROWS 65536u /* at most, evenly spread */
+#define MEAN_ROWS 65536u                            /* at most, evenly spread */
+#define ROTATED_MOST ((size_t)IM_LIMIT_MODEL_WIDTH) /* a multiple of ROTATION_UNIT */
 #define DUE_ROWS 4096u
 #define DUE_PART 20u /* a twentieth */
 
@@ -105,7 +106,7 @@ static void encode_row(const build_job *job, const float *row, float *scratch, u
 {
     const codes_layout *layout = &job->layout;
     double squares = 0;
-    float *numbers = (float *)(void *)(block + layout->rows * layout->row_bytes);
+    size_t half = layout->rows * layout->row_bytes;
     uint8_t *codes = block + at * layout->row_bytes;
     for (size_t i = 0; i < layout->dim; i++) {
         scratch[i] = row[i] - job->mean[i];
@@ -115,9 +116,17 @@ static void encode_row(const build_job *job, const float *row, float *scratch, u
     index_rotate(&job->rotation, scratch);
     if (layout->kind == CODES_I8) {
         double slack = (job->rotation.error + ldexp(1, -23)) * sqrt(squares);
-        codes_encode_i8(scratch, layout->padded, slack, codes, &numbers[at],
-                        &numbers[layout->rows + at]);
+        uint8_t whole[ROTATED_MOST];
+        codes_numbers own;
+        float *numbers = (float *)(void *)(block + 2 * half);
+        codes_encode_i8(scratch, layout->padded, slack, whole, &own);
+        codes_split(whole, layout->padded, codes, codes + half);
+        numbers[at] = own.scale;
+        numbers[layout->rows + at] = own.upper_bound;
+        numbers[2 * layout->rows + at] = own.size;
+        numbers[3 * layout->rows + at] = own.bound;
     } else {
+        float *numbers = (float *)(void *)(block + half);
         codes_encode_b1(scratch, layout->padded, codes, &numbers[at], &numbers[layout->rows + at]);
     }
 }

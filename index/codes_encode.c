@@ -23,11 +23,13 @@ static float rounded_up(double value)
 }
 
 void codes_encode_i8(const float *rotated, size_t padded, double slack, uint8_t *codes,
-                     float *out_scale, float *out_bound)
+                     codes_numbers *out)
 {
     float scale = largest(rotated, padded) / CODE_LIMIT;
     float inverse = scale > 0 ? 1 / scale : 0;
     double sum = 0;
+    double upper_sum = 0;
+    double upper_size = 0;
     if (!isfinite(inverse)) { /* a row that is its mean, nearly: all zeros, and the bound says so */
         scale = 0;
         inverse = 0;
@@ -38,9 +40,26 @@ void codes_encode_i8(const float *rotated, size_t padded, double slack, uint8_t 
         double off = (double)rotated[i] - (double)scale * (double)code;
         sum += off * off;
         codes[i] = (uint8_t)(code + CODES_ZERO);
+        double upper = (double)scale * ((double)(codes[i] & 0xf0) + CODES_HALF - CODES_ZERO);
+        upper_sum += ((double)rotated[i] - upper) * ((double)rotated[i] - upper);
+        upper_size += upper * upper;
     }
-    *out_scale = scale;
-    *out_bound = rounded_up(sqrt(sum) * (1 + 1e-9) + slack);
+    out->scale = scale;
+    out->upper_bound = rounded_up(sqrt(upper_sum) * (1 + 1e-9) + slack);
+    out->size = rounded_up(sqrt(upper_size) * (1 + 1e-9));
+    out->bound = rounded_up(sqrt(sum) * (1 + 1e-9) + slack);
+}
+
+void codes_split(const uint8_t *codes, size_t padded, uint8_t *upper, uint8_t *lower)
+{
+    for (size_t i = 0; i < padded; i += 64) {
+        for (size_t j = 0; j < 32; j++) {
+            unsigned a = codes[i + j];
+            unsigned b = codes[i + j + 32];
+            upper[i / 2 + j] = (uint8_t)(a >> 4 | (b & 0xf0));
+            lower[i / 2 + j] = (uint8_t)((a & 0x0f) | (b & 0x0f) << 4);
+        }
+    }
 }
 
 /* The code stands for the vector x' of ±1/√D. With c = cos(x, x'), <q, x>/|x| is <q, x'>/c plus

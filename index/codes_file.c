@@ -44,9 +44,10 @@ static const header_form form = {
 codes_layout codes_layout_of(codes_kind kind, size_t dim)
 {
     codes_layout layout = {.kind = kind, .dim = dim, .padded = index_rotated_dim(dim)};
-    layout.row_bytes = kind == CODES_I8 ? layout.padded : layout.padded / 8;
-    layout.rows =
-        (CODES_BLOCK_BYTES - CODES_TRAILER_BYTES) / (layout.row_bytes + 2 * sizeof(float));
+    layout.row_bytes = kind == CODES_I8 ? layout.padded / 2 : layout.padded / 8;
+    size_t whole = kind == CODES_I8 ? 2 * layout.row_bytes + 4 * sizeof(float)
+                                    : layout.row_bytes + 2 * sizeof(float);
+    layout.rows = (CODES_BLOCK_BYTES - CODES_TRAILER_BYTES) / whole;
     layout.head_bytes =
         HEADER_BYTES + (dim * sizeof(float) + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
     return layout;
@@ -234,8 +235,15 @@ const float *codes_file_mean(const codes_file *file)
 codes_block codes_block_at(const codes_layout *layout, const uint8_t *block)
 {
     codes_block parts = {.codes = block};
-    parts.first = (const float *)(const void *)(block + layout->rows * layout->row_bytes);
+    size_t half = layout->rows * layout->row_bytes;
+    size_t codes = layout->kind == CODES_I8 ? 2 * half : half;
+    parts.first = (const float *)(const void *)(block + codes);
     parts.second = parts.first + layout->rows;
+    if (layout->kind == CODES_I8) {
+        parts.lower = block + half;
+        parts.size = parts.second + layout->rows;
+        parts.bound = parts.size + layout->rows;
+    }
     return parts;
 }
 

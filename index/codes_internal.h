@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CODES_VERSION 1u
+#define CODES_VERSION 2u
 #define CODES_BLOCK_BYTES 65536u
 #define CODES_TRAILER_BYTES 16u /* a CRC-32C of each quarter of what comes before */
 #define CODES_ANCHORS 8u        /* rows whose checksums tie a codes file to its vector file */
@@ -24,18 +24,28 @@ typedef enum codes_kind { CODES_I8 = 1, CODES_B1 = 2 } codes_kind;
 typedef struct codes_layout {
     codes_kind kind;
     size_t dim, padded;  /* d, D */
-    size_t row_bytes;    /* D or D / 8 */
+    size_t row_bytes;    /* D / 2 or D / 8 */
     size_t rows;         /* of one block */
     uint64_t head_bytes; /* header page and mean, whole pages */
 } codes_layout;
 
-/** One block: the codes of its rows, then two numbers of each row. int8: scale, and a bound on
- * |row - what its code says|. Bits: the factor of the estimate, and its standard error. */
+/** One block. int8: the upper halves of all codes, the lower halves, then four numbers of each row:
+ * scale, a bound on |row - what the upper halves say|, the length of what they say, and a bound on
+ * |row - what its code says|. Most rows are let go by their upper halves alone. Bits: codes, the
+ * factor of the estimate, and its standard error. */
 typedef struct codes_block {
-    const uint8_t *codes; /* [rows, row_bytes] */
+    const uint8_t *codes; /* [rows, row_bytes], int8: upper halves */
+    const uint8_t *lower; /* [rows, row_bytes], int8 only */
     const float *first;   /* [rows] scale or factor */
-    const float *second;  /* [rows] bound or error */
+    const float *second;  /* [rows] bound of the upper halves, or error */
+    const float *size;    /* [rows], int8 only, as what follows */
+    const float *bound;   /* [rows] */
 } codes_block;
+
+/** The numbers of one row, as they are stored. */
+typedef struct codes_numbers {
+    float scale, upper_bound, size, bound;
+} codes_numbers;
 
 /** What the header says beside the identity. */
 typedef struct codes_header {
@@ -81,10 +91,13 @@ bool codes_block_sound(const uint8_t *block, uint64_t number);
 /** The block's bytes, checked at first touch; NULL when it is damaged. Thread-safe. */
 const uint8_t *codes_file_block(codes_file *file, uint64_t number);
 
-/** Codes of one row, less the mean and rotated, [padded]. @param size its length
+/** Codes of one row, less the mean and rotated, [padded].
  * @param slack how far the rotated row may be from the true one */
 void codes_encode_i8(const float *rotated, size_t padded, double slack, uint8_t *codes,
-                     float *out_scale, float *out_bound);
+                     codes_numbers *out);
+/** Halves of codes, two a byte: byte j of 32 holds the number j (bits 0 to 3) and j + 32 of the 64
+ * that it belongs to. @param upper, lower [padded / 2] */
+void codes_split(const uint8_t *codes, size_t padded, uint8_t *upper, uint8_t *lower);
 void codes_encode_b1(const float *rotated, size_t padded, uint8_t *codes, float *out_factor,
                      float *out_error);
 

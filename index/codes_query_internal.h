@@ -21,6 +21,7 @@ typedef struct codes_fold {
     const uint64_t *planes; /* [CODES_PLANES, index_plane_words(D)] */
     float size;             /* F */
     float step;             /* of the 15-bit numbers */
+    float rough;            /* |q - q'| with the high plane alone */
     float above, below;     /* upper bound = F·(estimate + bound) + above, lower likewise */
     float middle;           /* estimate in full = F·estimate + middle */
     float one, per_bit;     /* bits: estimate = factor · (one - per_bit · difference) */
@@ -33,6 +34,7 @@ typedef struct codes_query {
     codes_fold *folds; /* [scoring->n], owned with all that they point to */
     uint8_t *memory;   /* owned */
     float margin;      /* standard errors of the bits that count as possible */
+    float part;        /* of the bounds that codes_uppers adds: 1, or less to guess */
     bool unbounded;    /* tests only: the bounds are left out */
 } codes_query;
 
@@ -48,15 +50,27 @@ void codes_query_clear(codes_query *query);
 /** True when the folds' sizes allow this arithmetic: not zero, not near the ends of float. */
 bool codes_query_possible(const index_scoring *scoring);
 
+/** Proofs from now on, or guesses that a score is above once in millions. */
+void codes_query_prove(codes_query *query, bool proved);
+
 /** Rows of one block: those of numbers at[0 … n - 1], or from `first` on without `at`. */
 typedef struct codes_run {
     size_t first;
-    const uint16_t *at; /* NULL: first … first + n - 1 */
-    size_t n;           /* <= CODES_RUN */
-    bool fetch;         /* the rows behind them come next */
+    const uint16_t *at;   /* NULL: first … first + n - 1 */
+    size_t n;             /* <= CODES_RUN */
+    const uint8_t *fetch; /* codes of as many rows that are read next, or NULL */
+    const uint8_t *whole; /* codes of these rows as codes_join puts them, or NULL */
 } codes_run;
 
-/** Bounds [run->n] on the score of each row, from int8 codes: out_lower <= score <= out_upper. */
+/** Upper bounds [run->n] on the score of each row, from the upper halves of int8 codes; guesses,
+ * when query->part says so. */
+void codes_uppers(const codes_query *query, const codes_layout *layout, const codes_block *block,
+                  const codes_run *run, float *out_upper);
+/** Whole codes [run->n, padded] of rows; the same for every query. */
+void codes_join(const codes_query *query, const codes_layout *layout, const codes_block *block,
+                const codes_run *run, uint8_t *out_bytes);
+/** Bounds [run->n] on the score of each row, from whole int8 codes: out_lower <= score <=
+ * out_upper. */
 void codes_bounds(const codes_query *query, const codes_layout *layout, const codes_block *block,
                   const codes_run *run, float *out_upper, float *out_lower);
 /** What the score of each row may be at most by its bits, `margin` standard errors up: a row above

@@ -43,6 +43,7 @@ struct im_index {
     const uint64_t *alive; /* borrowed; NULL = all */
     im_map *map;           /* header and committed rows */
     const uint8_t *rows;   /* in map */
+    int fd;                /* of the same file */
     uint64_t committed_bytes, file_bytes;
     char *path;
     im_pool *pool; /* borrowed */
@@ -93,10 +94,10 @@ uint64_t index_count_selected(const im_index *index, const uint64_t *bitmap);
 /** Checks the rows of word `at` whose bits are in `wanted` and were not checked before; returns
  * those that are damaged. Thread-safe. */
 uint64_t index_unsound(im_index *index, size_t at, uint64_t wanted);
-/** Pushes a row of this score when the query lets it through (floor, cursor, leave_out). false when
- * memory is out. */
-bool index_push(const im_index *index, const im_index_query *query, uint64_t slot, float score,
-                struct index_top *top);
+/** Pushes a row [pitch] of this score when the query lets it through (floor, cursor, leave_out).
+ * false when memory is out. */
+bool index_push(const im_index *index, const im_index_query *query, uint64_t slot,
+                const uint8_t *row, float score, struct index_top *top);
 /** The error of a damaged row, map_lost when the file was cut meanwhile. */
 IM_NODISCARD im_code index_damaged_row(const im_index *index, uint64_t slot, im_error *err);
 /** map_lost when the file was cut since it was opened: nothing read from it counts. */

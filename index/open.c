@@ -99,7 +99,7 @@ static im_code map_rows(im_index *index, const im_index_state *state, im_error *
     } else {
         rc = im_map_fd(fd, (size_t)index->committed_bytes, index->path, &index->map, err);
     }
-    close(fd); /* the mapping keeps its own */
+    index->fd = fd;
     if (rc == IM_OK) {
         index->rows = im_map_data(index->map) + HEADER_BYTES;
     }
@@ -137,6 +137,7 @@ im_code im_index_open(const char *folder, const im_index_state *state, const uin
     if (index == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for an index");
     }
+    index->fd = -1;
     index->layout = format_layout_of(state->dim);
     index->n_rows = state->n_rows;
     index->alive = alive;
@@ -189,6 +190,9 @@ void im_index_close(im_index *index)
         index->engine->close(index);
     }
     im_map_close(index->map);
+    if (index->fd >= 0) {
+        close(index->fd);
+    }
     im_free((void *)index->checked);
     im_free(index->path);
     im_free(index);

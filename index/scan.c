@@ -33,14 +33,14 @@ static bool is_behind(const im_index_query *query, float score, uint64_t item)
     return score < query->after_score || (score == query->after_score && item > query->after_item);
 }
 
-bool index_push(const im_index *index, const im_index_query *query, uint64_t slot, float score,
-                struct index_top *top)
+bool index_push(const im_index *index, const im_index_query *query, uint64_t slot,
+                const uint8_t *row, float score, struct index_top *top)
 {
     if (index_top_refuses(top, score) || (query->has_floor && score < query->floor) ||
         (query->has_after && score > query->after_score)) {
         return true;
     }
-    im_hit hit = {format_row_item(&index->layout, index_row_at(index, slot)), slot, score};
+    im_hit hit = {format_row_item(&index->layout, row), slot, score};
     if (hit.item == query->leave_out || (query->has_after && !is_behind(query, score, hit.item))) {
         return true;
     }
@@ -50,7 +50,9 @@ bool index_push(const im_index *index, const im_index_query *query, uint64_t slo
 static bool push_batch(const scan_job *job, const scan_batch *batch, index_top *top)
 {
     for (size_t i = 0; i < batch->n; i++) {
-        if (!index_push(job->index, job->request->query, batch->slots[i], batch->scores[i], top)) {
+        const uint8_t *row = (const uint8_t *)batch->rows[i];
+        if (!index_push(job->index, job->request->query, batch->slots[i], row, batch->scores[i],
+                        top)) {
             return false;
         }
     }

@@ -36,7 +36,7 @@ static void guess_block(tiered_job *job, tiered_search *search, uint64_t number)
         size_t n = IM_MIN((size_t)CODES_RUN, n_rows - row);
         float *out = search->guesses + slot + row;
         size_t count = tiered_select(job->index, search->request->bitmap, slot + row, n, row, at);
-        codes_run run = {row, count == n ? NULL : at, count, false};
+        codes_run run = {.first = row, .at = count == n ? NULL : at, .n = count};
         if (count == n) {
             codes_guesses(&search->codes, &file->layout, &block, &run, out);
             continue;
@@ -185,6 +185,7 @@ static bool search_fast(tiered_job *job, tiered_search *search, uint64_t *chosen
     memset(chosen[1], 0, n_bytes);
     choose(job, search, first_choice(job, search), NULL, chosen[0]);
     add_tail(job->index, search->request->bitmap, chosen[0]);
+    codes_query_prove(&search->codes, false);
     if (!search_chosen(job, search, chosen[0], base) || search->top.n < search->top.limit) {
         return false;
     }
@@ -197,6 +198,7 @@ static void make_proved(tiered_search *search)
 {
     const im_index_query *query = search->request->query;
     search->fast = false;
+    codes_query_prove(&search->codes, true);
     search->bitmap = search->request->bitmap;
     search->base = query->has_floor ? query->floor : -INFINITY;
     atomic_store(&search->threshold, search->base);

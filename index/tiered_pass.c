@@ -1,8 +1,9 @@
 /* index/tiered_pass.c — one pass over the int8 codes for several queries, and the rows that decide.
  *
- * Each row has a bound from both sides on its score. The k-th best lower bound seen so far is a
- * bound on the k-th score: a row whose upper bound is below it can be no hit. What is left at the
- * end, 17 to 44 of 100,000 rows, is scored as the scan would. */
+ * Each row has a bound from both sides on its score, and a wider one from above by the upper halves
+ * of its codes, which is asked first. The k-th best lower bound seen so far is a bound on the k-th
+ * score: a row whose upper bound is below it can be no hit. What is left at the end, 17 to 44 of
+ * 100,000 rows, is scored as the scan would. */
 #include "base/base.h"
 #include "index/tiered_internal.h"
 #include <math.h>
@@ -12,7 +13,8 @@
 #define TAIL_WORDS 16u /* rows without codes: 1,024 at once */
 #define NEAR_BYTES 32768u
 #define SCORE_ROWS 16u
-#define FETCH_PART 4u /* fewer than a fourth of the rows: sparse */
+#define FETCH_PART 4u  /* fewer than a fourth of the rows: sparse */
+#define WHOLE_PART 16u /* fewer than a sixteenth: whole codes at once */
 
 /* ---- searches ---- */
 
@@ -174,13 +176,85 @@ static void keep_run(tiered_job *job, tiered_search *search, size_t worker, uint
     }
 }
 
-/* Rows [row, row + n) of one block, n <= CODES_RUN. */
-static void pass_rows(tiered_job *job, tiered_search *search, size_t worker, uint64_t number,
-                      size_t row, size_t n)
+/* The rows of a run that their upper halves do not rule out: their count, their numbers, and what
+ * the halves say. */
+static size_t sift_run(tiered_search *search, const codes_layout *layout, const codes_block *block,
+                       const codes_run *run, uint16_t *out_at, float *out_upper)
 {
-    uint16_t at[CODES_RUN];
+    float upper[CODES_RUN];
+    size_t n = 0;
+    float threshold = atomic_load_explicit(&search->threshold, memory_order_relaxed);
+    codes_uppers(&search->codes, layout, block, run, upper);
+    for (size_t i = 0; i < run->n; i++) {
+        out_at[n] = (uint16_t)(run->at != NULL ? (size_t)run->at[i] : run->first + i);
+        out_upper[n] = upper[i];
+        n += !(upper[i] < threshold); /* what is no number stays, to be found */
+    }
+    for (size_t i = 0; i < n; i++) {
+        index_fetch(block->lower + out_at[i] * layout->row_bytes, layout->row_bytes);
+    }
+    return n;
+}
+
+/* A guess that is too low rules a row out when the threshold happens to be above it already. So
+ * that the answer does not depend on that, such a row is none whenever it is seen. */
+static size_t drop_unsaid(uint16_t *at, size_t n, const float *guess, float *upper, float *lower)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!(guess[i] < upper[i])) {
+            at[left] = at[i];
+            upper[left] = upper[i];
+            lower[left++] = lower[i];
+        }
+    }
+    return left;
+}
+
+/* Where the codes of these rows lie in the next block: read next when all rows are. */
+static const uint8_t *next_codes(const tiered_job *job, const codes_block *block, uint64_t number,
+                                 size_t row)
+{
+    const codes_layout *layout = &job->engine->i8.layout;
+    if (number + 1 >= job->engine->i8.n_blocks) {
+        return NULL;
+    }
+    return block->codes + CODES_BLOCK_BYTES + row * layout->row_bytes;
+}
+
+/* Few rows of a proved search: their threshold comes late, the upper halves rule little out. */
+static bool is_sparse(const tiered_search *search, size_t count, size_t n)
+{
+    return search->codes.part >= 1 && count <= n / WHOLE_PART;
+}
+
+/* Bounds of the rows that matter, and what comes of them. */
+static void pass_run(tiered_job *job, tiered_search *search, size_t worker, uint64_t number,
+                     const codes_block *block, const codes_run *run)
+{
+    uint16_t left[CODES_RUN];
+    float guess[CODES_RUN];
     float upper[CODES_RUN];
     float lower[CODES_RUN];
+    const codes_layout *layout = &job->engine->i8.layout;
+    codes_run rest = *run;
+    bool sift = run->whole == NULL && !(run->at != NULL && is_sparse(search, run->n, layout->rows));
+    if (sift) {
+        rest = (codes_run){.at = left, .n = sift_run(search, layout, block, run, left, guess)};
+    }
+    codes_bounds(&search->codes, layout, block, &rest, upper, lower);
+    if (sift && search->codes.part < 1) {
+        rest.n = drop_unsaid(left, rest.n, guess, upper, lower);
+    }
+    keep_run(job, search, worker, number * layout->rows, &rest, upper, lower);
+}
+
+/* Rows [row, row + n) of one block, n <= CODES_RUN.
+ * @param whole their whole codes, or NULL */
+static void pass_rows(tiered_job *job, tiered_search *search, size_t worker, uint64_t number,
+                      size_t row, size_t n, const uint8_t *whole)
+{
+    uint16_t at[CODES_RUN];
     codes_file *file = &job->engine->i8;
     uint64_t slot = number * file->layout.rows;
     size_t count = tiered_select(job->index, search->bitmap, slot + row, n, row, at);
@@ -193,27 +267,37 @@ static void pass_rows(tiered_job *job, tiered_search *search, size_t worker, uin
         return;
     }
     codes_block block = codes_block_at(&file->layout, bytes);
-    codes_run run = {row, count == n ? NULL : at, count, count == n && search == job->searches};
-    codes_bounds(&search->codes, &file->layout, &block, &run, upper, lower);
-    keep_run(job, search, worker, slot, &run, upper, lower);
+    codes_run run = {row, count == n ? NULL : at, count, NULL, count == n ? whole : NULL};
+    if (count == n && job->n == 1) {
+        run.fetch = next_codes(job, &block, number, row);
+    }
+    pass_run(job, search, worker, number, &block, &run);
 }
 
 /* One block, all searches: so many rows at once that they stay in the nearest cache until the last
- * search has seen them. */
+ * search has seen them. Several searches look at whole codes, put together once: what counts is
+ * arithmetic then, not memory. */
 static void pass_block(tiered_job *job, size_t worker, uint64_t number)
 {
-    const codes_layout *layout = &job->engine->i8.layout;
+    _Alignas(64) uint8_t whole[NEAR_BYTES];
+    codes_file *file = &job->engine->i8;
+    const codes_layout *layout = &file->layout;
     size_t n_rows =
         (size_t)IM_MIN((uint64_t)layout->rows, job->index->n_coded - number * layout->rows);
-    size_t step = CODES_RUN;
-    if (job->n > 1) {
-        step = IM_MIN(step, IM_MAX(NEAR_BYTES / layout->row_bytes, (size_t)1));
-    }
+    bool several = job->n > 1;
+    size_t step = several ? IM_MIN((size_t)CODES_RUN, NEAR_BYTES / layout->padded) : CODES_RUN;
     for (size_t row = 0; row < n_rows; row += step) {
         size_t n = IM_MIN(step, n_rows - row);
+        const uint8_t *bytes = several ? codes_file_block(file, number) : NULL;
+        if (bytes != NULL) {
+            codes_block block = codes_block_at(layout, bytes);
+            codes_run run = {.first = row, .n = n};
+            codes_join(&job->searches[0].codes, layout, &block, &run, whole);
+        }
         for (size_t i = 0; i < job->n && !tiered_failed(job); i++) {
             if (!job->searches[i].resting) {
-                pass_rows(job, &job->searches[i], worker, number, row, n);
+                pass_rows(job, &job->searches[i], worker, number, row, n,
+                          bytes != NULL ? whole : NULL);
             }
         }
     }
@@ -237,10 +321,17 @@ static void fetch_blocks(const tiered_job *job, const tiered_search *search, uin
         }
         codes_block block = codes_block_at(layout, im_map_data(file->map) + layout->head_bytes +
                                                        number * CODES_BLOCK_BYTES);
+        bool whole = is_sparse(search, count, n);
         for (size_t i = 0; i < count; i++) {
             index_fetch(block.codes + at[i] * layout->row_bytes, layout->row_bytes);
             __builtin_prefetch(block.first + at[i]);
-            __builtin_prefetch(block.second + at[i]);
+            if (whole) {
+                index_fetch(block.lower + at[i] * layout->row_bytes, layout->row_bytes);
+                __builtin_prefetch(block.bound + at[i]);
+            } else {
+                __builtin_prefetch(block.second + at[i]);
+                __builtin_prefetch(block.size + at[i]);
+            }
         }
     }
 }
@@ -340,29 +431,44 @@ static bool collect(tiered_search *search, size_t n_workers)
     return true;
 }
 
-/* Scores n found rows. A row above its bound: its codes are not of this row. */
-static void score_found(tiered_job *job, tiered_search *search, const im_hit *found, size_t n)
+/* Reads a row into `room`: a page that is mapped brings fifteen neighbours into the process with
+ * it, and after some thousand searches the whole file. The mapping where it cannot be read: it
+ * knows what to say of a file that was cut. */
+static const uint8_t *read_row(const im_index *index, uint64_t slot, uint8_t *room)
 {
+    uint64_t offset = HEADER_BYTES + slot * index->layout.pitch;
+    im_code rc = im_file_pread(index->fd, room, index->layout.pitch, offset, index->path, NULL);
+    return rc == IM_OK ? room : index_row_at(index, slot);
+}
+
+/* Scores n found rows. A row above its bound: its codes are not of this row.
+ * @param room [n, pitch] */
+static void score_found(tiered_job *job, tiered_search *search, const im_hit *found, size_t n,
+                        uint8_t *room)
+{
+    const im_index *index = job->index;
+    uint64_t slots[SCORE_ROWS] = {0};
+    const uint8_t *bytes[SCORE_ROWS] = {NULL};
     const float *rows[SCORE_ROWS];
     float scores[SCORE_ROWS];
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *row = index_row_at(job->index, found[i].slot);
-        index_fetch(row, job->index->layout.pitch);
-        rows[i] = (const float *)(const void *)row;
+        slots[i] = found[i].slot;
+        bytes[i] = read_row(index, slots[i], room + i * index->layout.pitch);
+        rows[i] = (const float *)(const void *)bytes[i];
     }
+    uint64_t sound = format_rows_sound(&index->layout, slots, bytes, n);
     index_scoring_rows(search->request->scoring, rows, n, scores);
     for (size_t i = 0; i < n; i++) {
-        uint64_t slot = found[i].slot;
-        if (index_unsound(job->index, (size_t)(slot / WORD_BITS),
-                          UINT64_C(1) << (slot % WORD_BITS)) != 0) {
-            tiered_fail(job, TIERED_ROW, slot);
+        if (((sound >> i) & 1) == 0) {
+            tiered_fail(job, TIERED_ROW, slots[i]);
             return;
         }
         if (scores[i] > found[i].score && !search->codes.unbounded) {
-            tiered_fail(job, TIERED_CODES, slot);
+            tiered_fail(job, TIERED_CODES, slots[i]);
             return;
         }
-        if (!index_push(job->index, search->request->query, slot, scores[i], &search->top)) {
+        if (!index_push(index, search->request->query, slots[i], bytes[i], scores[i],
+                        &search->top)) {
             tiered_fail(job, TIERED_NOMEM, 0);
             return;
         }
@@ -377,20 +483,33 @@ static void forget_found(tiered_search *search, size_t n_workers)
     }
 }
 
+/* Scores what was found, best bound first, until no bound can be a hit. */
+static void score_all(tiered_job *job, tiered_search *search)
+{
+    const index_top *all = &search->lanes[0].found;
+    uint8_t *room = im_alloc_aligned(SCORE_ROWS, job->index->layout.pitch);
+    if (room == NULL) {
+        tiered_fail(job, TIERED_NOMEM, 0);
+        return;
+    }
+    for (size_t at = 0; at < all->n && !tiered_failed(job); at += SCORE_ROWS) {
+        if (index_top_refuses(&search->top, all->entries[at].score)) {
+            break; /* the bounds only get lower */
+        }
+        size_t n = IM_MIN((size_t)SCORE_ROWS, all->n - at);
+        score_found(job, search, all->entries + at, n, room);
+    }
+    im_free(room);
+}
+
 bool tiered_finish(tiered_job *job, tiered_search *search)
 {
-    index_top *top = &search->top;
-    const index_top *all = &search->lanes[0].found;
+    const index_top *top = &search->top;
     if (!collect(search, job->n_workers)) {
         tiered_fail(job, TIERED_NOMEM, 0);
         return false;
     }
-    for (size_t at = 0; at < all->n && !tiered_failed(job); at += SCORE_ROWS) {
-        if (index_top_refuses(top, all->entries[at].score)) {
-            break; /* the bounds only get lower */
-        }
-        score_found(job, search, all->entries + at, IM_MIN((size_t)SCORE_ROWS, all->n - at));
-    }
+    score_all(job, search);
     forget_found(search, job->n_workers);
     /* rows were let go only below the threshold: proved when the last hit reaches it */
     float threshold = atomic_load(&search->threshold);

@@ -68,7 +68,7 @@ static void check_dot(const index_codes_kernels *kernels, const test_codes *code
     int32_t high[2][40];
     int32_t low[2][40];
     index_query_i8 query = {codes->high, codes->low, 0, 0};
-    index_code_rows rows = {codes->bytes, codes->padded, sparse ? codes->at : NULL, n, n % 4 == 1};
+    index_code_rows rows = {codes->bytes, codes->padded, sparse ? codes->at : NULL, n, NULL};
     for (size_t i = 0; i < codes->padded; i++) {
         query.sum_high += codes->high[i];
         query.sum_low += codes->low[i];
@@ -87,13 +87,43 @@ static void check_dot(const index_codes_kernels *kernels, const test_codes *code
     }
 }
 
+/* Halves as codes_split lays them: the product with the upper ones; joined they are the codes. */
+static void check_halves(const index_codes_kernels *kernels, const test_codes *codes, bool sparse,
+                         size_t n)
+{
+    int32_t got[40];
+    size_t half = codes->padded / 2;
+    uint8_t *upper = malloc(codes->n * half);
+    uint8_t *lower = malloc(codes->n * half);
+    uint8_t *joined = malloc(codes->padded);
+    index_query_i8 query = {codes->high, codes->low, 0, 0};
+    index_code_rows rows = {upper, half, sparse ? codes->at : NULL, n, n % 4 == 1 ? lower : NULL};
+    for (size_t r = 0; r < codes->n; r++) {
+        const uint8_t *row = codes->bytes + r * codes->padded;
+        codes_split(row, codes->padded, upper + r * half, lower + r * half);
+        kernels->join(upper + r * half, lower + r * half, half, joined);
+        assert_memory_equal(joined, row, codes->padded);
+    }
+    kernels->dot_u4(&query, &rows, got);
+    for (size_t r = 0; r < n; r++) {
+        const uint8_t *row = codes->bytes + (sparse ? codes->at[r] : r) * codes->padded;
+        int32_t sum = 0;
+        for (size_t i = 0; i < codes->padded; i++) {
+            sum += codes->high[i] * (row[i] >> 4);
+        }
+        assert_int_equal(got[r], sum);
+    }
+    free(upper);
+    free(lower);
+    free(joined);
+}
+
 static void check_differ(const index_codes_kernels *kernels, const test_codes *codes, bool sparse,
                          size_t n)
 {
     int32_t got[40];
     size_t words = codes->padded / 64;
-    index_code_rows rows = {codes->bytes, codes->padded / 8, sparse ? codes->at : NULL, n,
-                            n % 4 == 1};
+    index_code_rows rows = {codes->bytes, codes->padded / 8, sparse ? codes->at : NULL, n, NULL};
     kernels->differ_b1(codes->planes, &rows, got);
     for (size_t r = 0; r < n; r++) {
         const uint8_t *row = codes->bytes + (sparse ? codes->at[r] : r) * codes->padded / 8;
@@ -141,6 +171,7 @@ static void every_kernel_equals_its_twin(void **state)
             for (size_t n = 1; n <= 37; n += 1 + n % 5) {
                 check_dot(kernels, &codes, n % 2 == 0, n);
                 check_differ(kernels, &codes, n % 3 == 0, n);
+                check_halves(kernels, &codes, n % 2 == 1, n);
             }
             codes_free(&codes);
         }
@@ -212,23 +243,32 @@ static void an_int8_code_is_within_its_bound(void **state)
     float row[512];
     uint8_t codes[512];
     for (size_t round = 0; round < 300; round++) {
-        float scale = 0;
-        float bound = 0;
+        codes_numbers own;
         random_unit(&random, row, 512);
         float size = round % 7 == 0 ? 1e-30F : (float)(1 + round % 3);
         for (size_t i = 0; i < 512; i++) {
             row[i] *= round % 50 == 49 ? 0 : size;
         }
-        codes_encode_i8(row, 512, 0, codes, &scale, &bound);
+        codes_encode_i8(row, 512, 0, codes, &own);
         double sum = 0;
+        double upper_sum = 0;
+        double upper_size = 0;
         for (size_t i = 0; i < 512; i++) {
-            double off = (double)row[i] - (double)scale * ((double)codes[i] - 128);
+            double off = (double)row[i] - (double)own.scale * ((double)codes[i] - 128);
+            double upper = (double)own.scale * ((codes[i] >> 4) * 16 + 7.5 - 128);
+            upper_sum += ((double)row[i] - upper) * ((double)row[i] - upper);
+            upper_size += upper * upper;
             assert_in_range(codes[i], 1, 255);
             sum += off * off;
         }
-        assert_true((double)bound >= sqrt(sum));
-        assert_true((double)bound <= sqrt(sum) * (1 + 1e-6) + 1e-40);
-        assert_true(bound <= 0.02F * size);
+        assert_true((double)own.bound >= sqrt(sum));
+        assert_true((double)own.bound <= sqrt(sum) * (1 + 1e-6) + 1e-40);
+        assert_true(own.bound <= 0.02F * size);
+        assert_true((double)own.upper_bound >= sqrt(upper_sum));
+        assert_true((double)own.upper_bound <= sqrt(upper_sum) * (1 + 1e-6) + 1e-40);
+        assert_true(own.upper_bound <= 0.2F * size);
+        assert_true((double)own.size >= sqrt(upper_size));
+        assert_true((double)own.size <= sqrt(upper_size) * (1 + 1e-6) + 1e-40);
     }
 }
 
