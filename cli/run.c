@@ -98,7 +98,7 @@ static void fill_standard_streams(void)
 
 /* ---- shared by the commands ---- */
 
-im_code cli_open_library(cli_session *s, bool writable, im_library **out_library, im_error *err)
+im_library_options cli_library_options(cli_session *s, bool writable)
 {
     const cli_options *options = &s->args->options;
     im_library_options wanted = {
@@ -109,6 +109,12 @@ im_code cli_open_library(cli_session *s, bool writable, im_library **out_library
         .engine = (im_engine)options->engine,
         .threads = (size_t)options->threads,
     };
+    return wanted;
+}
+
+im_code cli_open_library(cli_session *s, bool writable, im_library **out_library, im_error *err)
+{
+    const im_library_options wanted = cli_library_options(s, writable);
     return im_library_open(&wanted, out_library, err);
 }
 

@@ -26,6 +26,7 @@ typedef struct fake_app {
     char text[64]; /* of the search */
     im_engine engine;
     size_t threads;
+    const char *listen;
     size_t n_embedded;
     size_t n_add_tags, n_remove_tags;
     im_embed_input inputs[8];
