@@ -246,6 +246,20 @@ typedef struct im_embed_result {
  * is filled in these cases too). */
 IM_NODISCARD im_code im_app_embed(const im_places *places, const im_embed_request *request,
                                   im_embed_result *out_result, im_error *err);
+
+/** One thing to embed with the model of an open library. Borrowed. */
+typedef struct im_embed_piece {
+    im_view text;    /* data NULL: it is the picture … */
+    im_view picture; /* … of these bytes */
+} im_embed_piece;
+
+/** Embeds pieces, all texts in one pass; a piece's own failure is in out_result->errors[i] and stops
+ * no other. Rows are those of im_app_embed. n 0 tells model and dim alone.
+ * @param out_tokens [n] of each text, with begin and end, 0 for pictures; may be NULL when n is 0
+ * @return IM_OK, also when pieces failed; library_empty when the library has no model yet */
+IM_NODISCARD im_code im_app_embed_many(im_library *library, const im_embed_piece *pieces, size_t n,
+                                       const im_image_limits *limits, im_embed_result *out_result,
+                                       size_t *out_tokens, im_error *err);
 void im_embed_result_clear(im_embed_result *result);
 /** {"model","dimensions","data":[{"index","type","input","embedding"|"error"}]} */
 void im_embed_json(im_json_writer *w, const im_embed_request *request,
