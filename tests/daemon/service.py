@@ -196,7 +196,7 @@ def a_stop_finishes_what_is_under_way():
         assert answers[0].headers["connection"] == "close"
         assert len(answers[0].json["answers"]) == 600
         assert serving.read_all(idle) == ([], True) and serving.read_all(half) == ([], True)
-    own.stop()
+    own.stop(told=True)
 
 
 def it_starts_only_where_it_may():

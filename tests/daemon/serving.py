@@ -78,8 +78,9 @@ class Server:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
-    def stop(self, code=0):
-        if self.process.poll() is None:
+    def stop(self, code=0, told=False):
+        """told: it has its signal already; a second one would end it at once."""
+        if self.process.poll() is None and not told:
             self.process.send_signal(signal.SIGTERM)
         self.log += self.process.stderr.read()
         assert self.process.wait(timeout=30) == code, (self.process.returncode, self.log[-2000:])
