@@ -131,7 +131,7 @@ def sizes_are_decided_before_bodies_are_read():
     before = server.rss_kib()
     big = b"Transfer-Encoding: chunked\r\n"
     refused(search(big, b"1000000\r\n" + b" " * (1 << 24) + b"\r\n1000001\r\n"), 413)
-    assert server.rss_kib() - before < 64 << 10
+    assert SANITIZED or server.rss_kib() - before < 64 << 10
     with server.connect() as sock:
         sock.sendall(search(b"Expect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n"))
         assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -167,7 +167,7 @@ def pipelined_requests_are_answered_in_order():
     assert all(a.status == 200 for a in answers[:499]) and answers[499].status == 400
     answers, closed = server.raw(b"".join(good[:20]), half_close=True)
     assert closed and [a.status for a in answers] == [200] * 20
-    assert server.rss_kib() - before < 16 << 10
+    assert SANITIZED or server.rss_kib() - before < 16 << 10
     alive()
 
 
@@ -323,7 +323,7 @@ def slow_readers_cost_a_bounded_answer():
         socks.append(sock)
     time.sleep(0.5)
     alive()
-    assert server.rss_kib() - before < 40 << 10, server.rss_kib() - before
+    assert SANITIZED or server.rss_kib() - before < 40 << 10, server.rss_kib() - before
     for sock in socks:
         sock.close()
 
@@ -413,7 +413,7 @@ def clients_that_vanish_leave_nothing():
 
 def a_full_queue_is_said_at_once():
     """T92"""
-    query = b'{"queries":[' + b",".join(b'{"parts":[{"text":"thing %d"}]}' % i for i in range(300)) + b"]}"
+    query = b'{"queries":[' + b",".join(b'{"parts":[{"text":"thing %d"}]}' % i for i in range(20 if SANITIZED else 300)) + b"]}"
     whole = search(b"Content-Length: %d\r\n" % len(query), query)
     socks = [server.connect(60) for _ in range(420)]
     for sock in socks:
@@ -452,6 +452,32 @@ def a_second_signal_ends_at_once():
     stopped.stop()
 
 
+def failed_allocations_are_said_and_leave_a_server():
+    """T90: over start, search, embedding and stop"""
+    nth, passed, refused_starts = 0, 0, 0
+    while nth < 5000:
+        own = None
+        try:
+            own = Server(home, env={"IMAGO_FAULT": f"alloc:{nth}"})
+        except AssertionError as error:
+            assert error.args[0][1] == 9 or b"memory" in error.args[0][0].encode(), (nth, error)
+            refused_starts += 1
+        if own is not None:
+            statuses = []
+            for path, body in (("/v1/search?q=red", None), ("/v1/embeddings", {"input": "red"}), ("/v1/library", None)):
+                try:
+                    statuses.append(own.ask(path, body).status)
+                except OSError:  # no memory even to say so
+                    statuses.append(503)
+            assert set(statuses) <= {200, 503}, (nth, statuses)
+            passed += statuses == [200] * 3
+            assert own.ask("/v1/search?q=red").status == 200, nth
+            own.stop()
+        nth += 1 + nth // 12
+    assert refused_starts > 3 and passed > 3, (refused_starts, passed)
+    print(f"    {refused_starts} starts refused, {passed} runs untouched")
+
+
 def the_daemon_has_survived():
     alive()
     server.stop()
@@ -465,4 +491,5 @@ main([smuggled_requests_reach_no_route, chunks_are_read_strictly, heads_are_read
       slow_clients_do_not_hold_others_up, slow_readers_cost_a_bounded_answer,
       above_the_limit_of_connections_clients_are_told, without_descriptors_clients_are_told_and_nothing_spins,
       clients_that_vanish_leave_nothing, a_full_queue_is_said_at_once, a_second_signal_ends_at_once,
+      failed_allocations_are_said_and_leave_a_server,
       the_daemon_has_survived])
