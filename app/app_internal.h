@@ -310,6 +310,11 @@ IM_NODISCARD im_code picture_pixels(const im_encoder *encoder, im_view bytes, co
 size_t picture_pixels_bytes(const im_encoder *encoder);
 IM_NODISCARD im_code picture_read(const char *path, const im_image_limits *limits, im_bytes *out,
                                   im_error *err);
+/** As picture_read, of a file below a folder that was added, also behind links; else path_refused,
+ * and nothing was opened. */
+IM_NODISCARD im_code picture_read_inside(im_store *store, const char *path,
+                                         const im_image_limits *limits, im_bytes *out,
+                                         im_error *err);
 /** Reads an item's bytes from whichever of its files still holds them: a file whose content has
  * changed since is another picture.
  * @param out_path where they came from, or for the sentence of a failure; new, may be NULL */

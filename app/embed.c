@@ -1,4 +1,4 @@
-/* app/embed.c — vectors of texts and pictures, without a library. */
+/* app/embed.c — vectors of texts and pictures, without a library or with one that is open. */
 #include "app/app_internal.h"
 #include "base/file.h"
 
@@ -117,6 +117,130 @@ im_code im_app_embed(const im_places *places, const im_embed_request *request,
     im_encoder_close(encoder);
     im_pool_close(pool);
     return rc;
+}
+
+/* ---- with the model of a library ---- */
+
+/* The texts of the pieces that can be embedded, in one pass. */
+static im_code embed_texts(im_encoder *encoder, const im_embed_piece *pieces,
+                           im_embed_result *result, size_t *tokens, im_error *err)
+{
+    size_t n = 0;
+    size_t context = im_encoder_describe(encoder)->context;
+    im_view *texts = im_alloc_zero(result->n, sizeof(*texts));
+    size_t *places = im_alloc_zero(result->n, sizeof(*places));
+    float *rows = im_alloc(result->n, result->dim * sizeof(float));
+    bool *cut = im_alloc_zero(result->n, sizeof(*cut));
+    uint32_t *ids = im_alloc(context, sizeof(*ids));
+    bool ok = texts != NULL && places != NULL && rows != NULL && cut != NULL && ids != NULL;
+    im_code rc = ok ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for %zu texts", result->n);
+    for (size_t i = 0; rc == IM_OK && i < result->n; i++) {
+        const im_query_part part = {
+            .kind = IM_PART_TEXT, .text = pieces[i].text, .weight = IM_WEIGHT_POSITIVE};
+        size_t n_ids = 0;
+        if (pieces[i].text.data == NULL ||
+            im_query_check(&part, 1, IM_COMBINE_SUM, &result->errors[i]) != IM_OK) {
+            continue;
+        }
+        rc = im_encoder_tokenize(encoder, pieces[i].text, ids, &n_ids, &cut[n], err);
+        tokens[i] = n_ids;
+        texts[n] = pieces[i].text;
+        places[n++] = i;
+    }
+    if (rc == IM_OK && n > 0) {
+        rc = im_encoder_texts(encoder, texts, n, rows, cut, err);
+    }
+    for (size_t i = 0; rc == IM_OK && i < n; i++) {
+        memcpy(result->vectors + places[i] * result->dim, rows + i * result->dim,
+               result->dim * sizeof(float));
+        result->cut[places[i]] = cut[i];
+    }
+    im_free(texts);
+    im_free(places);
+    im_free(rows);
+    im_free(cut);
+    im_free(ids);
+    return rc;
+}
+
+static im_code embed_pictures(im_encoder *encoder, const im_embed_piece *pieces,
+                              const im_image_limits *limits, im_embed_result *result, im_error *err)
+{
+    const im_image_options options = {.limits = *limits};
+    uint8_t *pixels = im_alloc(1, picture_pixels_bytes(encoder));
+    if (pixels == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a picture");
+    }
+    for (size_t i = 0; i < result->n; i++) {
+        float *vector = result->vectors + i * result->dim;
+        if (pieces[i].text.data != NULL) {
+            continue;
+        }
+        im_code rc = picture_pixels(encoder, pieces[i].picture, "the picture sent", &options, NULL,
+                                    pixels, &result->errors[i]);
+        if (rc == IM_OK) {
+            rc = im_encoder_pictures(encoder, pixels, 1, vector, NULL, &result->errors[i]);
+        }
+        if (rc != IM_OK) {
+            memset(vector, 0, result->dim * sizeof(float));
+        }
+    }
+    im_free(pixels);
+    return IM_OK;
+}
+
+static im_code embed_pieces(im_library *library, const im_embed_piece *pieces,
+                            const im_image_limits *limits, im_embed_result *result, size_t *tokens,
+                            im_error *err)
+{
+    bool text = false;
+    bool picture = false;
+    for (size_t i = 0; i < result->n; i++) {
+        tokens[i] = 0;
+        text = text || pieces[i].text.data != NULL;
+        picture = picture || pieces[i].text.data == NULL;
+        result->errors[i] = (im_error)IM_ERROR_INIT;
+    }
+    im_code rc = library_encoder(library,
+                                 text && picture ? IM_TOWERS_BOTH
+                                 : text          ? IM_TOWERS_TEXT
+                                                 : IM_TOWERS_IMAGE,
+                                 err);
+    if (rc == IM_OK && text) {
+        rc = embed_texts(library->encoder, pieces, result, tokens, err);
+    }
+    if (rc == IM_OK && picture) {
+        rc = embed_pictures(library->encoder, pieces, limits, result, err);
+    }
+    return rc;
+}
+
+im_code im_app_embed_many(im_library *library, const im_embed_piece *pieces, size_t n,
+                          const im_image_limits *limits, im_embed_result *out_result,
+                          size_t *out_tokens, im_error *err)
+{
+    im_embed_result result = {.n = n};
+    memset(out_result, 0, sizeof(*out_result));
+    im_code rc = library_model(library, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    result.dim = library->model.dim;
+    (void)snprintf(result.model, sizeof(result.model), "%s", library->model.name);
+    if (n > 0) {
+        result.vectors = im_alloc_zero(n, result.dim * sizeof(float));
+        result.errors = im_alloc_zero(n, sizeof(*result.errors));
+        result.cut = im_alloc_zero(n, sizeof(bool));
+        rc = result.vectors != NULL && result.errors != NULL && result.cut != NULL
+                 ? embed_pieces(library, pieces, limits, &result, out_tokens, err)
+                 : im_fail(err, IM_ERR_NOMEM, "no memory for %zu vectors", n);
+    }
+    if (rc != IM_OK) {
+        im_embed_result_clear(&result);
+        return rc;
+    }
+    *out_result = result;
+    return IM_OK;
 }
 
 void im_embed_result_clear(im_embed_result *result)

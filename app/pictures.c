@@ -3,6 +3,12 @@
 #include "base/file.h"
 #include "base/hash.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 size_t picture_pixels_bytes(const im_encoder *encoder)
 {
     const im_preprocess *how = &im_encoder_describe(encoder)->preprocess;
@@ -15,6 +21,76 @@ im_code picture_read(const char *path, const im_image_limits *limits, im_bytes *
         limits != NULL && limits->max_bytes != 0 ? limits->max_bytes : IM_LIMIT_PICTURE_BYTES;
     return im_file_read(path, most, out, err);
 }
+
+/* ---- inside the library's folders ---- */
+
+static im_code refuse_path(const char *path, im_error *err)
+{
+    im_code rc = im_fail_as(err, IM_REASON_PATH_REFUSED,
+                            "picture '%s' is in no folder that the library holds", path);
+    im_hint(err, "send the picture itself as \"data\", or add its folder: imago add FOLDER");
+    return rc;
+}
+
+/* A path as roots are written: absolute, without empty parts, "." and "..". */
+static bool is_plain_path(const char *path)
+{
+    bool plain = path[0] == '/';
+    for (const char *part = path; plain && part != NULL; part = strchr(part + 1, '/')) {
+        size_t size = strcspn(part + 1, "/");
+        plain = size > 0 && !(size == 1 && part[1] == '.') &&
+                !(size == 2 && part[1] == '.' && part[2] == '.');
+    }
+    return plain;
+}
+
+/* The kernel itself keeps the look-up below the folder, whatever links lie or are put there. */
+static im_code read_beneath(const char *folder, const char *below, const char *path,
+                            const im_image_limits *limits, im_bytes *out, im_error *err)
+{
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    int root = -1;
+    char name[32];
+    im_error cause = IM_ERROR_INIT;
+    im_code rc = im_file_open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, &root, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    int file = (int)syscall(SYS_openat2, root, below, &how, sizeof(how));
+    if (file < 0 && errno == EXDEV) {
+        rc = refuse_path(path, err);
+    } else if (file < 0) {
+        rc = im_fail_errno(err, errno, "could not open '%s'", path);
+    } else {
+        (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", file);
+        rc = picture_read(name, limits, out, &cause);
+        if (rc != IM_OK) {
+            rc = im_fail(err, rc, "picture '%s': %s", path, cause.message);
+        }
+        (void)close(file);
+    }
+    (void)close(root);
+    return rc;
+}
+
+im_code picture_read_inside(im_store *store, const char *path, const im_image_limits *limits,
+                            im_bytes *out, im_error *err)
+{
+    root_list roots;
+    im_code rc = roots_load(store, &roots, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    const im_root *root = is_plain_path(path) ? roots_of_file(&roots, path) : NULL;
+    rc = root != NULL
+             ? read_beneath(root->path, path_below(path, root->path), path, limits, out, err)
+             : refuse_path(path, err);
+    roots_clear(&roots);
+    return rc;
+}
+
+/* ---- items ---- */
 
 typedef struct item_search {
     const root_list *roots;

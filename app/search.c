@@ -338,6 +338,22 @@ static void keep_words(const im_search_request *request, im_answer *answer)
     }
 }
 
+im_code im_app_read_search(im_library *library, const im_search_request *request,
+                           im_query_request *out, im_error *err)
+{
+    im_query_request read = {0};
+    im_code rc = own_fields_load(library->store, &library->fields, err);
+    if (rc == IM_OK) {
+        rc = make_request(library, request, &read, err);
+    }
+    if (rc != IM_OK) {
+        im_query_request_clear(&read);
+        return rc;
+    }
+    *out = read;
+    return IM_OK;
+}
+
 im_code im_app_search(im_library *library, const im_search_request *request, im_answer *out_answer,
                       im_error *err)
 {

@@ -79,7 +79,9 @@ static im_code picture_vector(im_library *library, const im_search_how *how,
     if (part->bytes.data != NULL) {
         return bytes_vector(library, how, part->bytes, "the picture sent", box, vector, err);
     }
-    im_code rc = picture_read(part->path, &how->limits, &bytes, err);
+    im_code rc = how->inside_roots
+                     ? picture_read_inside(library->store, part->path, &how->limits, &bytes, err)
+                     : picture_read(part->path, &how->limits, &bytes, err);
     if (rc == IM_OK) {
         rc = bytes_vector(library, how, im_view_of((const char *)bytes.data, bytes.size),
                           part->path, box, vector, err);

@@ -118,6 +118,22 @@ im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err
     return rc;
 }
 
+im_code im_app_count(im_library *library, uint64_t *out_items, uint64_t *out_vectors, im_error *err)
+{
+    im_model_row model = {0};
+    im_store_counts counts;
+    im_code rc = im_store_active_model(library->store, &model, err);
+    if (rc == IM_OK) {
+        rc = im_store_count(library->store, model.id, &counts, err);
+    }
+    if (rc == IM_OK) {
+        *out_items = counts.items;
+        *out_vectors = counts.embeddings;
+    }
+    im_model_row_clear(&model);
+    return rc;
+}
+
 /* ---- check ---- */
 
 typedef struct check_context {

@@ -103,6 +103,10 @@ const char *im_text_double(double value, char out[IM_NUMBER_BYTES]);
 
 /** Base64 with padding, into out. */
 void im_text_base64(im_str *out, const void *data, size_t size);
+/** Reads base64, strictly: the letters of RFC 4648 section 4, padded, nothing else. Returns the place
+ * of the first letter that is wrong, n when the end is; SIZE_MAX: all is well.
+ * @param out [n / 4 * 3] */
+size_t im_text_base64_read(const char *text, size_t n, char *out, size_t *out_size);
 
 /** 1234567 -> "1.2 MB" in out (>= 16 bytes); returns out. */
 const char *im_text_bytes(uint64_t bytes, char out[16]);

@@ -197,3 +197,43 @@ void im_text_base64(im_str *out, const void *data, size_t size)
         im_str_add(out, quad, sizeof quad);
     }
 }
+
+static int base64_value(char c)
+{
+    if (c >= 'A' && c <= 'Z') {
+        return c - 'A';
+    }
+    if (c >= 'a' && c <= 'z') {
+        return c - 'a' + 26;
+    }
+    if (c >= '0' && c <= '9') {
+        return c - '0' + 52;
+    }
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+size_t im_text_base64_read(const char *text, size_t n, char *out, size_t *out_size)
+{
+    size_t padding = n >= 4 && text[n - 1] == '=' ? text[n - 2] == '=' ? 2 : 1 : 0;
+    size_t used = 0;
+    uint32_t bits = 0;
+    for (size_t i = 0; i < n; i++) {
+        int value = i < n - padding ? base64_value(text[i]) : 0;
+        if (value < 0) {
+            return i;
+        }
+        bits = bits << 6 | (uint32_t)value;
+        if (i % 4 == 3) {
+            size_t left = i + 1 == n ? 3 - padding : 3;
+            for (size_t j = 0; j < left; j++) {
+                out[used++] = (char)(bits >> (16 - 8 * j) & 0xffu);
+            }
+            if (left < 3 && (bits & (0xffffffu >> (8 * left))) != 0) {
+                return n - padding - 1; /* bits that no byte takes up */
+            }
+            bits = 0;
+        }
+    }
+    *out_size = used;
+    return n > 0 && n % 4 == 0 ? SIZE_MAX : n;
+}

@@ -23,6 +23,8 @@ typedef struct cli_session {
 #undef X
 
 /* ---- run.c ---- */
+/** What --library, --model, --precision, --engine and --threads ask for; borrows s->places. */
+im_library_options cli_library_options(cli_session *s, bool writable);
 /** Opens the library of --library with --model, --precision, --engine, --threads. */
 IM_NODISCARD im_code cli_open_library(cli_session *s, bool writable, im_library **out_library,
                                       im_error *err);

@@ -98,7 +98,7 @@ static void fill_standard_streams(void)
 
 /* ---- shared by the commands ---- */
 
-im_code cli_open_library(cli_session *s, bool writable, im_library **out_library, im_error *err)
+im_library_options cli_library_options(cli_session *s, bool writable)
 {
     const cli_options *options = &s->args->options;
     im_library_options wanted = {
@@ -111,6 +111,12 @@ im_code cli_open_library(cli_session *s, bool writable, im_library **out_library
         .index_params = s->args->command == IM_CMD_REBUILD ? NULL : options->index_params,
         .memory_bytes = options->memory,
     };
+    return wanted;
+}
+
+im_code cli_open_library(cli_session *s, bool writable, im_library **out_library, im_error *err)
+{
+    const im_library_options wanted = cli_library_options(s, writable);
     if (wanted.index_params != NULL && wanted.engine != IM_ENGINE_IVF &&
         wanted.engine != IM_ENGINE_HNSW) {
         im_code rc = im_fail(err, IM_ERR_INVALID, "option '--index-params' needs its engine");

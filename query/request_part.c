@@ -5,50 +5,7 @@
 #include "query/request_internal.h"
 #include <string.h>
 
-/* ---- base64 ---- */
-
-static int base64_value(char c)
-{
-    if (c >= 'A' && c <= 'Z') {
-        return c - 'A';
-    }
-    if (c >= 'a' && c <= 'z') {
-        return c - 'a' + 26;
-    }
-    if (c >= '0' && c <= '9') {
-        return c - '0' + 52;
-    }
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* Strict: the letters of RFC 4648 section 4, padded, nothing else. Returns the place of the first
- * letter that is wrong; n when the end is. SIZE_MAX: all is well.
- * @param out [n / 4 * 3] */
-static size_t base64_decode(const char *text, size_t n, char *out, size_t *out_size)
-{
-    size_t padding = n >= 4 && text[n - 1] == '=' ? text[n - 2] == '=' ? 2 : 1 : 0;
-    size_t used = 0;
-    uint32_t bits = 0;
-    for (size_t i = 0; i < n; i++) {
-        int value = i < n - padding ? base64_value(text[i]) : 0;
-        if (value < 0) {
-            return i;
-        }
-        bits = bits << 6 | (uint32_t)value;
-        if (i % 4 == 3) {
-            size_t left = i + 1 == n ? 3 - padding : 3;
-            for (size_t j = 0; j < left; j++) {
-                out[used++] = (char)(bits >> (16 - 8 * j) & 0xffu);
-            }
-            if (left < 3 && (bits & (0xffffffu >> (8 * left))) != 0) {
-                return n - padding - 1; /* bits that no byte takes up */
-            }
-            bits = 0;
-        }
-    }
-    *out_size = used;
-    return n > 0 && n % 4 == 0 ? SIZE_MAX : n;
-}
+/* ---- bytes ---- */
 
 /* Behind "data:TYPE;base64,", when it is a data URI; NULL when that is not one of base64. */
 static const char *behind_data_uri(const char *text)
@@ -89,7 +46,7 @@ static im_code read_data(request_reader *reader, const char *key, json_t *value,
     if (bytes == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for a picture");
     }
-    size_t wrong = base64_decode(text, n, bytes, &size);
+    size_t wrong = im_text_base64_read(text, n, bytes, &size);
     if (wrong == SIZE_MAX) {
         part->bytes = im_view_of(bytes, size);
         return IM_OK;

@@ -375,6 +375,72 @@ static im_code do_filter(im_error *err)
     return rc;
 }
 
+static im_code embed_pieces_of(im_library *library, im_error *err)
+{
+    im_embed_result result = {0};
+    im_bytes file = {0};
+    size_t tokens[2] = {0};
+    const im_image_limits limits = {0};
+    im_code rc = im_file_read(help_path(home.pictures, "a.png"), 1u << 20, &file, err);
+    const im_embed_piece pieces[2] = {{.text = im_view_from("a red car")},
+                                      {.picture = im_view_of((const char *)file.data, file.size)}};
+    if (rc == IM_OK) {
+        rc = im_app_embed_many(library, pieces, 2, &limits, &result, tokens, err);
+    }
+    for (size_t i = 0; rc == IM_OK && i < 2; i++) {
+        rc = result.errors[i].code;
+        *err = result.errors[i];
+    }
+    if (rc == IM_OK) {
+        assert_int_equal(result.dim, HELP_DIM);
+        assert_true(tokens[0] > 2 && tokens[1] == 0);
+    }
+    im_embed_result_clear(&result);
+    im_bytes_clear(&file);
+    return rc;
+}
+
+/* What a server does: words and a picture by path as requests, then vectors. */
+static im_code do_serve(im_error *err)
+{
+    im_library *library = NULL;
+    im_query_request asked[2] = {0};
+    im_answer answers[2] = {0};
+    im_error errors[2] = {IM_ERROR_INIT, IM_ERROR_INIT};
+    uint64_t items = 0;
+    uint64_t vectors = 0;
+    const im_search_how how = {.inside_roots = true};
+    const im_query_part part = {
+        .kind = IM_PART_PICTURE, .path = help_path(home.pictures, "a.png"), .weight = 1};
+    const im_search_request requests[2] = {{.text = "red type:png", .k = 3},
+                                           {.parts = &part, .n_parts = 1, .k = 1}};
+    im_code rc = open_it(false, &library, err);
+    for (size_t i = 0; rc == IM_OK && i < 2; i++) {
+        rc = im_app_read_search(library, &requests[i], &asked[i], err);
+    }
+    if (rc == IM_OK) {
+        rc = im_app_search_many(library, &how, asked, 2, answers, errors, err);
+    }
+    for (size_t i = 0; rc == IM_OK && i < 2; i++) {
+        rc = errors[i].code;
+        *err = errors[i];
+    }
+    if (rc == IM_OK) {
+        assert_true(answers[0].n_hits == 3 && answers[1].n_hits == 1);
+        rc = embed_pieces_of(library, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_app_count(library, &items, &vectors, err);
+        assert_true(rc != IM_OK || (items == N_OLD && vectors == N_OLD));
+    }
+    for (size_t i = 0; i < 2; i++) {
+        im_answer_clear(&answers[i]);
+        im_query_request_clear(&asked[i]);
+    }
+    im_library_close(library);
+    return rc;
+}
+
 static im_code do_remove(im_error *err)
 {
     im_library *library = NULL;
@@ -764,6 +830,12 @@ static const operation operations[] = {
      .between = sees_old_items,
      .after = sees_old_items,
      .reached = "aowsnmt"},
+    {.name = "serve",
+     .start = "filled",
+     .run = do_serve,
+     .between = sees_old_items,
+     .after = sees_old_items,
+     .reached = "aormt"},
     {.name = "remove",
      .start = "filled",
      .run = do_remove,

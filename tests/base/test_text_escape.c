@@ -151,6 +151,35 @@ static void base64(im_str *out, const char *data, size_t size)
     im_text_base64(out, data, size);
 }
 
+static void base64_reads_back_and_nothing_else(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t wrong;
+    } rows[] = {{"", 0},      {"Zg=", 2},  {"Zg", 2},       {"Z===", 1},   {"Zh==", 1},
+                {"Zm9\n", 3}, {"Zm-v", 2}, {"Zg==Zm9v", 2}, {"Zm9vYmF", 7}};
+    char bytes[64];
+    char back[64];
+    size_t size = 0;
+    for (size_t n = 1; n <= 40; n++) {
+        im_str text;
+        for (size_t i = 0; i < n; i++) {
+            bytes[i] = (char)(i * 37 + n);
+        }
+        im_str_init(&text, 100);
+        im_text_base64(&text, bytes, n);
+        assert_true(im_text_base64_read(im_str_text(&text), text.size, back, &size) == SIZE_MAX);
+        assert_int_equal(size, n);
+        assert_memory_equal(back, bytes, n);
+        im_str_clear(&text);
+    }
+    for (size_t i = 0; i < IM_COUNT(rows); i++) {
+        assert_int_equal(im_text_base64_read(rows[i].text, strlen(rows[i].text), back, &size),
+                         rows[i].wrong);
+    }
+}
+
 static void base64_gives_the_vectors_of_rfc_4648(void **state)
 {
     (void)state;
@@ -186,6 +215,7 @@ int main(void)
         cmocka_unit_test(shell_words_are_quoted_only_when_needed),
         cmocka_unit_test(a_shell_reads_the_same_word_back),
         cmocka_unit_test(lossy_text_has_one_mark_for_each_bad_byte),
+        cmocka_unit_test(base64_reads_back_and_nothing_else),
         cmocka_unit_test(base64_gives_the_vectors_of_rfc_4648),
         cmocka_unit_test(text_that_does_not_fit_is_marked_failed),
     };

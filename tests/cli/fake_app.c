@@ -1,6 +1,9 @@
 /* tests/cli/fake_app.c — the functions of app/app.h that the commands call. */
 #include "fake_app.h"
+
 #include "base/base.h"
+#include "base/clock.h"
+#include "daemon/daemon.h"
 
 #include <signal.h>
 
@@ -481,6 +484,14 @@ im_code im_app_model_info_json(const im_places *places, const char *model, im_js
     im_json_begin_object(w);
     im_json_put_string(w, "name", model);
     im_json_end_object(w);
+    return outcome(err);
+}
+
+im_code im_daemon_run(const im_daemon_options *options, im_error *err)
+{
+    options->listening(options->context, "http://127.0.0.1:7070");
+    fake.listen = options->listen;
+    im_stop_ask(15); /* as SIGTERM would end it */
     return outcome(err);
 }
 

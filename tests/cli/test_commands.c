@@ -615,6 +615,20 @@ static void commands_survive_each_failed_allocation(void **state)
     }
 }
 
+static void a_daemon_that_was_stopped_has_ended_well(void **state)
+{
+    (void)state;
+    run("imago serve --listen 127.0.0.1:0");
+    assert_int_equal(result.code, 0);
+    assert_string_equal(result.err, "imago: listening on http://127.0.0.1:7070\n");
+    assert_string_equal(fake.listen, "127.0.0.1:0");
+    fake.code = IM_ERR_CONFLICT;
+    fake.reason = IM_REASON_CONFLICT;
+    run("imago serve");
+    assert_null(fake.listen);
+    assert_int_not_equal(result.code, 0);
+}
+
 static void tags_are_lines_behind_their_item_or_count(void **state)
 {
     (void)state;
@@ -683,6 +697,7 @@ int main(void)
         cmocka_unit_test_setup(an_audit_is_printed_for_people_and_programs, forget),
         cmocka_unit_test_setup(small_commands_print_words_or_json, forget),
         cmocka_unit_test_setup(help_comes_in_three_ways, forget),
+        cmocka_unit_test_setup(a_daemon_that_was_stopped_has_ended_well, forget),
         cmocka_unit_test_setup(tags_are_lines_behind_their_item_or_count, forget),
         cmocka_unit_test_setup(add_knows_what_there_is_to_do_before_it_makes_a_library, forget),
         cmocka_unit_test_setup(a_full_disk_under_the_answer_is_a_failure, forget),

@@ -11,7 +11,7 @@ ALLOWED = {
     "store": {"store", "base"}, "index": {"index", "base"},
     "query": {"query", "encoder", "store", "index", "base"}, "vlm": {"vlm", "base", "image"},
     "app": {"app", "query", "vlm", "encoder", "index", "store", "image", "base"},
-    "cli": {"cli", "app", "base"}, "imago": {"imago", "app", "base"},
+    "daemon": {"daemon", "app", "base"}, "cli": {"cli", "daemon", "app", "base"}, "imago": {"imago", "app", "base"},
 }
 OWNERS = {"sqlite3.h": "store", "jpeglib.h": "image", "png.h": "image", "lcms2.h": "image",
           "libexif/": "image", "faiss/": "index", "utf8proc.h": ("base", "encoder"), "nettle/": "base",
@@ -55,6 +55,7 @@ def planted_faults_are_found():
         "image/a.c": '#include "encoder/encoder.h"\n',
         "app/a.c": '#include "store/store_internal.h"\n',
         "cli/a.c": '#include "index/index.h"\n',
+        "daemon/a.c": '#include "store/store.h"\n',
         "query/a.c": "#include <sqlite3.h>\n",
         "base/a.c": "void f(char *a) { strcpy(a, a); }\n",
         "base/b.c": "/* TO" + "DO later */\n",

@@ -1,0 +1,266 @@
+/* daemon/answer_search.c — searches: all that wait become one call of app/, so that their texts go
+ * through the model together. */
+#include "daemon/daemon_internal.h"
+
+#include <string.h>
+
+/* ---- reading ---- */
+
+static im_code read_number(const http_parameters *p, const char *name, uint64_t min, uint64_t max,
+                           uint64_t *value, im_error *err)
+{
+    const char *text = http_parameter_of(p, name);
+    if (text != NULL && !im_parse_u64(text, min, max, value)) {
+        return im_fail_as(err, IM_REASON_HTTP_PARAMETER,
+                          "parameter '%s' is '%.40s', expected a number from %llu to %llu", name,
+                          text, (unsigned long long)min, (unsigned long long)max);
+    }
+    return IM_OK;
+}
+
+static im_code read_word(const http_parameters *p, const char *name, const char *const words[3],
+                         unsigned *value, im_error *err)
+{
+    const char *text = http_parameter_of(p, name);
+    for (unsigned i = 0; text != NULL && i < 3; i++) {
+        if (strcmp(text, words[i]) == 0) {
+            *value = i;
+            return IM_OK;
+        }
+    }
+    return text == NULL ? IM_OK
+                        : im_fail_as(err, IM_REASON_HTTP_PARAMETER,
+                                     "parameter '%s' is '%.40s', expected %s, %s or %s", name, text,
+                                     words[0], words[1], words[2]);
+}
+
+static im_code read_score(const http_parameters *p, im_search_request *request, im_error *err)
+{
+    const char *text = http_parameter_of(p, "min_score");
+    double score = 0;
+    if (text == NULL) {
+        return IM_OK;
+    }
+    if (!im_parse_double(text, &score) || !(score >= -IM_SCORE_MAX && score <= IM_SCORE_MAX)) {
+        return im_fail_as(err, IM_REASON_HTTP_PARAMETER,
+                          "parameter 'min_score' is '%.40s', expected a number", text);
+    }
+    request->has_min_score = true;
+    request->min_score = (float)score;
+    return IM_OK;
+}
+
+/* The address as the options of `imago search`. Texts are borrowed. */
+static im_code read_parameters(const http_parameters *p, im_search_request *out, im_error *err)
+{
+    static const char *const orders[] = {"auto", "asc", "desc"};
+    static const char *const combines[] = {"sum", "any", "all"};
+    static const char *const modes[] = {"auto", "exact", "fast"};
+    static const im_order order_of[] = {IM_ORDER_DEFAULT, IM_ORDER_ASCENDING, IM_ORDER_DESCENDING};
+    static const im_combine combine_of[] = {IM_COMBINE_SUM, IM_COMBINE_ANY, IM_COMBINE_ALL};
+    static const im_search_mode mode_of[] = {IM_MODE_AUTO, IM_MODE_EXACT, IM_MODE_FAST};
+    unsigned order = 0;
+    unsigned combine = 0;
+    unsigned mode = 0;
+    uint64_t k = 20;
+    *out = (im_search_request){.text = http_parameter_of(p, "q"),
+                               .filter = http_parameter_of(p, "filter"),
+                               .sort = http_parameter_of(p, "sort"),
+                               .group = http_parameter_of(p, "group"),
+                               .cursor = http_parameter_of(p, "cursor")};
+    im_code rc = read_number(p, "k", 1, IM_LIMIT_K, &k, err);
+    if (rc == IM_OK) {
+        rc = read_number(p, "offset", 0, IM_LIMIT_OFFSET_PLUS_K - 1, &out->offset, err);
+    }
+    if (rc == IM_OK) {
+        rc = read_word(p, "order", orders, &order, err);
+    }
+    if (rc == IM_OK) {
+        rc = read_word(p, "combine", combines, &combine, err);
+    }
+    if (rc == IM_OK) {
+        rc = read_word(p, "mode", modes, &mode, err);
+    }
+    if (rc == IM_OK) {
+        rc = read_score(p, out, err);
+    }
+    out->k = (size_t)k;
+    out->order = order_of[order];
+    out->combine = combine_of[combine];
+    out->mode = mode_of[mode];
+    return rc;
+}
+
+/* *out->requests is one block, whichever way they came. */
+static im_code read_exchange(im_library *library, const exchange *ex, im_query_requests *out,
+                             im_error *err)
+{
+    im_search_request words;
+    if (ex->route->id == ROUTE_SEARCH) {
+        return im_app_read_requests(library, im_view_of(im_str_text(&ex->body), ex->body.size),
+                                    "request body", out, err);
+    }
+    im_code rc = read_parameters(&ex->parameters, &words, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    out->requests = im_alloc_zero(1, sizeof(*out->requests));
+    if (out->requests == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a query");
+    }
+    rc = im_app_read_search(library, &words, &out->requests[0], err);
+    out->n = rc == IM_OK;
+    if (rc != IM_OK) {
+        im_free(out->requests);
+        out->requests = NULL;
+    }
+    return rc;
+}
+
+/* ---- answering ---- */
+
+/* Searches that are answered together. */
+typedef struct search_batch {
+    exchange *list[DAEMON_MOST_TOGETHER];
+    im_query_requests asked[DAEMON_MOST_TOGETHER];
+    size_t n;
+    im_query_request *requests; /* [n_requests], of all */
+    im_answer *answers;
+    im_error *errors;
+    size_t n_requests;
+} search_batch;
+
+static void free_batch(search_batch *batch)
+{
+    for (size_t i = 0; i < batch->n_requests; i++) {
+        if (batch->answers != NULL) {
+            im_answer_clear(&batch->answers[i]);
+        }
+        if (batch->requests != NULL) {
+            im_query_request_clear(&batch->requests[i]);
+        }
+    }
+    for (size_t i = 0; i < batch->n; i++) {
+        im_query_requests_clear(&batch->asked[i]);
+    }
+    im_free(batch->requests);
+    im_free(batch->answers);
+    im_free(batch->errors);
+}
+
+/* Moves the requests of all exchanges into one array. */
+static im_code join(search_batch *batch, im_error *err)
+{
+    size_t n = batch->n_requests;
+    size_t at = 0;
+    batch->requests = im_alloc_zero(n, sizeof(*batch->requests));
+    batch->answers = im_alloc_zero(n, sizeof(*batch->answers));
+    batch->errors = im_alloc_zero(n, sizeof(*batch->errors));
+    if (batch->requests == NULL || batch->answers == NULL || batch->errors == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for queries");
+    }
+    for (size_t i = 0; i < batch->n; i++) {
+        for (size_t j = 0; j < batch->asked[i].n; j++) {
+            batch->requests[at++] = batch->asked[i].requests[j];
+            batch->asked[i].requests[j] = (im_query_request){0};
+        }
+    }
+    return IM_OK;
+}
+
+static void put_several(im_json_writer *w, const im_answer *answers, const im_error *errors,
+                        size_t n)
+{
+    im_json_begin_object(w);
+    im_json_key(w, "answers");
+    im_json_begin_array(w);
+    for (size_t i = 0; i < n; i++) {
+        if (errors[i].code == IM_OK) {
+            im_answer_json(w, &answers[i]);
+            continue;
+        }
+        im_json_begin_object(w);
+        im_json_key(w, "error");
+        im_json_error(w, &errors[i], NULL);
+        im_json_end_object(w);
+    }
+    im_json_end_array(w);
+    im_json_end_object(w);
+}
+
+/* The query as it was typed, as the command line shows it. */
+static void keep_words(const exchange *ex, im_answer *answer)
+{
+    const char *typed = http_parameter_of(&ex->parameters, "q");
+    char *copy = typed != NULL && http_parameter_of(&ex->parameters, "filter") == NULL
+                     ? im_strdup(typed)
+                     : NULL;
+    if (copy != NULL) {
+        im_free(answer->query);
+        answer->query = copy;
+    }
+}
+
+static void put_answers(search_batch *batch)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < batch->n; i++) {
+        exchange *ex = batch->list[i];
+        const im_query_requests *asked = &batch->asked[i];
+        if (asked->several) {
+            put_several(&ex->answer, batch->answers + at, batch->errors + at, asked->n);
+            exchange_done(ex, "application/json");
+        } else if (batch->errors[at].code != IM_OK) {
+            exchange_fail(ex, 0, &batch->errors[at]);
+        } else {
+            keep_words(ex, &batch->answers[at]);
+            im_answer_json(&ex->answer, &batch->answers[at]);
+            exchange_done(ex, "application/json");
+        }
+        at += asked->n;
+    }
+}
+
+static im_code answer_batch(server *s, search_batch *batch, im_error *err)
+{
+    const im_search_how how = {.inside_roots = true, .limits = s->options->limits};
+    im_code rc = join(batch, err);
+    if (rc == IM_OK) {
+        rc = im_app_search_many(work_library(s->work), &how, batch->requests, batch->n_requests,
+                                batch->answers, batch->errors, err);
+    }
+    return rc;
+}
+
+void answer_searches(server *s, exchange *const *list, size_t n)
+{
+    search_batch batch = {.n = 0};
+    im_error error = IM_ERROR_INIT;
+    for (size_t i = 0; i < n; i++) {
+        im_error refused = IM_ERROR_INIT;
+        im_query_requests asked = {0};
+        if (read_exchange(work_library(s->work), list[i], &asked, &refused) != IM_OK) {
+            exchange_fail(list[i], 0, &refused);
+            continue;
+        }
+        batch.list[batch.n] = list[i];
+        batch.n_requests += asked.n;
+        batch.asked[batch.n++] = asked;
+    }
+    im_code rc = batch.n > 0 ? answer_batch(s, &batch, &error) : IM_OK;
+    if (rc == IM_OK) {
+        put_answers(&batch);
+    }
+    size_t n_read = batch.n;
+    free_batch(&batch);
+    if (n_read > 0) {
+        work_note_trouble(s->work, &error);
+    }
+    for (size_t i = 0; rc != IM_OK && i < n_read; i++) {
+        if (n_read > 1) { /* one that stops all must not stop its neighbours */
+            answer_searches(s, &batch.list[i], 1);
+        } else {
+            exchange_fail(batch.list[i], 0, &error);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+/* daemon/connection.c — one client: head, body, answer, and again. A connection has one exchange at
+ * a time, so that answers come in the order of their requests; what the client sends meanwhile
+ * waits in the socket. */
+#include "base/clock.h"
+#include "daemon/connection_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- making and ending ---- */
+
+static void watch(server *s, connection *c)
+{
+    uint32_t events = c->state == CONN_WAIT    ? 0
+                      : c->state == CONN_WRITE ? (uint32_t)EPOLLOUT
+                                               : (uint32_t)EPOLLIN;
+    struct epoll_event event = {.events = events, .data = {.u64 = c->id}};
+    if (events != c->events) {
+        c->events = events;
+        (void)epoll_ctl(s->epoll, EPOLL_CTL_MOD, c->fd, &event);
+    }
+}
+
+static void drop_exchange(server *s, connection *c)
+{
+    if (c->exchange == NULL) {
+        return;
+    }
+    if (c->state == CONN_WAIT) { /* the library's thread has it: it comes back later */
+        atomic_store(&c->exchange->abandoned, true);
+    } else {
+        s->body_bytes -= c->exchange->body_counted;
+        exchange_free(c->exchange);
+    }
+    c->exchange = NULL;
+}
+
+static void close_connection(server *s, connection *c)
+{
+    uint32_t slot = (uint32_t)c->id;
+    drop_exchange(s, c);
+    (void)close(c->fd);
+    im_str_clear(&c->out);
+    im_free(c->in);
+    im_free(c);
+    s->connections[slot] = NULL;
+    s->generations[slot]++;
+    s->n_connections--;
+}
+
+bool connection_open(server *s, int fd)
+{
+    uint32_t slot = 0;
+    while (slot < DAEMON_MOST_CONNECTIONS && s->connections[slot] != NULL) {
+        slot++;
+    }
+    connection *c = slot < DAEMON_MOST_CONNECTIONS ? im_alloc_zero(1, sizeof(*c)) : NULL;
+    char *in = im_alloc(CONNECTION_IN_BYTES, 1);
+    if (c == NULL || in == NULL) {
+        im_free(c);
+        im_free(in);
+        return false;
+    }
+    *c = (connection){
+        .fd = fd, .id = (uint64_t)s->generations[slot] << 32 | slot, .in = in, .events = EPOLLIN};
+    im_str_init(&c->out, DAEMON_ANSWER_BYTES + (64u << 10));
+    connection_deadline(c, DAEMON_IDLE_MS);
+    struct epoll_event event = {.events = EPOLLIN, .data = {.u64 = c->id}};
+    if (epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+        im_free(in);
+        im_free(c);
+        return false;
+    }
+    s->connections[slot] = c;
+    s->n_connections++;
+    return true;
+}
+
+void connection_deadline(connection *c, unsigned ms)
+{
+    c->deadline_ns = im_clock_ns() + (uint64_t)ms * 1000000u;
+}
+
+/* ---- steps ---- */
+
+/* More bytes of the client, behind those that are there. */
+static step read_more(connection *c)
+{
+    ssize_t n = recv(c->fd, c->in + c->in_size, CONNECTION_IN_BYTES - c->in_size, 0);
+    if (n > 0) {
+        c->in_size += (size_t)n;
+        return STEP_ON;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return STEP_WAIT;
+    }
+    return STEP_CLOSE;
+}
+
+static void forget_input(connection *c, size_t n)
+{
+    c->in_size -= n;
+    memmove(c->in, c->in + n, c->in_size);
+}
+
+static step head_step(server *s, connection *c)
+{
+    http_head head;
+    http_fault fault;
+    http_state state = HTTP_MORE;
+    if (c->in_size > 0) {
+        if (!c->head_begun) {
+            c->head_begun = true;
+            connection_deadline(c, DAEMON_HEAD_MS);
+        }
+        state = http_head_read(im_view_of(c->in, c->in_size), &head, &fault);
+    }
+    if (state == HTTP_MORE) {
+        return s->stopping && c->in_size == 0 ? STEP_CLOSE : read_more(c);
+    }
+    c->head_begun = false;
+    if (state == HTTP_REFUSED) {
+        return connection_refuse(s, c, &fault);
+    }
+    step next = connection_begin(s, c, &head);
+    forget_input(c, head.size);
+    return next;
+}
+
+/* Takes what is there of the body. */
+static http_state take_body(connection *c, http_fault *fault)
+{
+    exchange *ex = c->exchange;
+    size_t used = 0;
+    http_state state = HTTP_MORE;
+    if (c->chunked) {
+        state = http_chunks_read(&c->chunks, im_view_of(c->in, c->in_size), &used, &ex->body,
+                                 ex->route->most, fault);
+    } else {
+        used = (size_t)IM_MIN((uint64_t)c->in_size, c->length - ex->body.size);
+        im_str_add(&ex->body, c->in, used);
+        state = ex->body.size == c->length ? HTTP_READY : HTTP_MORE;
+        if (ex->body.failed) {
+            state = http_refuse(fault, 503, IM_REASON_NOMEM, "no memory for a body");
+        }
+    }
+    forget_input(c, used);
+    return state;
+}
+
+static step body_step(server *s, connection *c)
+{
+    http_fault fault;
+    exchange *ex = c->exchange;
+    http_state state = take_body(c, &fault);
+    s->body_bytes += ex->body.size - ex->body_counted;
+    ex->body_counted = ex->body.size;
+    if (state != HTTP_REFUSED && s->body_bytes > DAEMON_BODIES_BYTES) {
+        state = http_refuse(&fault, 503, IM_REASON_QUEUE_FULL,
+                            "the bodies of all requests are above %llu bytes together",
+                            DAEMON_BODIES_BYTES);
+    }
+    if (state == HTTP_REFUSED) {
+        return connection_refuse(s, c, &fault);
+    }
+    return state == HTTP_READY ? connection_dispatch(s, c) : read_more(c);
+}
+
+static step write_step(server *s, connection *c)
+{
+    while (c->sent < c->out.size) {
+        ssize_t n = send(c->fd, c->out.data + c->sent, c->out.size - c->sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return errno == EAGAIN ? STEP_WAIT : STEP_CLOSE;
+        }
+        c->sent += (size_t)n;
+    }
+    c->sent = 0;
+    if (c->out.capacity > CONNECTION_OUT_KEPT_BYTES) {
+        im_str_clear(&c->out);
+        im_str_init(&c->out, DAEMON_ANSWER_BYTES + (64u << 10));
+    }
+    im_str_reset(&c->out);
+    if (c->close) {
+        (void)shutdown(c->fd, SHUT_WR);
+        c->state = CONN_LINGER;
+        connection_deadline(c, DAEMON_LINGER_MS);
+        return STEP_ON;
+    }
+    c->state = CONN_HEAD;
+    connection_deadline(c, DAEMON_IDLE_MS);
+    return s->stopping ? STEP_CLOSE : STEP_ON;
+}
+
+/* Drops what still comes, so that the last answer is not lost in a reset. */
+static step linger_step(connection *c)
+{
+    c->in_size = 0;
+    step next = read_more(c);
+    return next == STEP_ON ? STEP_WAIT : next; /* others first, however much is coming */
+}
+
+static step one_step(server *s, connection *c)
+{
+    switch (c->state) {
+    case CONN_HEAD:
+        return head_step(s, c);
+    case CONN_BODY:
+        return body_step(s, c);
+    case CONN_WRITE:
+        return write_step(s, c);
+    case CONN_LINGER:
+        return linger_step(c);
+    case CONN_WAIT:
+    default:
+        return STEP_WAIT;
+    }
+}
+
+/* Goes on until the client must do something. After CONNECTION_TURN steps others have their turn:
+ * the connection is then one that waits to write nothing, which epoll tells at once. */
+static void go_on(server *s, connection *c)
+{
+    step next = STEP_ON;
+    for (size_t n = 0; next == STEP_ON && (n < CONNECTION_TURN || c->state != CONN_WRITE); n++) {
+        next = one_step(s, c);
+    }
+    if (next == STEP_CLOSE) {
+        close_connection(s, c);
+    } else {
+        watch(s, c);
+    }
+}
+
+/* ---- events ---- */
+
+static connection *find(server *s, uint64_t id)
+{
+    uint32_t slot = (uint32_t)id;
+    connection *c = slot < DAEMON_MOST_CONNECTIONS ? s->connections[slot] : NULL;
+    return c != NULL && c->id == id ? c : NULL;
+}
+
+void connection_event(server *s, uint64_t id, uint32_t events)
+{
+    connection *c = find(s, id);
+    if (c == NULL) {
+        return;
+    }
+    if (c->state == CONN_WAIT && (events & (EPOLLERR | EPOLLHUP)) != 0) {
+        close_connection(s, c); /* nobody is there to read the answer */
+        return;
+    }
+    go_on(s, c);
+}
+
+void connection_answer(server *s, exchange *ex)
+{
+    connection *c = find(s, ex->connection);
+    if (c == NULL || c->exchange != ex) {
+        s->body_bytes -= ex->body_counted;
+        exchange_free(ex);
+        return;
+    }
+    if (connection_finish(s, c) == STEP_CLOSE) {
+        close_connection(s, c);
+        return;
+    }
+    go_on(s, c);
+}
+
+void connections_tick(server *s, uint64_t now_ns)
+{
+    for (size_t i = 0; i < DAEMON_MOST_CONNECTIONS; i++) {
+        connection *c = s->connections[i];
+        if (c == NULL || c->state == CONN_WAIT) {
+            continue;
+        }
+        bool late = now_ns >= c->deadline_ns;
+        if (s->stopping && c->state == CONN_HEAD) {
+            close_connection(s, c);
+        } else if (late && ((c->state == CONN_HEAD && c->head_begun) || c->state == CONN_BODY)) {
+            http_fault fault;
+            (void)http_refuse(&fault, 408, IM_REASON_HTTP_SLOW,
+                              "the request did not arrive within %u s",
+                              (c->state == CONN_HEAD ? DAEMON_HEAD_MS : DAEMON_BODY_MS) / 1000);
+            if (connection_refuse(s, c, &fault) == STEP_CLOSE) {
+                close_connection(s, c);
+            } else {
+                go_on(s, c);
+            }
+        } else if (late) {
+            close_connection(s, c);
+        }
+    }
+}
+
+void connections_close_all(server *s)
+{
+    for (size_t i = 0; i < DAEMON_MOST_CONNECTIONS; i++) {
+        if (s->connections[i] != NULL) {
+            close_connection(s, s->connections[i]);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+/* daemon/connection_internal.h — what connection.c (bytes) and request.c (their meaning) share. */
+#ifndef IM_DAEMON_CONNECTION_INTERNAL_H
+#define IM_DAEMON_CONNECTION_INTERNAL_H
+
+#include "daemon/daemon_internal.h"
+
+#define CONNECTION_IN_BYTES (32u << 10) /* of the socket, at once */
+#define CONNECTION_OUT_KEPT_BYTES (64u << 10)
+#define CONNECTION_TURN 200u /* steps; about 60 small requests */
+
+typedef enum step { STEP_ON, STEP_WAIT, STEP_CLOSE } step;
+
+struct connection {
+    int fd;
+    uint64_t id; /* generation and slot */
+    enum {
+        CONN_HEAD,
+        CONN_BODY,
+        CONN_WAIT, /* for the library's thread, which has the exchange */
+        CONN_WRITE,
+        CONN_LINGER
+    } state;
+    char *in; /* [CONNECTION_IN_BYTES], owned */
+    size_t in_size;
+    bool head_begun;
+    bool chunked;    /* the body that is read */
+    uint64_t length; /* … when it is not chunked */
+    http_chunks chunks;
+    exchange *exchange;
+    im_str out;
+    size_t sent;
+    bool close; /* behind what is in out */
+    uint64_t deadline_ns;
+    uint32_t events; /* that epoll watches for */
+};
+
+/* ---- connection.c ---- */
+void connection_deadline(connection *c, unsigned ms);
+
+/* ---- request.c ---- */
+/** A head has come: makes the exchange and checks all that can be checked before the body. */
+step connection_begin(server *s, connection *c, const http_head *head);
+/** The request is whole: answered, or given to the library's thread. */
+step connection_dispatch(server *s, connection *c);
+/** Answers a request that cannot be read further, and ends the connection behind that. */
+step connection_refuse(server *s, connection *c, const http_fault *fault);
+/** c->exchange has its answer: it is counted, logged and ready to be sent. */
+step connection_finish(server *s, connection *c);
+
+#endif

@@ -1,0 +1,185 @@
+/* daemon/daemon_internal.h — what the files of the daemon share: routes, exchanges (a request and
+ * its answer), the thread that has the library, counters. One thread (the server's) owns sockets
+ * and counters; the library's thread sees exchanges only while they are its own. */
+#ifndef IM_DAEMON_DAEMON_INTERNAL_H
+#define IM_DAEMON_DAEMON_INTERNAL_H
+
+#include "base/json.h"
+#include "daemon/daemon.h"
+#include "daemon/http_internal.h"
+
+#include <stdatomic.h>
+
+#define DAEMON_MOST_CONNECTIONS 512u
+#define DAEMON_MOST_WAITING 256u           /* exchanges in the queue of the library's thread */
+#define DAEMON_MOST_TOGETHER 64u           /* searches of one call */
+#define DAEMON_BODIES_BYTES (256ull << 20) /* of all bodies in hand */
+#define DAEMON_ANSWER_BYTES (256u << 20)
+#define DAEMON_IDLE_MS 60000u  /* a kept connection without a request */
+#define DAEMON_HEAD_MS 10000u  /* from the first byte of a head to its last */
+#define DAEMON_BODY_MS 60000u  /* from the head's end to the body's */
+#define DAEMON_WRITE_MS 60000u /* a whole answer */
+#define DAEMON_LINGER_MS                                                                         \
+    2000u                      /* a client may read the last answer before its bytes are dropped \
+                                */
+#define DAEMON_STOP_MS 10000u  /* answers under way when the daemon is to stop */
+#define DAEMON_STUCK_MS 30000u /* a batch that takes longer turns /health to degraded */
+
+typedef struct server server;
+typedef struct exchange exchange;
+
+/* ---- routes.c ---- */
+
+typedef enum route_id {
+#define X(ID, ...) ROUTE_##ID,
+#include "daemon/routes.def"
+#undef X
+    ROUTE_COUNT
+} route_id;
+
+typedef enum route_place { PLACE_QUICK, PLACE_LIBRARY, PLACE_TOGETHER } route_place;
+
+/** Answers exchanges [n] of routes with this function; n is 1 unless the route's place is TOGETHER.
+ */
+typedef void (*route_function)(server *s, exchange *const *list, size_t n);
+
+typedef struct route {
+    route_id id;
+    http_method method;
+    const char *path;
+    route_place place;
+    size_t most; /* bytes of the body */
+    route_function function;
+    const char *summary;
+    const char *body, *answer; /* names of schemas, or NULL */
+} route;
+
+extern const route daemon_routes[ROUTE_COUNT];
+
+/** Finds a route; *out_id is the number text of "{id}", or empty. NULL: none of that path
+ * (*out_allow empty), or none of that method (*out_allow lists those there are). HEAD finds GET. */
+const route *route_find(http_method method, im_view path, im_view *out_id, char out_allow[32]);
+/** IM_OK, or http_parameter: a parameter that the route does not have, or lacks. */
+IM_NODISCARD im_code route_check_parameters(const route *r, const http_parameters *parameters,
+                                            im_error *err);
+
+/* ---- exchange.c ---- */
+
+struct exchange {
+    exchange *next;      /* in a queue */
+    uint64_t connection; /* whose it is */
+    const route *route;  /* NULL: none */
+    bool head_only;      /* HEAD */
+    bool close;          /* the connection ends with the answer */
+    char request_id[20];
+    char method[12]; /* for the log; "-": the head was not read */
+    char path[128];  /* for the log: without the query, cut */
+    uint64_t item;   /* "{id}" */
+    http_parameters parameters;
+    im_str body;
+    uint64_t body_counted; /* of DAEMON_BODIES_BYTES */
+    uint64_t start_ns;
+    atomic_bool abandoned; /* nobody waits for the answer any more */
+
+    int status; /* 0: not answered yet */
+    const char *type;
+    char allow[32];
+    im_json_writer answer;
+};
+
+/** NULL when memory is out. */
+exchange *exchange_new(uint64_t whose);
+void exchange_free(exchange *ex);
+/** The answer becomes `error` as application/problem+json. status 0: that of its class. */
+void exchange_fail(exchange *ex, int status, const im_error *error);
+/** Answers 200 with what was written to ex->answer, or fails when it did not fit. */
+void exchange_done(exchange *ex, const char *type);
+/** Appends status line, headers and (but for HEAD) the body. False when memory is out. */
+bool exchange_write(const exchange *ex, im_str *out);
+void exchange_log(const exchange *ex);
+
+/* ---- work.c: the thread that has the library ---- */
+
+typedef struct work work;
+
+typedef struct work_facts {
+    bool warm;        /* the first look at model and index has ended */
+    im_error trouble; /* why the last search as a whole failed; IM_OK: it did not */
+    size_t waiting;
+    double busy_ms;           /* what is answered now has taken so long; 0: nothing is */
+    uint64_t calls, answered; /* of answer functions, and exchanges they answered together */
+    uint64_t items, vectors;  /* of the library, when last counted */
+} work_facts;
+
+/** Opens the library and starts the thread. `wake` is an eventfd that is written to when exchanges
+ * have been answered. */
+IM_NODISCARD im_code work_open(const im_daemon_options *options, server *s, int wake,
+                               work **out_work, im_error *err);
+/** False when the queue is full: the exchange stays the caller's. */
+bool work_put(work *w, exchange *ex);
+/** What has been answered since, as a list. */
+exchange *work_take_answered(work *w);
+void work_look(work *w, work_facts *out);
+/** Ends the thread behind the answer it is at; what waits is dropped. */
+void work_close(work *w);
+/** For the functions of routes, on the library's thread. */
+im_library *work_library(work *w);
+void work_note_trouble(work *w, const im_error *error);
+
+/* ---- answer_*.c ---- */
+
+#define X(ID, method, path, place, most, function, ...) \
+    void function(server *s, exchange *const *list, size_t n);
+#include "daemon/routes.def"
+#undef X
+
+/* ---- metrics.c ---- */
+
+#define METRICS_BUCKETS 13u
+#define METRICS_STATUSES 24u
+
+typedef struct metrics_row {
+    uint64_t statuses[METRICS_STATUSES]; /* in the order of metrics.c's table */
+    uint64_t buckets[METRICS_BUCKETS];
+    uint64_t n;
+    double seconds;
+} metrics_row;
+
+typedef struct metrics {
+    metrics_row rows[ROUTE_COUNT + 1]; /* the last: of no route */
+    uint64_t accepted, turned_away;
+} metrics;
+
+void metrics_count(metrics *m, const exchange *ex);
+void metrics_write(const server *s, im_str *out);
+
+/* ---- server.c ---- */
+
+typedef struct connection connection;
+
+struct server {
+    const im_daemon_options *options;
+    int epoll, listener, wake, spare; /* -1: none. spare is given up to turn one more client away */
+    work *work;
+    connection *connections[DAEMON_MOST_CONNECTIONS];
+    uint32_t generations[DAEMON_MOST_CONNECTIONS];
+    size_t n_connections, most_connections;
+    uint64_t body_bytes;
+    metrics metrics;
+    im_str openapi;
+    bool stopping;
+};
+
+/* ---- connection.c ---- */
+
+/** Takes a descriptor over; false when memory is out (the descriptor stays the caller's). */
+bool connection_open(server *s, int fd);
+/** After an event of epoll. */
+void connection_event(server *s, uint64_t id, uint32_t events);
+/** The library's thread has answered. Takes the exchange. */
+void connection_answer(server *s, exchange *ex);
+/** Ends what has run out of time; with s->stopping also what waits for a request. */
+void connections_tick(server *s, uint64_t now_ns);
+void connections_close_all(server *s);
+
+#endif

@@ -1,0 +1,143 @@
+/* daemon/exchange.c — a request and its answer: problems as RFC 9457 writes them, heads of answers,
+ * the line of the log. */
+#include "base/clock.h"
+#include "daemon/daemon_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+exchange *exchange_new(uint64_t whose)
+{
+    exchange *ex = im_alloc_zero(1, sizeof(*ex));
+    uint64_t random = 0;
+    if (ex == NULL) {
+        return NULL;
+    }
+    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != (ssize_t)sizeof(random)) {
+        random = im_clock_ns(); /* an id for logs, no secret */
+    }
+    ex->connection = whose;
+    ex->start_ns = im_clock_ns();
+    ex->type = "application/json";
+    (void)snprintf(ex->request_id, sizeof(ex->request_id), "%016llx", (unsigned long long)random);
+    (void)snprintf(ex->method, sizeof(ex->method), "-");
+    im_str_init(&ex->body, 0);
+    im_json_init(&ex->answer, DAEMON_ANSWER_BYTES);
+    return ex;
+}
+
+void exchange_free(exchange *ex)
+{
+    if (ex == NULL) {
+        return;
+    }
+    http_parameters_clear(&ex->parameters);
+    im_str_clear(&ex->body);
+    im_json_clear(&ex->answer);
+    im_free(ex);
+}
+
+static void put_problem(im_json_writer *w, const exchange *ex, const im_error *error)
+{
+    im_json_begin_object(w);
+    im_json_put_string(w, "type", "about:blank");
+    im_json_put_string(w, "title", http_status_title(ex->status));
+    im_json_put_int(w, "status", ex->status);
+    im_json_put_string(w, "detail", error->message);
+    im_json_put_string(w, "code", error->reason);
+    im_json_put_string(w, "class", im_code_name(error->code));
+    if (error->hint[0] != '\0') {
+        im_json_put_string(w, "hint", error->hint);
+    }
+    im_json_put_string(w, "request_id", ex->request_id);
+    im_json_end_object(w);
+}
+
+void exchange_fail(exchange *ex, int status, const im_error *error)
+{
+    im_json_clear(&ex->answer);
+    im_json_init(&ex->answer, DAEMON_ANSWER_BYTES);
+    ex->status = status != 0 ? status : im_code_http(error->code);
+    if (ex->status == 200) { /* IM_ERR_PARTIAL has no answer of its own here */
+        ex->status = 500;
+    }
+    ex->type = "application/problem+json";
+    put_problem(&ex->answer, ex, error);
+}
+
+void exchange_done(exchange *ex, const char *type)
+{
+    im_error err = IM_ERROR_INIT;
+    if (!im_json_ok(&ex->answer)) {
+        (void)!im_fail(&err, IM_ERR_NOMEM, "no memory for the answer, or it is above %u bytes",
+                       DAEMON_ANSWER_BYTES);
+        exchange_fail(ex, 0, &err);
+        return;
+    }
+    ex->status = 200;
+    ex->type = type;
+}
+
+static void put_date(im_str *out)
+{
+    char text[40];
+    struct tm parts;
+    time_t now = time(NULL);
+    if (gmtime_r(&now, &parts) != NULL &&
+        strftime(text, sizeof(text), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &parts) > 0) {
+        im_str_add_c(out, text);
+    }
+}
+
+bool exchange_write(const exchange *ex, im_str *out)
+{
+    const im_str *body = &ex->answer.out;
+    im_str_addf(out, "HTTP/1.1 %d %s\r\n", ex->status, http_status_title(ex->status));
+    put_date(out);
+    im_str_addf(out, "Content-Type: %s\r\nContent-Length: %zu\r\nX-Request-Id: %s\r\n", ex->type,
+                body->size, ex->request_id);
+    im_str_add_c(out, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+                      "Referrer-Policy: no-referrer\r\n"
+                      "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n");
+    if (ex->allow[0] != '\0') {
+        im_str_addf(out, "Allow: %s\r\n", ex->allow);
+    }
+    if (ex->status == 503) {
+        im_str_add_c(out, "Retry-After: 1\r\n");
+    }
+    im_str_add_c(out, ex->close ? "Connection: close\r\n\r\n" : "\r\n");
+    if (!ex->head_only) {
+        im_str_add(out, im_str_text(body), body->size);
+    }
+    return !out->failed;
+}
+
+void exchange_log(const exchange *ex)
+{
+    im_json_writer w;
+    char when[32] = "";
+    struct tm parts;
+    time_t now = time(NULL);
+    if (gmtime_r(&now, &parts) != NULL) {
+        (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    }
+    im_json_init(&w, 4096);
+    im_json_begin_object(&w);
+    im_json_put_string(&w, "time", when);
+    im_json_put_string(&w, "event", "request");
+    im_json_put_string(&w, "request_id", ex->request_id);
+    im_json_put_string(&w, "method", ex->method);
+    im_json_put_string(&w, "path", ex->path);
+    im_json_put_int(&w, "status", ex->status);
+    im_json_put_uint(&w, "bytes", ex->answer.out.size);
+    im_json_put_double(&w, "ms", im_clock_ms_since(ex->start_ns));
+    im_json_end_object(&w);
+    im_str_add_char(&w.out, '\n');
+    if (im_json_ok(&w)) {
+        (void)!write(STDERR_FILENO, im_str_text(&w.out), w.out.size);
+    }
+    im_json_clear(&w);
+}

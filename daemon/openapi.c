@@ -1,0 +1,129 @@
+/* daemon/openapi.c — GET /openapi.json, made from the tables that dispatch. */
+#include "daemon/daemon_internal.h"
+
+#include <string.h>
+
+typedef struct parameter_text {
+    route_id route;
+    const char *name, *schema;
+    bool required;
+    const char *text;
+} parameter_text;
+
+static const parameter_text parameters[] = {
+#define X(ROUTE, name, schema, required, text) {ROUTE_##ROUTE, name, schema, required, text},
+#include "daemon/parameters.def"
+#undef X
+};
+
+static const struct {
+    const char *name, *schema;
+} schemas[] = {
+#define X(name, schema) {name, schema},
+#include "daemon/schemas.def"
+#undef X
+};
+
+/* A JSON string of one of our own texts. */
+static void put_text(im_str *out, const char *text)
+{
+    im_str_add_char(out, '"');
+    for (const char *p = text; *p != '\0'; p++) {
+        if (*p == '"' || *p == '\\') {
+            im_str_add_char(out, '\\');
+        }
+        im_str_add_char(out, *p);
+    }
+    im_str_add_char(out, '"');
+}
+
+static void put_parameters(im_str *out, const route *r)
+{
+    const char *comma = "";
+    im_str_add_c(out, ",\"parameters\":[");
+    if (strchr(r->path, '{') != NULL) {
+        im_str_add_c(out, "{\"name\":\"id\",\"in\":\"path\",\"required\":true,\"schema\":"
+                          "{\"type\":\"integer\",\"minimum\":1}}");
+        comma = ",";
+    }
+    for (size_t i = 0; i < IM_COUNT(parameters); i++) {
+        if (parameters[i].route == r->id) {
+            im_str_addf(out, "%s{\"name\":\"%s\",\"in\":\"query\",\"required\":%s,\"schema\":%s,",
+                        comma, parameters[i].name, parameters[i].required ? "true" : "false",
+                        parameters[i].schema);
+            im_str_add_c(out, "\"description\":");
+            put_text(out, parameters[i].text);
+            im_str_add_char(out, '}');
+            comma = ",";
+        }
+    }
+    im_str_add_char(out, ']');
+}
+
+static void put_operation(im_str *out, const route *r)
+{
+    im_str_addf(out, "\"%s\":{\"operationId\":\"%s%s\",\"summary\":",
+                r->method == HTTP_POST ? "post" : "get", r->method == HTTP_POST ? "post" : "get",
+                r->path);
+    put_text(out, r->summary);
+    put_parameters(out, r);
+    if (r->body != NULL) {
+        im_str_addf(out,
+                    ",\"requestBody\":{\"required\":true,\"content\":{\"application/json\":"
+                    "{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}",
+                    r->body);
+    }
+    im_str_add_c(out, ",\"responses\":{\"200\":{\"description\":\"done\",\"content\":");
+    if (r->answer != NULL) {
+        im_str_addf(out,
+                    "{\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}",
+                    r->answer);
+    } else {
+        im_str_add_c(out, "{\"text/plain\":{\"schema\":{\"type\":\"string\"}}}}");
+    }
+    if (r->id == ROUTE_HEALTH) {
+        im_str_add_c(out, ",\"503\":{\"description\":\"searches are not answered\",\"content\":"
+                          "{\"application/json\":{\"schema\":{\"$ref\":"
+                          "\"#/components/schemas/Health\"}}}}");
+    }
+    im_str_add_c(out, ",\"default\":{\"description\":\"a problem\",\"content\":"
+                      "{\"application/problem+json\":{\"schema\":{\"$ref\":"
+                      "\"#/components/schemas/Problem\"}}}}}}");
+}
+
+/* All methods of a path stand together, at its first row. */
+static bool is_first_of_path(size_t row)
+{
+    for (size_t i = 0; i < row; i++) {
+        if (strcmp(daemon_routes[i].path, daemon_routes[row].path) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void im_daemon_openapi(im_str *out)
+{
+    im_str_addf(out,
+                "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"imago\",\"version\":\"%s\"},"
+                "\"paths\":{",
+                IM_VERSION);
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        if (!is_first_of_path(i)) {
+            continue;
+        }
+        im_str_addf(out, "%s\"%s\":{", i > 0 ? "," : "", daemon_routes[i].path);
+        for (size_t j = i; j < ROUTE_COUNT; j++) {
+            if (strcmp(daemon_routes[i].path, daemon_routes[j].path) == 0) {
+                im_str_add_c(out, j > i ? "," : "");
+                put_operation(out, &daemon_routes[j]);
+            }
+        }
+        im_str_add_char(out, '}');
+    }
+    im_str_add_c(out, "},\"components\":{\"schemas\":{");
+    for (size_t i = 0; i < IM_COUNT(schemas); i++) {
+        im_str_addf(out, "%s\"%s\":%s", i > 0 ? "," : "", schemas[i].name, schemas[i].schema);
+    }
+    im_str_add_c(out, "}}}");
+}

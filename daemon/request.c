@@ -1,0 +1,193 @@
+/* daemon/request.c — from a head to an exchange: which route, whether it may have this body, and
+ * how the answer is handed over. */
+#include "base/clock.h"
+#include "daemon/connection_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+step connection_finish(server *s, connection *c)
+{
+    exchange *ex = c->exchange;
+    ex->close = ex->close || s->stopping;
+    bool whole = exchange_write(ex, &c->out);
+    c->close = ex->close;
+    c->exchange = NULL;
+    metrics_count(&s->metrics, ex);
+    if (s->options->log) {
+        exchange_log(ex);
+    }
+    s->body_bytes -= ex->body_counted;
+    exchange_free(ex);
+    c->state = CONN_WRITE;
+    connection_deadline(c, DAEMON_WRITE_MS);
+    return whole ? STEP_ON : STEP_CLOSE;
+}
+
+static step fail(server *s, connection *c, int status, const im_error *error)
+{
+    exchange_fail(c->exchange, status, error);
+    return connection_finish(s, c);
+}
+
+step connection_refuse(server *s, connection *c, const http_fault *fault)
+{
+    if (c->exchange == NULL) {
+        c->exchange = exchange_new(c->id);
+    }
+    if (c->exchange == NULL) {
+        return STEP_CLOSE;
+    }
+    c->exchange->close = true;
+    return fail(s, c, fault->status, &fault->error);
+}
+
+step connection_dispatch(server *s, connection *c)
+{
+    exchange *ex = c->exchange;
+    im_error error = IM_ERROR_INIT;
+    if (ex->route->place == PLACE_QUICK) {
+        ex->route->function(s, &ex, 1);
+        return connection_finish(s, c);
+    }
+    if (!work_put(s->work, ex)) {
+        (void)!im_fail_as(&error, IM_REASON_QUEUE_FULL, "%u requests are waiting already",
+                          DAEMON_MOST_WAITING);
+        return fail(s, c, 0, &error);
+    }
+    c->state = CONN_WAIT;
+    return STEP_WAIT;
+}
+
+/* ---- what a head is checked for ---- */
+
+static bool is_json(im_view type)
+{
+    static const char json[] = "application/json";
+    if (type.size < sizeof(json) - 1) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof(json) - 1; i++) {
+        if (im_ascii_lower(type.data[i]) != json[i]) {
+            return false;
+        }
+    }
+    char next = type.size > sizeof(json) - 1 ? type.data[sizeof(json) - 1] : ';';
+    return next == ';' || next == ' ' || next == '\t';
+}
+
+static int check_route(const http_head *head, exchange *ex, im_error *err)
+{
+    im_view id;
+    ex->route = route_find(head->method, head->path, &id, ex->allow);
+    if (ex->route == NULL && ex->allow[0] != '\0') {
+        (void)!im_fail_as(err, IM_REASON_HTTP_METHOD, "'%.60s' has no method %s, but %s", ex->path,
+                          ex->method, ex->allow);
+        return 405;
+    }
+    if (ex->route == NULL) {
+        (void)!im_fail_as(err, IM_REASON_ROUTE_NOT_FOUND, "there is no route '%.100s'", ex->path);
+        im_hint(err, "GET /openapi.json lists those that there are");
+        return 404;
+    }
+    char number[24] = "";
+    if (strchr(ex->route->path, '{') != NULL) {
+        (void)snprintf(number, sizeof(number), "%.*s", (int)IM_MIN(id.size, sizeof(number) - 1),
+                       id.data);
+        if (id.size >= sizeof(number) || !im_parse_u64(number, 1, INT64_MAX, &ex->item)) {
+            (void)!im_fail_as(err, IM_REASON_HTTP_PARAMETER,
+                              "'%.100s': the last part is no number of an item", ex->path);
+            return 400;
+        }
+    }
+    return 0;
+}
+
+static int check_body(const http_head *head, const exchange *ex, im_error *err)
+{
+    bool has_body = head->chunked || (head->has_length && head->length > 0);
+    size_t most = ex->route->most;
+    if (has_body && most == 0) {
+        (void)!im_fail_as(err, IM_REASON_HTTP_TOO_LARGE, "%s takes no body", ex->route->path);
+        return 413;
+    }
+    if (head->has_length && head->length > most) {
+        (void)!im_fail_as(err, IM_REASON_HTTP_TOO_LARGE,
+                          "the body has %llu bytes, the limit of %s is %zu",
+                          (unsigned long long)head->length, ex->route->path, most);
+        return 413;
+    }
+    if (most > 0 && !is_json(head->content_type)) {
+        (void)!im_fail_as(err, IM_REASON_HTTP_TYPE,
+                          "header 'Content-Type' is '%.*s', expected 'application/json'",
+                          (int)IM_MIN(head->content_type.size, (size_t)60),
+                          head->content_type.data != NULL ? head->content_type.data : "");
+        return 415;
+    }
+    return 0;
+}
+
+/* The status of what is wrong with a head, 0 when nothing is. */
+static int check_head(const http_head *head, exchange *ex, im_error *err)
+{
+    if (!http_host_is_loopback(head->host)) {
+        (void)!im_fail_as(err, IM_REASON_HTTP_HOST,
+                          "header 'Host' is '%.*s', this server answers for localhost",
+                          (int)IM_MIN(head->host.size, (size_t)80), head->host.data);
+        return 421;
+    }
+    int status = check_route(head, ex, err);
+    if (status == 0) {
+        status = check_body(head, ex, err);
+    }
+    if (status == 0) {
+        im_code rc = http_parameters_read(head->query, &ex->parameters, err);
+        if (rc == IM_OK) {
+            rc = route_check_parameters(ex->route, &ex->parameters, err);
+        }
+        status = rc == IM_OK ? 0 : im_code_http(rc);
+    }
+    return status;
+}
+
+static bool invite_body(connection *c)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    return send(c->fd, go_on, sizeof(go_on) - 1, MSG_NOSIGNAL) == (ssize_t)sizeof(go_on) - 1;
+}
+
+step connection_begin(server *s, connection *c, const http_head *head)
+{
+    im_error error = IM_ERROR_INIT;
+    exchange *ex = exchange_new(c->id);
+    bool has_body = head->chunked || (head->has_length && head->length > 0);
+    if (ex == NULL) {
+        return STEP_CLOSE;
+    }
+    c->exchange = ex;
+    ex->head_only = head->method == HTTP_HEAD;
+    ex->close = head->close;
+    (void)snprintf(ex->method, sizeof(ex->method), "%.*s",
+                   (int)IM_MIN(head->method_name.size, sizeof(ex->method) - 1),
+                   head->method_name.data);
+    (void)snprintf(ex->path, sizeof(ex->path), "%.*s",
+                   (int)IM_MIN(head->path.size, sizeof(ex->path) - 1),
+                   head->path.data != NULL ? head->path.data : "");
+    int status = check_head(head, ex, &error);
+    if (status != 0) {
+        ex->close = ex->close || has_body; /* which nobody will read */
+        return fail(s, c, status, &error);
+    }
+    if (!has_body) {
+        return connection_dispatch(s, c);
+    }
+    c->chunked = head->chunked;
+    c->length = head->length;
+    c->chunks = (http_chunks){0};
+    im_str_init(&ex->body, ex->route->most);
+    c->state = CONN_BODY;
+    connection_deadline(c, DAEMON_BODY_MS);
+    bool invite = head->expects_continue && c->in_size == head->size;
+    return !invite || invite_body(c) ? STEP_ON : STEP_CLOSE;
+}

@@ -1,0 +1,287 @@
+/* daemon/work.c — the thread that has the library: takes what waits, searches that wait together in
+ * one call, and hands the answers back. */
+#include "base/clock.h"
+#include "base/fault.h"
+#include "daemon/daemon_internal.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct work {
+    server *server;
+    im_library *library; /* the thread's own */
+    int wake;
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    /* guarded by lock */
+    exchange *first, *last; /* wait */
+    exchange *answered;
+    bool ending;
+    uint64_t busy_since_ns;
+    work_facts facts;
+};
+
+im_library *work_library(work *w)
+{
+    return w->library;
+}
+
+void work_note_trouble(work *w, const im_error *error)
+{
+    pthread_mutex_lock(&w->lock);
+    w->facts.trouble = *error;
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* ---- the thread ---- */
+
+/* The next exchange, or all searches that wait when it is one: at most DAEMON_MOST_TOGETHER. Lock
+ * held. */
+static size_t take(work *w, exchange **list)
+{
+    size_t n = 0;
+    bool together = w->first != NULL && w->first->route->place == PLACE_TOGETHER;
+    exchange *keep_first = NULL;
+    exchange *keep_last = NULL;
+    for (exchange *ex = w->first, *next = NULL; ex != NULL; ex = next) {
+        next = ex->next;
+        ex->next = NULL;
+        bool wanted = n == 0 || (together && n < DAEMON_MOST_TOGETHER &&
+                                 ex->route->function == list[0]->route->function);
+        if (wanted) {
+            list[n++] = ex;
+            continue;
+        }
+        if (keep_last == NULL) {
+            keep_first = ex;
+        } else {
+            keep_last->next = ex;
+        }
+        keep_last = ex;
+    }
+    w->first = keep_first;
+    w->last = keep_last;
+    w->facts.waiting -= n;
+    return n;
+}
+
+static void count_library(work *w)
+{
+    uint64_t items = 0;
+    uint64_t vectors = 0;
+    if (im_app_count(w->library, &items, &vectors, NULL) == IM_OK) {
+        pthread_mutex_lock(&w->lock);
+        w->facts.items = items;
+        w->facts.vectors = vectors;
+        pthread_mutex_unlock(&w->lock);
+    }
+}
+
+/* One search that opens model and index, so that the first client need not wait; also finds out
+ * whether trouble is over. */
+static void try_search(work *w)
+{
+    const im_search_request request = {.text = "a picture", .k = 1};
+    im_answer answer = {0};
+    im_error error = IM_ERROR_INIT;
+    if (im_app_search(w->library, &request, &answer, &error) == IM_OK) {
+        error = (im_error)IM_ERROR_INIT;
+    }
+    im_answer_clear(&answer);
+    work_note_trouble(w, &error);
+}
+
+static void answer_list(work *w, exchange **list, size_t n)
+{
+    size_t n_wanted = 0;
+    exchange *wanted[DAEMON_MOST_TOGETHER];
+    for (size_t i = 0; i < n; i++) {
+        if (!atomic_load(&list[i]->abandoned)) {
+            wanted[n_wanted++] = list[i];
+        }
+    }
+    if (n_wanted > 0) {
+        wanted[0]->route->function(w->server, wanted, n_wanted);
+    }
+    pthread_mutex_lock(&w->lock);
+    w->facts.calls += n_wanted > 0;
+    w->facts.answered += n_wanted;
+    for (size_t i = 0; i < n; i++) {
+        list[i]->next = w->answered;
+        w->answered = list[i];
+    }
+    w->busy_since_ns = 0;
+    pthread_mutex_unlock(&w->lock);
+    uint64_t one = 1;
+    (void)!write(w->wake, &one, sizeof(one));
+}
+
+/* Waits for exchanges; 0 after a second without one, or at the end. */
+static size_t wait_for_list(work *w, exchange **list, bool *out_ending)
+{
+    struct timespec until;
+    size_t n = 0;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += 1;
+    pthread_mutex_lock(&w->lock);
+    int waited = 0;
+    while (w->first == NULL && !w->ending && waited != ETIMEDOUT) {
+        waited = pthread_cond_timedwait(&w->more, &w->lock, &until);
+    }
+    *out_ending = w->ending;
+    if (!w->ending && w->first != NULL) {
+        n = take(w, list);
+        w->busy_since_ns = im_clock_ns();
+    }
+    pthread_mutex_unlock(&w->lock);
+    return n;
+}
+
+static void *run(void *context)
+{
+    work *w = context;
+    exchange *list[DAEMON_MOST_TOGETHER];
+    uint64_t counted_ns = 0;
+    bool ending = false;
+    try_search(w);
+    pthread_mutex_lock(&w->lock);
+    w->facts.warm = true;
+    pthread_mutex_unlock(&w->lock);
+    while (!ending) {
+        if (counted_ns == 0 || im_clock_ms_since(counted_ns) > 10000) {
+            count_library(w);
+            counted_ns = im_clock_ns();
+        }
+        size_t n = wait_for_list(w, list, &ending);
+        if (n > 0) {
+            answer_list(w, list, n);
+        } else if (!ending && w->facts.trouble.code != IM_OK) { /* written by this thread alone */
+            try_search(w);
+        }
+    }
+    return NULL;
+}
+
+/* ---- the server's side ---- */
+
+/* Signals are the server's: the thread is born with all of them blocked. */
+static int start_thread(work *w)
+{
+    sigset_t all;
+    sigset_t before;
+    if (im_fault_hit(IM_FAULT_THREAD)) {
+        return EAGAIN;
+    }
+    sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* faults of mappings are the thread's own */
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGILL);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&w->thread, NULL, run, w);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
+im_code work_open(const im_daemon_options *options, server *s, int wake, work **out_work,
+                  im_error *err)
+{
+    pthread_condattr_t monotonic;
+    work *w = im_alloc_zero(1, sizeof(*w));
+    if (w == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for the daemon");
+    }
+    w->server = s;
+    w->wake = wake;
+    w->facts.trouble = (im_error)IM_ERROR_INIT;
+    (void)pthread_mutex_init(&w->lock, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&w->more, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    im_code rc = im_library_open(&options->library, &w->library, err);
+    *out_work = w; /* the daemon's from here: its thread looks for it there */
+    if (rc == IM_OK) {
+        int failed = start_thread(w);
+        w->started = failed == 0;
+        rc = failed == 0
+                 ? IM_OK
+                 : im_fail(err, IM_ERR_NOMEM, "could not start a thread: %s", strerror(failed));
+    }
+    if (rc != IM_OK) {
+        *out_work = NULL;
+        work_close(w);
+    }
+    return rc;
+}
+
+bool work_put(work *w, exchange *ex)
+{
+    pthread_mutex_lock(&w->lock);
+    bool room = w->facts.waiting < DAEMON_MOST_WAITING && !w->ending;
+    if (room) {
+        ex->next = NULL;
+        if (w->first == NULL) {
+            w->first = ex;
+        } else {
+            w->last->next = ex;
+        }
+        w->last = ex;
+        w->facts.waiting++;
+        pthread_cond_signal(&w->more);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return room;
+}
+
+exchange *work_take_answered(work *w)
+{
+    pthread_mutex_lock(&w->lock);
+    exchange *list = w->answered;
+    w->answered = NULL;
+    pthread_mutex_unlock(&w->lock);
+    return list;
+}
+
+void work_look(work *w, work_facts *out)
+{
+    pthread_mutex_lock(&w->lock);
+    *out = w->facts;
+    out->busy_ms = w->busy_since_ns != 0 ? im_clock_ms_since(w->busy_since_ns) : 0;
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void free_list(exchange *list)
+{
+    while (list != NULL) {
+        exchange *next = list->next;
+        exchange_free(list);
+        list = next;
+    }
+}
+
+void work_close(work *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&w->lock);
+    w->ending = true;
+    pthread_cond_signal(&w->more);
+    pthread_mutex_unlock(&w->lock);
+    if (w->started) {
+        (void)pthread_join(w->thread, NULL);
+    }
+    free_list(w->first);
+    free_list(w->answered);
+    im_library_close(w->library);
+    (void)pthread_cond_destroy(&w->more);
+    (void)pthread_mutex_destroy(&w->lock);
+    im_free(w);
+}
