@@ -224,6 +224,13 @@ im_code library_encoder(im_library *library, im_towers towers, im_error *err)
             library_tell_budget(library, err);
         }
     }
+    if (rc == IM_OK) { /* once more: what was opened must be what was looked at */
+        rc = check_model_files(library, folder, err);
+        if (rc != IM_OK) {
+            im_encoder_close(library->encoder);
+            library->encoder = NULL;
+        }
+    }
     if (rc == IM_OK) {
         library->towers = towers;
     }

@@ -248,6 +248,22 @@ static im_code put_model_once(im_store *store, im_model_row *row, im_error *err)
     return rc;
 }
 
+/* The digest and the stamps that are recorded must be those of the files that were opened: `before`
+ * is what model_files_json gave before that. */
+static im_code check_unchanged(const char *folder, const im_str *before, im_error *err)
+{
+    im_str after;
+    im_str_init(&after, IM_LIMIT_MODEL_JSON_BYTES);
+    im_code rc = model_files_json(folder, &after, err);
+    if (rc == IM_OK && strcmp(im_str_text(before), im_str_text(&after)) != 0) {
+        rc = im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
+                        "model folder '%s' was changed while it was opened", folder);
+        im_hint(err, "try again when nobody writes to it");
+    }
+    im_str_clear(&after);
+    return rc;
+}
+
 /* Opens a model and makes sure that the library has a row for it. */
 static im_code open_and_record(im_library *library, const char *folder, const im_events *events,
                                im_encoder **out_encoder, im_model_row *out_row, im_error *err)
@@ -255,13 +271,18 @@ static im_code open_and_record(im_library *library, const char *folder, const im
     im_pool *pool = NULL;
     im_encoder *encoder = NULL;
     char digest[65];
+    im_str files;
     im_model_row row = {0};
+    im_str_init(&files, IM_LIMIT_MODEL_JSON_BYTES);
     im_code rc = library_pool(library, &pool, err);
     im_encoder_options options = {.precision = library->precision,
                                   .towers = IM_TOWERS_BOTH,
                                   .pool = pool,
                                   .batch = library->batch,
                                   .memory_bytes = library_encoder_memory(library)};
+    if (rc == IM_OK) {
+        rc = model_files_json(folder, &files, err);
+    }
     if (rc == IM_OK) {
         rc = im_encoder_open(folder, &options, &encoder, err);
         if (rc != IM_OK) {
@@ -274,9 +295,15 @@ static im_code open_and_record(im_library *library, const char *folder, const im
     if (rc == IM_OK) {
         rc = im_store_model_of_digest(library->store, digest, &row, err);
     }
+    if (rc == IM_OK && row.id != 0) {
+        rc = check_unchanged(folder, &files, err);
+    }
     if (rc == IM_OK && row.id == 0) {
         memcpy(row.digest, digest, sizeof(row.digest));
         rc = describe_model(library, folder, encoder, events, &row, err);
+        if (rc == IM_OK) {
+            rc = check_unchanged(folder, &files, err);
+        }
         if (rc == IM_OK) {
             rc = im_store_lock(library->store, IM_LIMIT_LOCK_WAIT_MS, err);
         }
@@ -285,6 +312,7 @@ static im_code open_and_record(im_library *library, const char *folder, const im
             im_store_unlock(library->store);
         }
     }
+    im_str_clear(&files);
     if (rc == IM_OK) {
         *out_encoder = encoder;
         *out_row = row;
