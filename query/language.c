@@ -101,10 +101,11 @@ static im_code read_glued_weight(language *l, im_error *err)
 
 static bool only_blanks(im_view text)
 {
-    query_reader reader = {.at = text.data, .end = text.data + text.size};
-    if (text.size > 0) {
-        query_skip_blanks(&reader);
+    if (text.size == 0) {
+        return true;
     }
+    query_reader reader = {.at = text.data, .end = text.data + text.size};
+    query_skip_blanks(&reader);
     return reader.at == reader.end;
 }
 
