@@ -92,7 +92,8 @@ typedef struct cli_texts {
  * argv. */
 typedef struct cli_options {
     uint64_t combine, k, offset, thumbnails, format, batch, decoders;
-    const char *cursor, *output, *sort, *group, *min_score, *batch_file, *query_json, *meta, *listen;
+    const char *cursor, *output, *sort, *group, *min_score, *batch_file, *query_json, *meta,
+        *listen;
     uint64_t order;
     cli_texts filters, add_tags, remove_tags;
     bool paths, print0, no_recursive, follow_links, prune, retry_failed, yes, profile, full,
@@ -187,6 +188,8 @@ void cli_flush(cli_output *out);
 /** Flushes. A reader that went away (EPIPE) is no failure; a full disk is. */
 IM_NODISCARD im_code cli_output_end(cli_output *out, im_error *err);
 
+/** {"error":{…}} of design section 6. */
+void cli_json_error(im_json_writer *w, const im_error *error);
 /** "imago: sentence" and "  hint", or the JSON object of design section 6. */
 void cli_put_error(cli_output *words, const im_error *error, bool json);
 

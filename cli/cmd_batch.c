@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define CHUNK 256u /* queries that are answered together: one pass over the codes */
 #define BODY_BYTES (32u << 20)
@@ -20,31 +19,32 @@ typedef struct batch {
     im_error *refused;          /* [CHUNK], … and of reading */
     size_t n;                   /* lines in hand */
     size_t n_requests;
-    uint64_t n_lines, n_failed;
-    im_error first; /* the first failure, for the exit code */
+    uint64_t n_lines, n_queries, n_failed;
+    im_error first; /* of those that failed */
 } batch;
 
-static void put_failure(batch *b, const im_error *error)
+/* The verdict over several: the first one's failure when all failed. */
+static im_code verdict(uint64_t n_failed, uint64_t n, const im_error *first, im_error *err)
 {
-    im_json_writer w;
-    cli_json_start(&w);
-    im_json_begin_object(&w);
-    im_json_key(&w, "error");
-    im_json_error(&w, error, NULL);
-    im_json_end_object(&w);
-    (void)!cli_put_json(&b->s->out, &w, NULL);
-    im_json_clear(&w);
-    b->first = b->n_failed == 0 ? *error : b->first;
-    b->n_failed++;
+    if (n_failed == 0) {
+        return IM_OK;
+    }
+    if (n_failed < n) {
+        return im_fail_as(err, IM_REASON_PARTIAL, "%llu of %llu queries failed",
+                          (unsigned long long)n_failed, (unsigned long long)n);
+    }
+    *err = *first;
+    return first->code;
 }
 
-static im_code put_answer(batch *b, const im_answer *answer, im_error *err)
+static im_code put_failure(batch *b, const im_error *error, im_error *err)
 {
     im_json_writer w;
     cli_json_start(&w);
-    im_answer_json(&w, answer);
+    cli_json_error(&w, error);
     im_code rc = cli_put_json(&b->s->out, &w, err);
     im_json_clear(&w);
+    b->first = b->n_failed++ == 0 ? *error : b->first;
     return rc;
 }
 
@@ -55,11 +55,11 @@ static im_code answer_chunk(batch *b, im_error *err)
                                     b->errors, err);
     for (size_t line = 0, i = 0; rc == IM_OK && line < b->n; line++) {
         if (b->refused[line].code != IM_OK) {
-            put_failure(b, &b->refused[line]);
+            rc = put_failure(b, &b->refused[line], err);
         } else if (b->errors[i].code != IM_OK) {
-            put_failure(b, &b->errors[i++]);
+            rc = put_failure(b, &b->errors[i++], err);
         } else {
-            rc = put_answer(b, &b->answers[i], err);
+            rc = cli_put_answer_json(b->s, &b->answers[i], err);
             im_answer_clear(&b->answers[i++]);
         }
     }
@@ -73,14 +73,16 @@ static im_code answer_chunk(batch *b, im_error *err)
     return rc;
 }
 
-static im_code take_line(batch *b, const char *line, size_t size, const char *file, im_error *err)
+static void take_line(batch *b, const im_str *line, const char *file)
 {
     char name[64];
     im_query_requests read = {0};
     im_error *refused = &b->refused[b->n++];
+    b->n_queries++;
     *refused = (im_error)IM_ERROR_INIT;
     (void)snprintf(name, sizeof(name), "%.40s line %llu", file, (unsigned long long)b->n_lines);
-    im_code rc = im_app_read_requests(b->library, im_view_of(line, size), name, &read, refused);
+    im_code rc =
+        im_app_read_requests(b->library, im_view_of(line->data, line->size), name, &read, refused);
     if (rc == IM_OK && read.several) {
         rc = im_fail(refused, IM_ERR_INVALID, "%s: 'queries' in a line, which is one query", name);
     }
@@ -89,27 +91,54 @@ static im_code take_line(batch *b, const char *line, size_t size, const char *fi
         memset(&read.requests[0], 0, sizeof(read.requests[0]));
     }
     im_query_requests_clear(&read);
-    return b->n == CHUNK ? answer_chunk(b, err) : IM_OK;
+}
+
+/* A line without its end, of at most BODY_BYTES; the rest of a longer one is passed over.
+ * @return 1; 0 at the end of the file; -1 when the line was longer */
+static int read_line(FILE *in, im_str *line)
+{
+    int c = EOF;
+    bool longer = false;
+    im_str_reset(line);
+    while ((c = getc_unlocked(in)) != EOF && c != '\n') {
+        longer = longer || line->size >= BODY_BYTES;
+        if (!longer) {
+            im_str_add_char(line, (char)c);
+        }
+    }
+    return longer ? -1 : c == EOF && line->size == 0 ? 0 : 1;
+}
+
+static void refuse_line(batch *b, const char *file)
+{
+    im_error *refused = &b->refused[b->n++];
+    b->n_queries++;
+    (void)!im_fail_as(refused, IM_REASON_FILE_TOO_LARGE, "%.40s line %llu: more than %u bytes",
+                      file, (unsigned long long)b->n_lines, BODY_BYTES);
 }
 
 static im_code read_lines(batch *b, FILE *in, const char *file, im_error *err)
 {
-    char *line = NULL;
-    size_t room = 0;
+    im_str line;
     im_code rc = IM_OK;
-    for (ssize_t n = 0; rc == IM_OK && (n = getline(&line, &room, in)) >= 0;) {
+    im_str_init(&line, BODY_BYTES + 1u);
+    for (int got = 0; rc == IM_OK && (got = read_line(in, &line)) != 0;) {
         b->n_lines++;
-        while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) {
-            n--;
+        if (line.failed) {
+            rc = im_fail(err, IM_ERR_NOMEM, "no memory for a line of '%s'", file);
+        } else if (got < 0) {
+            refuse_line(b, file);
+        } else if (line.size > 0 && strspn(im_str_text(&line), " \t\r") < line.size) {
+            take_line(b, &line, file);
         }
-        if (n > 0) {
-            rc = take_line(b, line, (size_t)n, file, err);
+        if (rc == IM_OK && b->n == CHUNK) {
+            rc = answer_chunk(b, err);
         }
     }
     if (rc == IM_OK && ferror(in)) {
         rc = im_fail_errno(err, errno, "could not read '%s'", file);
     }
-    free(line);
+    im_str_clear(&line);
     return rc == IM_OK && b->n > 0 ? answer_chunk(b, err) : rc;
 }
 
@@ -121,8 +150,7 @@ static im_code open_batch(cli_session *s, batch *b, im_error *err)
                  .requests = im_alloc_zero(CHUNK, sizeof(im_query_request)),
                  .answers = im_alloc_zero(CHUNK, sizeof(im_answer)),
                  .errors = im_alloc_zero(CHUNK, sizeof(im_error)),
-                 .refused = im_alloc_zero(CHUNK, sizeof(im_error)),
-                 .first = IM_ERROR_INIT};
+                 .refused = im_alloc_zero(CHUNK, sizeof(im_error))};
     if (b->requests == NULL || b->answers == NULL || b->errors == NULL || b->refused == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for queries");
     }
@@ -151,9 +179,8 @@ im_code cli_search_batch(cli_session *s, im_error *err)
     if (rc == IM_OK) {
         rc = read_lines(&b, in, is_stdin ? "standard input" : file, err);
     }
-    if (rc == IM_OK && b.n_failed > 0) {
-        rc = im_fail_as(err, IM_REASON_PARTIAL, "%llu of %llu queries failed",
-                        (unsigned long long)b.n_failed, (unsigned long long)b.n_lines);
+    if (rc == IM_OK) {
+        rc = verdict(b.n_failed, b.n_queries, &b.first, err);
     }
     if (!is_stdin) {
         (void)fclose(in);
@@ -182,12 +209,9 @@ static im_code put_answers(cli_session *s, const im_answer *answers, const im_er
     for (size_t i = 0; i < n; i++) {
         if (errors[i].code == IM_OK) {
             im_answer_json(&w, &answers[i]);
-            continue;
+        } else {
+            cli_json_error(&w, &errors[i]);
         }
-        im_json_begin_object(&w);
-        im_json_key(&w, "error");
-        im_json_error(&w, &errors[i], NULL);
-        im_json_end_object(&w);
     }
     im_json_end_array(&w);
     im_json_end_object(&w);
@@ -202,6 +226,7 @@ static im_code answer_requests(cli_session *s, im_library *library, im_query_req
     const im_search_how how = {.exact_decode = s->args->options.exact_decode,
                                .limits = cli_limits(&s->args->options)};
     size_t n_failed = 0;
+    const im_error *first = NULL;
     im_answer *answers = im_alloc_zero(asked->n, sizeof(*answers));
     im_error *errors = im_alloc_zero(asked->n, sizeof(*errors));
     im_code rc =
@@ -213,18 +238,15 @@ static im_code answer_requests(cli_session *s, im_library *library, im_query_req
             *err = errors[0];
             rc = errors[0].code;
         } else {
-            batch b = {.s = s};
-            rc = put_answer(&b, &answers[0], err);
+            rc = cli_put_answer_json(s, &answers[0], err);
         }
     } else if (rc == IM_OK) {
         rc = put_answers(s, answers, errors, asked->n, err);
-        for (size_t i = 0; i < asked->n; i++) {
+        for (size_t i = asked->n; i-- > 0;) {
             n_failed += errors[i].code != IM_OK;
+            first = errors[i].code != IM_OK ? &errors[i] : first;
         }
-        if (rc == IM_OK && n_failed > 0) {
-            rc =
-                im_fail_as(err, IM_REASON_PARTIAL, "%zu of %zu queries failed", n_failed, asked->n);
-        }
+        rc = rc == IM_OK ? verdict(n_failed, asked->n, first, err) : rc;
     }
     for (size_t i = 0; answers != NULL && i < asked->n; i++) {
         im_answer_clear(&answers[i]);

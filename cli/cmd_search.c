@@ -68,20 +68,6 @@ static im_code read_input(void *context, im_view *out_bytes, im_error *err)
     return rc;
 }
 
-static im_code print_answer(cli_session *s, const im_answer *answer, im_error *err)
-{
-    im_json_writer w;
-    if (!s->args->options.json) {
-        cli_put_answer(s, answer);
-        return IM_OK;
-    }
-    cli_json_start(&w);
-    im_answer_json(&w, answer);
-    im_code rc = cli_put_json(&s->out, &w, err);
-    im_json_clear(&w);
-    return rc;
-}
-
 static im_code search(cli_session *s, const char *query, bool leave_out, im_error *err)
 {
     static const im_order orders[] = {IM_ORDER_DEFAULT, IM_ORDER_ASCENDING, IM_ORDER_DESCENDING};
@@ -135,8 +121,10 @@ static im_code search(cli_session *s, const char *query, bool leave_out, im_erro
         request.how.leave_out = leave_out ? parts[0].item : 0;
         rc = im_app_search(library, &request, &answer, err);
     }
-    if (rc == IM_OK) {
-        rc = print_answer(s, &answer, err);
+    if (rc == IM_OK && args->options.json) {
+        rc = cli_put_answer_json(s, &answer, err);
+    } else if (rc == IM_OK) {
+        cli_put_answer(s, &answer);
     }
     im_answer_clear(&answer);
     im_library_close(library);

@@ -72,6 +72,8 @@ IM_NODISCARD im_code cli_search_json(cli_session *s, im_error *err);
 
 /* ---- print_answer.c, thumbnails.c ---- */
 void cli_put_answer(cli_session *s, const im_answer *answer);
+/** The answer as one line of JSON. */
+IM_NODISCARD im_code cli_put_answer_json(cli_session *s, const im_answer *answer, im_error *err);
 
 typedef struct cli_painter cli_painter;
 /** Something that draws pictures on this terminal; NULL when it cannot or should not. */

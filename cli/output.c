@@ -165,15 +165,20 @@ im_code cli_output_end(cli_output *out, im_error *err)
     return im_fail_errno(err, out->errnum, "could not write standard output");
 }
 
+void cli_json_error(im_json_writer *w, const im_error *error)
+{
+    im_json_begin_object(w);
+    im_json_key(w, "error");
+    im_json_error(w, error, NULL);
+    im_json_end_object(w);
+}
+
 void cli_put_error(cli_output *words, const im_error *error, bool json)
 {
     if (json) {
         im_json_writer w;
         im_json_init(&w, 1u << 20);
-        im_json_begin_object(&w);
-        im_json_key(&w, "error");
-        im_json_error(&w, error, NULL);
-        im_json_end_object(&w);
+        cli_json_error(&w, error);
         (void)!cli_put_json(words, &w, NULL);
         im_json_clear(&w);
     } else {

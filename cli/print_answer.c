@@ -92,6 +92,16 @@ static void put_notes(cli_session *s, const im_answer *answer)
     }
 }
 
+im_code cli_put_answer_json(cli_session *s, const im_answer *answer, im_error *err)
+{
+    im_json_writer w;
+    cli_json_start(&w);
+    im_answer_json(&w, answer);
+    im_code rc = cli_put_json(&s->out, &w, err);
+    im_json_clear(&w);
+    return rc;
+}
+
 void cli_put_answer(cli_session *s, const im_answer *answer)
 {
     const cli_options *options = &s->args->options;

@@ -207,6 +207,10 @@ def numbers_of_hits_are_held_to_their_limits():
                  ("--group", "colour"), ("--sort", "tag"), ("--order", "up")):
         home.error("search", "red", *args, code=2)
     assert len(ids("red", "-k", "10000")) == N
+    # a cursor is given exactly when there is a next page
+    for k, offset in ((N, 0), (N - 1, 0), (N // 2, N // 2), (N // 2, N // 2 - 1)):
+        more = ask("red", "-k", str(k), "--offset", str(offset))["cursor"]
+        assert (more is not None) == (k + offset < N), (k, offset)
 
 
 def a_lowest_score_cuts():
@@ -239,6 +243,10 @@ def batches_answer_line_by_line():
     assert both[0]["hits"] == answers[0]["hits"] and len(both[1]["hits"]) == 2
     one = json.loads(home.run("search", "--query-json", "-", input=lines[0].encode()).stdout)
     assert one["hits"] == answers[0]["hits"]
+    blank = home.run("search", "--batch", "-", code=14, input=b"\n \t\n" + "\n".join(lines[10:13]).encode())
+    assert b"2 of 3 queries" in blank.stderr, blank.stderr  # the line without an end counts, blank ones do not
+    home.run("search", "--batch", "-", code=3, input=lines[7].encode())  # all failed: as the first
+    home.run("search", "--query-json", "-", code=3, input=f'{{"queries":[{lines[7]}]}}'.encode())
     home.error("search", "red", "--query-json", "-", code=2)
     home.error("search", "--query-json", "/nowhere.json", code=3)
     home.error("search", "--batch", "/nowhere.json", code=3)
