@@ -68,11 +68,11 @@ typedef struct row_source {
     im_store *store;
     uint64_t model;
     const own_fields *fields;
+    const column_specs *specs;
     bool only_changed; /* since `since` */
     uint64_t since;
-    bool known; /* what has changed is known */
-    im_column_value *values;
-    size_t n_values;
+    bool known;              /* what has changed is known */
+    im_column_value *values; /* [specs->n] */
     im_columns_sink take;
     void *sink;
     im_code rc;
@@ -107,16 +107,8 @@ static void set_built_in(const im_column_row *row, im_column_value *v)
 
 static void set_none(row_source *source)
 {
-    for (size_t i = 0; i < source->n_values; i++) {
-        im_column_kind kind = IM_COLUMN_TEXT;
-        if (i < IM_COUNT(built_in)) {
-            kind = built_in[i].kind;
-        } else {
-            im_field_type type = source->fields->fields[i - IM_COUNT(built_in)].type;
-            kind = type == IM_FIELD_TEXT     ? IM_COLUMN_TEXT
-                   : type == IM_FIELD_NUMBER ? IM_COLUMN_NUMBER
-                                             : IM_COLUMN_INTEGER;
-        }
+    for (size_t i = 0; i < source->specs->n; i++) {
+        im_column_kind kind = source->specs->specs[i].kind;
         if (kind == IM_COLUMN_TEXT) {
             source->values[i].text = im_view_of("", 0);
         } else if (kind == IM_COLUMN_NUMBER) {
@@ -187,7 +179,7 @@ static im_code stream_rows(void *context, im_columns_sink take, void *sink, im_e
 static im_code open_source(im_store *store, uint64_t model, const own_fields *fields,
                            const column_specs *specs, row_source *out, im_error *err)
 {
-    *out = (row_source){.store = store, .model = model, .fields = fields, .n_values = specs->n};
+    *out = (row_source){.store = store, .model = model, .fields = fields, .specs = specs};
     out->values = im_alloc_zero(specs->n, sizeof(*out->values));
     return out->values != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a row");
 }

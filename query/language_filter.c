@@ -92,6 +92,27 @@ im_code query_filter_not(im_filter *filter, im_filter **out, im_error *err)
     return IM_OK;
 }
 
+im_code im_filter_and(im_filter *first, im_filter *second, im_filter **out_filter, im_error *err)
+{
+    query_filters both = {0};
+    im_code rc = IM_OK;
+    if (first == NULL || second == NULL) {
+        *out_filter = first != NULL ? first : second;
+        return IM_OK;
+    }
+    rc = query_filters_add(&both, first, err);
+    if (rc != IM_OK) {
+        im_filter_free(second);
+        return rc;
+    }
+    rc = query_filters_add(&both, second, err);
+    if (rc != IM_OK) {
+        query_filters_clear(&both);
+        return rc;
+    }
+    return query_filters_join(&both, IM_FILTER_AND, out_filter, err);
+}
+
 /* ---- comparisons ---- */
 
 static bool is_lower(char c)

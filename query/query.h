@@ -132,6 +132,9 @@ typedef struct im_filter {
     size_t column;   /* test: 1-based column of the comparison in the query text (in characters) */
 } im_filter;
 void im_filter_free(im_filter *filter);
+/** Both must pass; either may be NULL, which is then no filter. Takes both, also on failure. */
+IM_NODISCARD im_code im_filter_and(im_filter *first, im_filter *second, im_filter **out_filter,
+                                   im_error *err);
 
 typedef enum im_field_type {
     IM_FIELD_TEXT,
