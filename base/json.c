@@ -123,9 +123,13 @@ static im_code parse_failure(const json_error_t *error, const char *name, im_err
     if (allocation_failed || json_error_code(error) == json_error_out_of_memory) {
         return im_fail(err, IM_ERR_NOMEM, "no memory to read %s", name);
     }
+    /* its own sentence about this one names a flag of its API */
+    bool nul = json_error_code(error) == json_error_null_character;
     return im_fail(err, IM_ERR_FORMAT, "%s: line %d column %d: %s", name,
                    error->line > 0 ? error->line : 1, error->column > 0 ? error->column : 1,
-                   error->text[0] != '\0' ? error->text : "not JSON");
+                   nul                      ? "\\u0000 is not allowed"
+                   : error->text[0] != '\0' ? error->text
+                                            : "not JSON");
 }
 
 im_code im_json_parse(const char *data, size_t size, const char *name, json_t **out, im_error *err)

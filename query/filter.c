@@ -217,17 +217,6 @@ static const word_row has_rows[] = {
     {"taken", "taken"}, {"camera", "camera"},     {"lens", "lens"},
 };
 
-static im_code own_column(const char *name, char **out, im_error *err)
-{
-    *out = im_alloc(strlen(IM_COLUMN_OWN) + strlen(name) + 1, 1);
-    if (*out == NULL) {
-        return no_memory(err);
-    }
-    memcpy(*out, IM_COLUMN_OWN, strlen(IM_COLUMN_OWN));
-    memcpy(*out + strlen(IM_COLUMN_OWN), name, strlen(name) + 1);
-    return IM_OK;
-}
-
 static im_code compile_has(const im_filter_options *options, const im_filter *test,
                            const char *column, im_condition *out, im_error *err)
 {
@@ -246,7 +235,7 @@ static im_code compile_has(const im_filter_options *options, const im_filter *te
     }
     const im_own_field *own = filter_own_field(options->fields, options->n_fields, test->value);
     if (own != NULL) {
-        return own_column(own->name, &out->column, err);
+        return filter_own_column(own, &out->column, err);
     }
     const char *words[MOST_WORDS];
     size_t n = 0;
@@ -359,7 +348,7 @@ static im_code compile_own(const im_filter_options *options, const im_filter *te
                            const im_own_field *own, im_condition *out, im_error *err)
 {
     char *column = NULL;
-    im_code rc = own_column(own->name, &column, err);
+    im_code rc = filter_own_column(own, &column, err);
     if (rc != IM_OK) {
         return rc;
     }

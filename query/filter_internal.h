@@ -39,6 +39,8 @@ IM_NODISCARD im_code filter_read_box(const im_filter *test, double out[4], im_er
 const char *filter_field_name(const im_own_field *own, size_t n_own, im_view name);
 /** The own field of that name, in any case; NULL when there is none. */
 const im_own_field *filter_own_field(const im_own_field *own, size_t n_own, const char *name);
+/** The name of the column that holds it. @param out the caller's (im_free) */
+IM_NODISCARD im_code filter_own_column(const im_own_field *field, char **out, im_error *err);
 /** query_field: the name, its column, the nearest field or all of them. */
 IM_NODISCARD im_code filter_unknown_field(const im_own_field *own, size_t n_own, im_view name,
                                           size_t column, im_error *err);

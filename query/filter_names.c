@@ -25,6 +25,20 @@ const im_own_field *filter_own_field(const im_own_field *own, size_t n_own, cons
     return NULL;
 }
 
+im_code filter_own_column(const im_own_field *field, char **out, im_error *err)
+{
+    size_t n = strlen(IM_COLUMN_OWN);
+    size_t size = strlen(field->name) + 1;
+    char *column = im_alloc(n + size, 1);
+    if (column == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for the name of a column");
+    }
+    memcpy(column, IM_COLUMN_OWN, n);
+    memcpy(column + n, field->name, size);
+    *out = column;
+    return IM_OK;
+}
+
 const char *filter_field_name(const im_own_field *own, size_t n_own, im_view name)
 {
     char word[IM_LIMIT_FIELD_NAME_BYTES + 1] = {0};

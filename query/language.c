@@ -99,16 +99,6 @@ static im_code read_glued_weight(language *l, im_error *err)
 
 /* ---- texts ---- */
 
-static bool only_blanks(im_view text)
-{
-    if (text.size == 0) {
-        return true;
-    }
-    query_reader reader = {.at = text.data, .end = text.data + text.size};
-    query_skip_blanks(&reader);
-    return reader.at == reader.end;
-}
-
 static im_code read_phrase(language *l, char sign, im_error *err)
 {
     im_query_part *part = NULL;
@@ -116,7 +106,7 @@ static im_code read_phrase(language *l, char sign, im_error *err)
     const char *begin = l->in.at;
     im_str_init(&text, IM_LIMIT_QUERY_BYTES);
     im_code rc = query_read_phrase(&l->in, &text, err);
-    if (rc == IM_OK && only_blanks(im_view_of(text.data, text.size))) {
+    if (rc == IM_OK && query_only_blanks(im_view_of(text.data, text.size))) {
         rc = im_fail_as(err, IM_REASON_QUERY_EMPTY,
                         "nothing to search for between the quotes at column %zu",
                         query_column(&l->in, begin));
@@ -366,8 +356,7 @@ static char read_sign(language *l)
     if ((sign != '-' && sign != '+') || next == l->in.end || query_blank_at(&l->in, next) > 0) {
         return 0;
     }
-    bool letter = (*next >= 'a' && *next <= 'z') || (*next >= 'A' && *next <= 'Z') ||
-                  (*next >= '0' && *next <= '9') || ((unsigned char)*next & 0x80u) != 0;
+    bool letter = im_ascii_is_alnum(*next) || ((unsigned char)*next & 0x80u) != 0;
     if (!letter && strchr("\"@(^", *next) == NULL) {
         return 0;
     }
@@ -434,7 +423,7 @@ static im_code finish(language *l, im_query *out, im_error *err)
     im_query query = {0};
     close_words(l);
     for (size_t i = 0; i < l->n_parts; i++) {
-        if (l->parts[i].kind == IM_PART_TEXT && only_blanks(l->parts[i].text)) {
+        if (l->parts[i].kind == IM_PART_TEXT && query_only_blanks(l->parts[i].text)) {
             return nothing_to_search_for(err); /* blanks behind backslashes */
         }
     }
@@ -446,11 +435,6 @@ static im_code finish(language *l, im_query *out, im_error *err)
     }
     query.parts = l->parts;
     query.n_parts = l->n_parts;
-    query.listing = l->n_parts == 0;
-    query.only_negative = l->n_parts > 0;
-    for (size_t i = 0; i < l->n_parts; i++) {
-        query.only_negative = query.only_negative && l->parts[i].weight < 0;
-    }
     l->parts = NULL;
     *out = query;
     return IM_OK;

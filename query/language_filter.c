@@ -120,11 +120,6 @@ static bool is_lower(char c)
     return c >= 'a' && c <= 'z';
 }
 
-static bool is_letter(char c)
-{
-    return is_lower(c) || (c >= 'A' && c <= 'Z');
-}
-
 /* What looks like "name:", "name<=", … at the reader's place; name.size 0 when nothing does. */
 typedef struct head {
     im_view name;
@@ -141,8 +136,8 @@ static head read_head(const query_reader *reader)
                {"<", IM_FILTER_LESS}, {">", IM_FILTER_MORE},     {"=", IM_FILTER_EQUAL}};
     head found = {0};
     const char *at = reader->at;
-    while (at < reader->end &&
-           (is_letter(*at) || (at > reader->at && (*at == '_' || (*at >= '0' && *at <= '9'))))) {
+    while (at < reader->end && (im_ascii_is_letter(*at) ||
+                                (at > reader->at && (*at == '_' || im_ascii_is_alnum(*at))))) {
         at++;
     }
     size_t size = (size_t)(at - reader->at);

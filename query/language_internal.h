@@ -7,6 +7,8 @@
 
 /** White space of any script, and the byte order mark. */
 bool query_is_blank(uint32_t code);
+/** Nothing else in it. @param text valid UTF-8 */
+bool query_only_blanks(im_view text);
 
 /** A place in a query's text. Invariant: start <= at <= end, the text is UTF-8 without NUL. */
 typedef struct query_reader {

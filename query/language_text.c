@@ -257,18 +257,13 @@ im_code query_read_box(query_reader *reader, const char *end, im_box *out, im_er
 
 /* ---- addresses ---- */
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
-}
-
 bool query_is_url(const char *text, size_t size)
 {
     static const char *const starts[] = {"http:", "https:"};
     for (size_t i = 0; i < IM_COUNT(starts); i++) {
         size_t n = strlen(starts[i]);
         size_t same = 0;
-        while (same < n && same < size && lower(text[same]) == starts[i][same]) {
+        while (same < n && same < size && im_ascii_lower(text[same]) == starts[i][same]) {
             same++;
         }
         if (same == n) {

@@ -12,8 +12,7 @@ bool query_is_blank(uint32_t code)
            code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000 || code == 0xfeff;
 }
 
-/* Expects valid UTF-8. */
-static bool only_blanks(im_view text)
+bool query_only_blanks(im_view text)
 {
     size_t at = 0;
     while (at < text.size) {
@@ -46,7 +45,7 @@ static im_code check_text(im_view text, size_t number, im_error *err)
         return im_fail_as(err, IM_REASON_QUERY_ENCODING, "text of part %zu: byte %zu is NUL",
                           number, (size_t)(nul - text.data) + 1);
     }
-    if (only_blanks(text)) {
+    if (query_only_blanks(text)) {
         im_code rc = im_fail_as(err, IM_REASON_QUERY_EMPTY, "nothing to search for");
         im_hint(err, "give some words, or a picture with --image");
         return rc;

@@ -155,9 +155,7 @@ typedef struct im_own_field {
 typedef struct im_query {
     im_query_part *parts; /* [n_parts], in the order written; weights are signed */
     size_t n_parts;
-    im_filter *filter;  /* NULL: none */
-    bool listing;       /* no part, just a filter: the newest first */
-    bool only_negative; /* parts, none of which counts for: ranks by absence */
+    im_filter *filter; /* NULL: none; without parts it makes a listing, the newest first */
 } im_query;
 
 /** Reads a query. What a filter's values mean is checked by im_filter_compile.

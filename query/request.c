@@ -15,22 +15,6 @@
 static const char *const sortable[] = {"taken",  "added", "camera", "lens", "type",
                                        "source", "width", "height", "bytes"};
 
-/* The column of a field that filter_field_name gave. */
-static im_code set_column(const char *field, bool own, char **out, im_error *err)
-{
-    const char *prefix = own ? IM_COLUMN_OWN : "";
-    size_t n = strlen(prefix);
-    char *column = im_alloc(n + strlen(field) + 1, 1);
-    if (column == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for a query");
-    }
-    memcpy(column, prefix, n);
-    memcpy(column + n, field, strlen(field) + 1);
-    im_free(*out);
-    *out = column;
-    return IM_OK;
-}
-
 static im_code no_such_column(const char *name, const im_own_field *fields, size_t n_fields,
                               im_error *err)
 {
@@ -54,21 +38,20 @@ static im_code no_such_column(const char *name, const im_own_field *fields, size
 im_code im_query_column(const char *name, const im_own_field *fields, size_t n_fields,
                         char **out_column, im_error *err)
 {
-    char *column = NULL;
-    const char *field = filter_field_name(fields, n_fields, im_view_from(name));
-    bool built_in = field != NULL && filter_field_name(NULL, 0, im_view_from(name)) != NULL;
-    bool good = field != NULL && !built_in;
-    for (size_t i = 0; built_in && !good && i < IM_COUNT(sortable); i++) {
-        good = strcmp(sortable[i], field) == 0;
+    for (size_t i = 0; i < IM_COUNT(sortable); i++) {
+        if (im_ascii_same_word(sortable[i], name)) {
+            char *column = im_strdup(sortable[i]);
+            if (column == NULL) {
+                return im_fail(err, IM_ERR_NOMEM, "no memory for the name of a column");
+            }
+            *out_column = column;
+            return IM_OK;
+        }
     }
-    if (!good) {
-        return no_such_column(name, fields, n_fields, err);
-    }
-    im_code rc = set_column(field, !built_in, &column, err);
-    if (rc == IM_OK) {
-        *out_column = column;
-    }
-    return rc;
+    const im_own_field *own = filter_own_field(fields, n_fields, name);
+    bool built_in = filter_field_name(NULL, 0, im_view_from(name)) != NULL;
+    return own != NULL && !built_in ? filter_own_column(own, out_column, err)
+                                    : no_such_column(name, fields, n_fields, err);
 }
 
 /* ---- what is searched for ---- */
@@ -347,11 +330,6 @@ static im_code check_query(const request_reader *reader, im_query_request *reque
                         reader->name, reader->place);
         im_hint(err, "give parts, or a filter for a listing");
         return rc;
-    }
-    query->listing = query->n_parts == 0;
-    query->only_negative = query->n_parts > 0;
-    for (size_t i = 0; i < query->n_parts; i++) {
-        query->only_negative = query->only_negative && query->parts[i].weight < 0;
     }
     if (query->n_parts > 0) {
         rc = im_query_check(query->parts, query->n_parts, request->combine, err);

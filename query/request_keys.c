@@ -118,7 +118,7 @@ static im_code unknown_key(const request_reader *reader, const char *key, const 
         im_fail_as(err, IM_REASON_QUERY_JSON, "%s: unknown key '%s%.80s'%s%s%s", reader->name,
                    reader->place, key, nearest != NULL ? ": the nearest is '" : "",
                    nearest != NULL ? nearest : "", nearest != NULL ? "'" : "");
-    im_hint(err, "'man imago' and the manual list the keys of a query");
+    im_hint(err, "the manual lists the keys under \"Queries as JSON\"");
     return rc;
 }
 

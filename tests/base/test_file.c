@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <sys/un.h>
 
 #define NO_LIMIT UINT64_MAX
@@ -298,6 +299,18 @@ static void existence_follows_links(void **state)
     assert_false(im_file_exists("dangling") || im_file_exists("nowhere") || im_file_exists(""));
 }
 
+/* Other people write meanwhile: within a quarter of what the system says. */
+static void room_is_that_of_the_folders_disk(void **state)
+{
+    (void)state;
+    struct statvfs info;
+    assert_int_equal(statvfs(".", &info), 0);
+    double expected = (double)info.f_bavail * (double)info.f_frsize;
+    double found = (double)im_folder_room(".");
+    assert_true(found >= 0.75 * expected && found <= 1.25 * expected);
+    assert_true(im_folder_room("nowhere") == UINT64_MAX);
+}
+
 static int clear_folder(void **state)
 {
     im_fault_clear();
@@ -323,6 +336,7 @@ int main(void)
         CASE(a_full_disk_is_told_apart),
         CASE(paths_are_joined_with_one_slash),
         CASE(existence_follows_links),
+        CASE(room_is_that_of_the_folders_disk),
     };
     return cmocka_run_group_tests(tests, test_enter_folder, test_leave_folder);
 }

@@ -90,6 +90,19 @@ static void broken_text_is_refused_with_its_place(void **state)
     assert_int_equal(im_live_allocations(), 0);
 }
 
+static void a_nul_is_refused_in_words_of_ours(void **state)
+{
+    static const char text[] = "{\"a\": \"b\\u0000c\"}";
+    json_t *value = NULL;
+    im_error err = IM_ERROR_INIT;
+    (void)state;
+    assert_int_equal(parse(text, strlen(text), &value, &err), IM_ERR_FORMAT);
+    assert_non_null(strstr(err.message, ": line 1 column "));
+    assert_non_null(strstr(err.message, ": \\u0000 is not allowed"));
+    assert_null(strstr(err.message, "JSON_ALLOW_NUL"));
+    assert_null(value);
+}
+
 static void a_key_may_not_come_twice(void **state)
 {
     (void)state;
@@ -210,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_of_every_kind_are_read),
         cmocka_unit_test(broken_text_is_refused_with_its_place),
+        cmocka_unit_test(a_nul_is_refused_in_words_of_ours),
         cmocka_unit_test(a_key_may_not_come_twice),
         cmocka_unit_test(text_must_be_utf8),
         cmocka_unit_test(depth_is_limited_before_the_parser_runs),

@@ -1,8 +1,7 @@
 /* IMAGO_FUZZ_ROOMS: base index query
  * tests/fuzz/fuzz_query.c — the query language and queries as JSON: any bytes parse, or the
  * sentence points into them; what parses is the same when it is written and read again. Bytes that
- * begin with
- * "{" are read as JSON as well. */
+ * begin with "{" are read as JSON as well. */
 #include "tests/query/help_query.h"
 #include <stdint.h>
 

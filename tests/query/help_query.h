@@ -53,8 +53,7 @@ static inline bool same_part(const im_query_part *a, const im_query_part *b)
 
 static inline bool same_query(const im_query *a, const im_query *b)
 {
-    bool same = a->n_parts == b->n_parts && same_filter(a->filter, b->filter) &&
-                a->listing == b->listing && a->only_negative == b->only_negative;
+    bool same = a->n_parts == b->n_parts && same_filter(a->filter, b->filter);
     for (size_t i = 0; same && i < a->n_parts; i++) {
         same = same_part(&a->parts[i], &b->parts[i]);
     }

@@ -99,7 +99,6 @@ static void check_meaning(const char *text, const char *parts, const char *filte
     }
     assert_json(text, list, parts);
     assert_json(text, filter_json(query.filter), filter);
-    assert_int_equal(query.listing, query.n_parts == 0);
     assert_null(broken_promise(im_view_from(text)));
     im_query_clear(&query);
 }

@@ -224,21 +224,28 @@ static void columns_count_characters(void **state)
     im_query_clear(&query);
 }
 
-static void a_query_says_what_kind_it_is(void **state)
+/* Filters alone are a query, negative parts alone too; nothing is none. */
+static void a_query_has_a_part_or_a_filter(void **state)
 {
     static const struct {
         const char *text;
-        bool listing, only_negative;
-    } rows[] = {{"tag:x", true, false},
-                {"-tag:x", true, false},
-                {"-night", false, true},
-                {"-a -@b tag:x", false, true},
-                {"a -b", false, false}};
+        size_t n_parts, n_negative;
+        bool filter;
+    } rows[] = {{"tag:x", 0, 0, true},
+                {"-tag:x", 0, 0, true},
+                {"-night", 1, 1, false},
+                {"-a -@b tag:x", 2, 2, true},
+                {"a -b", 2, 1, false}};
     (void)state;
     for (size_t i = 0; i < IM_COUNT(rows); i++) {
         im_query query = parsed(rows[i].text);
-        assert_int_equal(query.listing, rows[i].listing);
-        assert_int_equal(query.only_negative, rows[i].only_negative);
+        size_t n_negative = 0;
+        for (size_t j = 0; j < query.n_parts; j++) {
+            n_negative += query.parts[j].weight < 0;
+        }
+        assert_int_equal(query.n_parts, rows[i].n_parts);
+        assert_int_equal(n_negative, rows[i].n_negative);
+        assert_int_equal(query.filter != NULL, rows[i].filter);
         im_query_clear(&query);
     }
     assert_refused("", IM_ERR_INVALID, "query_empty", "nothing to search for");
@@ -431,7 +438,7 @@ int main(void)
         cmocka_unit_test(sources_and_boxes_of_pictures),
         cmocka_unit_test(filters_join_nest_and_negate),
         cmocka_unit_test(columns_count_characters),
-        cmocka_unit_test(a_query_says_what_kind_it_is),
+        cmocka_unit_test(a_query_has_a_part_or_a_filter),
         cmocka_unit_test(bytes_that_are_no_text_are_named),
         cmocka_unit_test(long_texts_end_soon),
         cmocka_unit_test(what_would_be_sql_elsewhere_is_text),

@@ -208,13 +208,10 @@ static void a_query_is_the_same_when_written_and_read_again(void **state)
         im_str text;
         query.n_parts = draw(&random, 5);
         query.parts = im_alloc_zero(query.n_parts, sizeof(*query.parts));
-        query.only_negative = query.n_parts > 0;
         for (size_t j = 0; j < query.n_parts; j++) {
             random_part(&random, &query.parts[j]);
-            query.only_negative = query.only_negative && query.parts[j].weight < 0;
         }
-        query.listing = query.n_parts == 0;
-        if (query.listing || draw(&random, 2) == 0) {
+        if (query.n_parts == 0 || draw(&random, 2) == 0) {
             query.filter = random_filter(&random, draw(&random, 5));
         }
         im_str_init(&text, 1u << 20);

@@ -106,10 +106,11 @@ static void what_is_left_out_has_its_default(void **state)
     assert_int_equal(request->offset, 0);
     assert_int_equal(request->combine, IM_COMBINE_SUM);
     assert_null(request->sort_column);
-    assert_true(request->by_score && request->query.only_negative && !request->query.listing);
+    assert_true(request->by_score && request->query.n_parts == 1);
+    assert_true(request->query.parts[0].weight == -1);
     im_query_requests_clear(&all);
     all = read_good("{\"filter\":\"type:jpeg\",\"order\":\"asc\",\"group\":{\"field\":\"taken\"}}");
-    assert_true(all.requests[0].query.listing);
+    assert_int_equal(all.requests[0].query.n_parts, 0);
     assert_int_equal(all.requests[0].group_n, 1);
     im_query_requests_clear(&all);
 }
