@@ -159,6 +159,7 @@ static im_code open_file(im_library *library, im_engine engine, const im_faiss_e
     library->ann = opened;
     library->ann_current = rc == IM_OK;
     library->ann_engine = engine;
+    library->ann_effort = *effort;
     memcpy(library->ann_digest, record.digest, sizeof(record.digest));
     if (rc == IM_ERR_FORMAT) {
         memcpy(library->ann_bad_digest, record.digest, sizeof(record.digest));
@@ -240,7 +241,6 @@ im_code engine_index(im_library *library, const uint64_t *bitmap, const im_event
     if (!library->ann_current || library->ann_engine != engine ||
         memcmp(&library->ann_effort, &params.effort, sizeof(params.effort)) != 0) {
         rc = open_file(library, engine, &params.effort, &cause);
-        library->ann_effort = params.effort;
     }
     if (rc == IM_OK) {
         *out_index = library->ann;

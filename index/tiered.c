@@ -148,7 +148,7 @@ static bool may_use_codes(const im_index *index, const index_request *request)
 {
     const tiered_engine *engine = index->engine_data;
     return index->n_coded > 0 && !atomic_load(&engine->i8_damaged) &&
-           (request->query->has_floor || /* which few rows reach, whatever k */
+           (request->query->has_floor || /* whatever k: the pass finds how many reach it */
             request->query->k <= request->filtered / SCAN_PER_HIT) &&
            codes_query_possible(request->scoring);
 }

@@ -74,7 +74,10 @@ size_t tiered_select(const im_index *index, const uint64_t *bitmap, uint64_t fir
                      size_t origin, uint16_t *at);
 /** Looks at all rows of the searches' bitmaps by their int8 codes, and those without codes. */
 void tiered_pass(tiered_job *job);
-/** Scores what a pass found and keeps the hits. True when no other row of the bitmap can be one. */
+/** Lets go of rows whose bound is below the threshold. */
+void tiered_thin_out(index_top *found, float threshold);
+/** Scores what a pass found and keeps the hits. True when no other row of the bitmap can be one;
+ * false too when a range is so wide that the scan is as quick. */
 bool tiered_finish(tiered_job *job, tiered_search *search);
 /** Answers the searches that are `fast`, several at once; those it cannot are made proved ones. */
 void tiered_fast(tiered_job *job);

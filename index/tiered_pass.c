@@ -1,9 +1,10 @@
-/* index/tiered_pass.c — one pass over the int8 codes for several queries, and the rows that decide.
+/* index/tiered_pass.c — one pass over the int8 codes for several queries: the rows that may be
+ * hits.
  *
  * Each row has a bound from both sides on its score, and a wider one from above by the upper halves
  * of its codes, which is asked first. The k-th best lower bound seen so far is a bound on the k-th
  * score: a row whose upper bound is below it can be no hit. What is left at the end, 17 to 44 of
- * 100,000 rows, is scored as the scan would. */
+ * 100,000 rows, goes to tiered_finish.c. */
 #include "base/base.h"
 #include "index/tiered_internal.h"
 #include <math.h>
@@ -12,7 +13,6 @@
 #define TASK_BLOCKS 8u /* half a megabyte of codes */
 #define TAIL_WORDS 16u /* rows without codes: 1,024 at once */
 #define NEAR_BYTES 32768u
-#define SCORE_ROWS 16u
 #define FETCH_PART 4u  /* fewer than a fourth of the rows: sparse */
 #define WHOLE_PART 16u /* fewer than a sixteenth: whole codes at once */
 
@@ -78,8 +78,8 @@ static float raise_threshold(tiered_search *search, float to)
     return IM_MAX(now, to);
 }
 
-/* Lets go what has fallen below the threshold before memory grows. */
-static void thin_out(index_top *found, float threshold)
+/* Before memory grows. */
+void tiered_thin_out(index_top *found, float threshold)
 {
     size_t n = 0;
     for (size_t i = 0; i < found->n; i++) {
@@ -99,7 +99,7 @@ static bool keep_row(tiered_search *search, tiered_lane *lane, uint64_t slot, fl
         return true; /* before the cursor for certain */
     }
     if (lane->found.n > 0 && lane->found.n == lane->found.capacity) {
-        thin_out(&lane->found, *threshold);
+        tiered_thin_out(&lane->found, *threshold);
     }
     im_hit row = {slot, slot, upper};
     if (!index_top_push(&lane->found, &row)) {
@@ -408,111 +408,4 @@ void tiered_pass(tiered_job *job)
         tail = (words + TAIL_WORDS - 1) / TAIL_WORDS;
     }
     im_pool_run(index->pool, job->n_code_tasks + tail, pass_task, job);
-}
-
-/* ---- the rows decide ---- */
-
-/* What all threads found and the threshold leaves, best bound first. false when memory is out. */
-static bool collect(tiered_search *search, size_t n_workers)
-{
-    index_top *all = &search->lanes[0].found;
-    float threshold = atomic_load(&search->threshold);
-    thin_out(all, threshold);
-    for (size_t t = 1; t < n_workers; t++) {
-        index_top *other = &search->lanes[t].found;
-        for (size_t i = 0; i < other->n; i++) {
-            if (other->entries[i].score >= threshold && !index_top_push(all, &other->entries[i])) {
-                return false;
-            }
-        }
-        other->n = 0;
-    }
-    index_top_sort(all);
-    return true;
-}
-
-/* Reads a row into `room`: a page that is mapped brings fifteen neighbours into the process with
- * it, and after some thousand searches the whole file. The mapping where it cannot be read: it
- * knows what to say of a file that was cut. */
-static const uint8_t *read_row(const im_index *index, uint64_t slot, uint8_t *room)
-{
-    uint64_t offset = HEADER_BYTES + slot * index->layout.pitch;
-    im_code rc = im_file_pread(index->fd, room, index->layout.pitch, offset, index->path, NULL);
-    return rc == IM_OK ? room : index_row_at(index, slot);
-}
-
-/* Scores n found rows. A row above its bound: its codes are not of this row.
- * @param room [n, pitch] */
-static void score_found(tiered_job *job, tiered_search *search, const im_hit *found, size_t n,
-                        uint8_t *room)
-{
-    const im_index *index = job->index;
-    uint64_t slots[SCORE_ROWS] = {0};
-    const uint8_t *bytes[SCORE_ROWS] = {NULL};
-    const float *rows[SCORE_ROWS];
-    float scores[SCORE_ROWS];
-    for (size_t i = 0; i < n; i++) {
-        slots[i] = found[i].slot;
-        bytes[i] = read_row(index, slots[i], room + i * index->layout.pitch);
-        rows[i] = (const float *)(const void *)bytes[i];
-    }
-    uint64_t sound = format_rows_sound(&index->layout, slots, bytes, n);
-    index_scoring_rows(search->request->scoring, rows, n, scores);
-    for (size_t i = 0; i < n; i++) {
-        if (((sound >> i) & 1) == 0) {
-            tiered_fail(job, TIERED_ROW, slots[i]);
-            return;
-        }
-        if (scores[i] > found[i].score && !search->codes.unbounded) {
-            tiered_fail(job, TIERED_CODES, slots[i]);
-            return;
-        }
-        if (!index_push(index, search->request->query, slots[i], bytes[i], scores[i],
-                        &search->top)) {
-            tiered_fail(job, TIERED_NOMEM, 0);
-            return;
-        }
-    }
-}
-
-static void forget_found(tiered_search *search, size_t n_workers)
-{
-    for (size_t t = 0; t < n_workers; t++) {
-        search->lanes[t].found.n = 0;
-        search->lanes[t].least.n = 0;
-    }
-}
-
-/* Scores what was found, best bound first, until no bound can be a hit. */
-static void score_all(tiered_job *job, tiered_search *search)
-{
-    const index_top *all = &search->lanes[0].found;
-    uint8_t *room = im_alloc_aligned(SCORE_ROWS, job->index->layout.pitch);
-    if (room == NULL) {
-        tiered_fail(job, TIERED_NOMEM, 0);
-        return;
-    }
-    for (size_t at = 0; at < all->n && !tiered_failed(job); at += SCORE_ROWS) {
-        if (index_top_refuses(&search->top, all->entries[at].score)) {
-            break; /* the bounds only get lower */
-        }
-        size_t n = IM_MIN((size_t)SCORE_ROWS, all->n - at);
-        score_found(job, search, all->entries + at, n, room);
-    }
-    im_free(room);
-}
-
-bool tiered_finish(tiered_job *job, tiered_search *search)
-{
-    const index_top *top = &search->top;
-    if (!collect(search, job->n_workers)) {
-        tiered_fail(job, TIERED_NOMEM, 0);
-        return false;
-    }
-    score_all(job, search);
-    forget_found(search, job->n_workers);
-    /* rows were let go only below the threshold: proved when the last hit reaches it */
-    float threshold = atomic_load(&search->threshold);
-    return search->codes.unbounded || threshold <= search->base ||
-           (top->n == top->limit && top->entries[0].score >= threshold);
 }

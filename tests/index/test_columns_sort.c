@@ -195,12 +195,70 @@ static void groups_keep_the_first_of_each_value(void **state)
     table_free(&table);
 }
 
+/* Rows that stay when the first n_per of each value do, row by row. */
+static uint64_t slow_count(const test_table *table, size_t column, size_t n_per,
+                           const uint64_t *bitmap)
+{
+    uint64_t kept = 0;
+    for (size_t i = 0; i < table->n; i++) {
+        size_t before = 0;
+        for (size_t j = 0; bit_of(bitmap, i) && j < i; j++) {
+            before += bit_of(bitmap, j) && same_group(table, column, j, i);
+        }
+        kept += bit_of(bitmap, i) && before < n_per;
+    }
+    return kept;
+}
+
+/* Of a file alone and with a patch, some or all rows, numbers of rows around a word's end. */
+static void groups_are_counted_as_row_by_row(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 64, 65, 450};
+    random_state random = {57};
+    for (size_t s = 0; s < 8; s++) {
+        test_table table;
+        bool changed[450] = {false};
+        size_t n = sizes[s / 2];
+        table_make(&table, 61 + s, n);
+        table_build(&table, 1);
+        im_columns *columns = table_open(&table, s % 2 == 0 ? 1 : 2);
+        if (s % 2 == 1) {
+            table_change_some(&table, changed, 30);
+            table.only = changed;
+            assert_ok(im_columns_patch(columns, 2, table_source, &table, err));
+        }
+        uint64_t *some = random_bits(&random, n, 600);
+        some[(n - 1) / 64] |= ~(UINT64_MAX >> (63 - (n - 1) % 64)); /* bits of no row */
+        for (size_t column = 0; column < N_COLUMNS; column++) {
+            for (size_t n_per = 0; n_per < 4; n_per++) {
+                const uint64_t *bitmap = n_per % 2 == 0 ? some : NULL;
+                size_t per = n_per == 3 ? SIZE_MAX : n_per;
+                uint64_t kept = UINT64_MAX;
+                assert_ok(im_columns_count_groups(columns, table_specs[column].name, per, bitmap,
+                                                  &kept, err));
+                assert_int_equal(kept, slow_count(&table, column, per, bitmap));
+                assert_ok(im_columns_count_groups(columns, table_specs[column].name, 1, NULL, &kept,
+                                                  err));
+                assert_int_equal(kept, slow_count(&table, column, 1, NULL));
+            }
+        }
+        uint64_t kept = 7;
+        assert_refused(im_columns_count_groups(columns, "no such", 1, NULL, &kept, err), "invalid");
+        assert_int_equal(kept, 7);
+        free(some);
+        im_columns_close(columns);
+        table_free(&table);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pages_of_every_column_make_the_whole_order),
         cmocka_unit_test(a_cursor_needs_no_row),
         cmocka_unit_test(groups_keep_the_first_of_each_value),
+        cmocka_unit_test(groups_are_counted_as_row_by_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
