@@ -38,7 +38,7 @@ typedef struct im_query_part {
 #define IM_WEIGHT_MAX 100.0
 #define IM_SCORE_MAX 1e9 /* of a lowest score that can be asked for */
 
-/** Checks kinds, texts (query_empty for nothing but blanks, query_encoding, query_too_long) and
+/** Checks texts (query_empty for nothing but blanks, query_encoding, query_too_long) and
  * weights (finite, 0 < |w| <= 100; negative ones only for sum). IM_ERR_INVALID, IM_ERR_LIMIT. */
 IM_NODISCARD im_code im_query_check(const im_query_part *parts, size_t n_parts, im_combine combine,
                                     im_error *err);
