@@ -87,4 +87,19 @@ void import_source_close(import_source *source);
 /** Adds file and row to the sentence of an error: "'FILE', row 3: …". */
 void import_at_row(const char *file, uint64_t row, im_error *error);
 
+/* ---- import_model.c ---- */
+
+typedef struct import_model {
+    char name[128];
+    char digest[65];
+    size_t dim;
+    bool is_new; /* the library has none yet */
+} import_model;
+
+/** Finds the library's model, or the one that `add` would give it, and holds model.json and the
+ * dimension of vectors.npy against it; model_mismatch, vector_invalid. Nothing is written.
+ * @param trust  model.json may be missing */
+IM_NODISCARD im_code import_model_check(im_library *library, const import_source *source,
+                                        bool trust, import_model *out, im_error *err);
+
 #endif

@@ -103,7 +103,7 @@ static im_code check_target(const char *target, im_error *err)
     return rc;
 }
 
-/* A new folder ".NAME.export-N" beside the target. */
+/* A new folder ".NAME.export-PID-N" beside the target. */
 static im_code make_part(export_folders *f, im_error *err)
 {
     im_str path;

@@ -7,8 +7,6 @@
 #include "base/file.h"
 #include "base/hash.h"
 
-#define MODEL_JSON_BYTES (1u << 20)
-
 typedef struct import_run {
     im_library *library;
     const im_import_request *request;
@@ -19,143 +17,52 @@ typedef struct import_run {
     float *vectors;   /* [IMPORT_ROWS, dim], owned */
     float *scratch;   /* [dim], owned */
     size_t n;
-    uint64_t first; /* number of rows[0] */
+    uint64_t first;    /* number of rows[0] */
+    own_fields fields; /* of the library, then of the rows checked too: types must not differ */
     progress_meter meter;
 } import_run;
 
-/* ---- the model ---- */
+/* ---- checking ---- */
 
-typedef struct target_model {
-    char name[128];
-    char digest[65];
-    size_t dim;
-    bool is_new; /* the library has none yet */
-} target_model;
-
-/* The model that the library would get by `add`: nothing is written yet. */
-static im_code find_new_model(im_library *library, target_model *out, im_error *err)
+/* The first value of a name fixes its type, in the library or in this folder. */
+static im_code check_types(import_run *run, const import_row *row, im_error *err)
 {
-    char *folder = NULL;
-    im_pool *pool = NULL;
-    im_encoder *encoder = NULL;
-    im_code rc = im_app_model_folder(&library->places, library->model_wanted, &folder, err);
-    if (rc == IM_OK) {
-        rc = library_pool(library, &pool, err);
+    for (size_t i = 0; i < row->n_fields; i++) {
+        const import_field *given = &row->fields[i];
+        const im_own_field *field = own_fields_find(&run->fields, given->name);
+        if (field != NULL && own_value_type(field) != given->value.type) {
+            return im_fail_as(err, IM_REASON_FIELD_TYPE,
+                              "field '%s': found a value of type %s, expected type %s", field->name,
+                              im_value_type_name(given->value.type),
+                              im_value_type_name(own_value_type(field)));
+        }
+        if (field == NULL && !own_fields_add(&run->fields, given->name, given->value.type)) {
+            return im_fail(err, IM_ERR_NOMEM, "no memory for fields");
+        }
     }
-    if (rc == IM_OK) {
-        im_encoder_options options = {
-            .precision = library->precision, .towers = IM_TOWERS_TEXT, .pool = pool};
-        rc = im_encoder_open(folder, &options, &encoder, err);
-    }
-    if (rc == IM_OK) {
-        rc = im_encoder_digest(folder, out->digest, err);
-    }
-    if (rc == IM_OK) {
-        const im_encoder_info *info = im_encoder_describe(encoder);
-        (void)snprintf(out->name, sizeof(out->name), "%s", info->name);
-        out->dim = info->dim;
-        out->is_new = true;
-    }
-    im_encoder_close(encoder);
-    im_free(folder);
-    return rc;
+    return IM_OK;
 }
 
-static im_code find_model(im_library *library, target_model *out, im_error *err)
-{
-    im_error none = IM_ERROR_INIT;
-    im_code rc = library_model(library, &none);
-    if (rc == IM_OK) {
-        (void)snprintf(out->name, sizeof(out->name), "%s", library->model.name);
-        memcpy(out->digest, library->model.digest, sizeof(out->digest));
-        out->dim = library->model.dim;
-    } else if (strcmp(none.reason, im_reason_name(IM_REASON_LIBRARY_EMPTY)) == 0) {
-        rc = find_new_model(library, out, err);
-    } else if (err != NULL) {
-        *err = none;
-    }
-    return rc;
-}
-
-static im_code check_number(const json_t *facts, const char *key, uint64_t found, const char *file,
-                            im_error *err)
-{
-    const json_t *value = json_object_get(facts, key);
-    if (value == NULL || (json_is_integer(value) && json_integer_value(value) >= 0 &&
-                          (uint64_t)json_integer_value(value) == found)) {
-        return IM_OK;
-    }
-    char *text = json_dumps(value, JSON_ENCODE_ANY);
-    im_code rc = im_fail(err, IM_ERR_INVALID, "'%s': '%s' is %.40s, but %s has %llu", file, key,
-                         text != NULL ? text : "?", EXCHANGE_VECTORS, (unsigned long long)found);
-    free(text); /* NOLINT: jansson's own */
-    return rc;
-}
-
-/* What model.json says of the vectors against the model of the library. */
-static im_code compare_model(const import_source *source, const json_t *facts,
-                             const target_model *model, im_error *err)
-{
-    const char *name = json_string_value(json_object_get(facts, "name"));
-    const char *digest = json_string_value(json_object_get(facts, "digest"));
-    im_code rc = IM_OK;
-    if (name == NULL && digest == NULL) {
-        return im_fail(err, IM_ERR_FORMAT,
-                       "'%s' has neither a 'digest' nor a 'name' that is a text",
-                       source->model_name);
-    }
-    if (digest != NULL ? strcmp(digest, model->digest) != 0 : strcmp(name, model->name) != 0) {
-        rc = im_fail_as(err, IM_REASON_MODEL_MISMATCH,
-                        "'%s': the vectors were made with model '%.100s' (%.12s), the library's is "
-                        "'%.100s' (%.12s)",
-                        source->model_name, name != NULL ? name : "?",
-                        digest != NULL ? digest : "no digest", model->name, model->digest);
-        im_hint(err, "import into a new library: --library DIR --model NAME");
-        return rc;
-    }
-    rc = check_number(facts, "dimension", source->head.dim, source->model_name, err);
-    return rc == IM_OK ? check_number(facts, "n", source->head.rows, source->model_name, err) : rc;
-}
-
-static im_code check_model_json(const import_run *run, const target_model *model, im_error *err)
+/* Sentences name the row. */
+static im_code at_row(const import_run *run, size_t i, im_code rc, im_error *error, im_error *err)
 {
     const import_source *source = &run->source;
-    im_bytes bytes = {0};
-    json_t *facts = NULL;
-    if (!im_file_exists(source->model_name)) {
-        if (run->request->trust_model) {
-            return IM_OK;
+    if (rc != IM_OK) {
+        import_at_row(source->items_name != NULL ? source->items_name : source->npy_name,
+                      run->first + i, error);
+        if (err != NULL) {
+            *err = *error;
         }
-        im_code rc = im_fail_as(err, IM_REASON_MODEL_MISMATCH,
-                                "there is no '%s' that says which model made the vectors; the "
-                                "library's is '%.100s'",
-                                source->model_name, model->name);
-        im_hint(err, "if you know that it was this one: --trust-model");
-        return rc;
     }
-    im_code rc = im_file_read(source->model_name, MODEL_JSON_BYTES, &bytes, err);
-    if (rc == IM_OK) {
-        rc = im_json_parse((const char *)bytes.data, bytes.size, source->model_name, &facts, err);
-    }
-    if (rc == IM_OK) {
-        rc = compare_model(source, facts, model, err);
-    }
-    json_decref(facts);
-    im_bytes_clear(&bytes);
     return rc;
 }
 
-static im_code check_model(import_run *run, target_model *model, im_error *err)
+static im_code check_batch(import_run *run, im_error *err)
 {
-    im_code rc = find_model(run->library, model, err);
-    if (rc == IM_OK) {
-        rc = check_model_json(run, model, err);
-    }
-    if (rc == IM_OK && run->source.head.dim != model->dim) {
-        rc = im_fail_as(err, IM_REASON_VECTOR_INVALID,
-                        "'%s' has vectors of %zu numbers, model '%.100s' makes %zu",
-                        run->source.npy_name, run->source.head.dim, model->name, model->dim);
-        im_hint(err, "vectors of another model need a library of their own");
+    im_error error = IM_ERROR_INIT;
+    im_code rc = IM_OK;
+    for (size_t i = 0; i < run->n && rc == IM_OK; i++) {
+        rc = at_row(run, i, check_types(run, &run->rows[i], &error), &error, err);
     }
     return rc;
 }
@@ -325,7 +232,7 @@ static im_code write_row(import_run *run, size_t i, im_index_writer *writer,
 
 /* ---- batches ---- */
 
-/* Under the lock, inside a transaction. Sentences name the row. */
+/* Under the lock, inside a transaction. */
 static im_code write_rows(import_run *run, im_import_report *report, im_error *err)
 {
     im_store *store = run->library->store;
@@ -342,15 +249,7 @@ static im_code write_rows(import_run *run, im_import_report *report, im_error *e
         return rc;
     }
     for (size_t i = 0; i < run->n && rc == IM_OK; i++) {
-        rc = write_row(run, i, writer, &record, report, &error);
-        if (rc != IM_OK) {
-            const import_source *source = &run->source;
-            import_at_row(source->items_name != NULL ? source->items_name : source->npy_name,
-                          run->first + i, &error);
-            if (err != NULL) {
-                *err = error;
-            }
-        }
+        rc = at_row(run, i, write_row(run, i, writer, &record, report, &error), &error, err);
     }
     if (rc == IM_OK) {
         rc = im_index_writer_sync(writer, err);
@@ -394,8 +293,8 @@ static im_code run_pass(import_run *run, const char *stage, bool write, im_error
     do {
         run->first = run->source.next_row;
         rc = import_source_read(&run->source, run->rows, run->vectors, &run->n, err);
-        if (rc == IM_OK && write && run->n > 0) {
-            rc = write_batch(run, err);
+        if (rc == IM_OK && run->n > 0) {
+            rc = write ? write_batch(run, err) : check_batch(run, err);
         }
         for (size_t i = 0; i < run->n; i++) {
             import_row_clear(&run->rows[i]);
@@ -430,6 +329,7 @@ static void close_run(import_run *run)
     im_free(run->rows);
     im_free(run->vectors);
     im_free(run->scratch);
+    own_fields_clear(&run->fields);
 }
 
 static im_code verdict(im_library *library, im_import_report *report, im_error *err)
@@ -448,7 +348,7 @@ im_code im_app_import(im_library *library, const im_import_request *request,
                       const im_events *events, im_import_report *out_report, im_error *err)
 {
     uint64_t start = im_clock_ns();
-    target_model model = {.dim = 0};
+    import_model model = {.dim = 0};
     import_run run = {.library = library,
                       .request = request,
                       .events = events,
@@ -457,7 +357,10 @@ im_code im_app_import(im_library *library, const im_import_request *request,
     memset(out_report, 0, sizeof(*out_report));
     im_code rc = open_run(&run, err);
     if (rc == IM_OK) {
-        rc = check_model(&run, &model, err);
+        rc = import_model_check(library, &run.source, request->trust_model, &model, err);
+    }
+    if (rc == IM_OK) {
+        rc = own_fields_load(library->store, &run.fields, err);
     }
     if (rc == IM_OK) {
         rc = run_pass(&run, "checking", false, err);

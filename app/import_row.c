@@ -104,20 +104,17 @@ static im_code get_hex(const json_t *object, const char *key, size_t n, uint8_t 
                  : im_fail(err, IM_ERR_FORMAT, "'%s' is not %zu hexadecimal digits", key, 2 * n);
 }
 
-/* The offset that ends "…T10:11:12+02:00". */
+/* The offset that ends "…T10:11:12+02:00": 'Z', "+02:00" or "+0200" behind the hours. The text is a
+ * date that im_value_parse has read. */
 static bool read_offset(const char *text, int16_t *out)
 {
-    size_t size = strlen(text);
-    const char *zone = text + size - 6;
-    if (size > 11 && text[size - 1] == 'Z') {
-        *out = 0;
-        return true;
+    const char *zone = strlen(text) > 11 ? strpbrk(text + 11, "Z+-") : NULL;
+    *out = 0;
+    if (zone == NULL || *zone == 'Z') {
+        return zone != NULL;
     }
-    if (size <= 16 || (zone[0] != '+' && zone[0] != '-') || zone[3] != ':') {
-        return false;
-    }
-    int minutes =
-        ((zone[1] - '0') * 10 + zone[2] - '0') * 60 + (zone[4] - '0') * 10 + zone[5] - '0';
+    const char *end = zone + strlen(zone) - 2;
+    int minutes = ((zone[1] - '0') * 10 + zone[2] - '0') * 60 + (end[0] - '0') * 10 + end[1] - '0';
     *out = (int16_t)(zone[0] == '-' ? -minutes : minutes);
     return true;
 }
@@ -417,6 +414,25 @@ static im_code read_lists(const json_t *object, import_row *row, im_error *err)
     return rc == IM_OK ? read_fields(object, row, err) : rc;
 }
 
+/* What the library would refuse for its own sake: asked here, before anything is written. */
+static im_code check_values(const import_row *row, im_error *err)
+{
+    im_code rc = row->key != NULL ? im_key_check(row->key, err) : IM_OK;
+    for (size_t i = 0; rc == IM_OK && i < row->n_tags; i++) {
+        rc = im_tag_check(row->tags[i].name, err);
+    }
+    for (size_t i = 0; rc == IM_OK && i < row->n_captions; i++) {
+        rc = im_caption_check(row->captions[i].text, err);
+    }
+    for (size_t i = 0; rc == IM_OK && i < row->n_fields; i++) {
+        rc = im_field_name_check(row->fields[i].name, err);
+        if (rc == IM_OK) {
+            rc = im_value_check(row->fields[i].name, &row->fields[i].value, err);
+        }
+    }
+    return rc;
+}
+
 im_code import_row_read(const char *line, size_t size, uint64_t row, import_row *out, im_error *err)
 {
     memset(out, 0, sizeof(*out));
@@ -434,7 +450,10 @@ im_code import_row_read(const char *line, size_t size, uint64_t row, import_row 
     if (rc == IM_OK) {
         rc = read_names(out->json, row, out, err);
     }
-    return rc == IM_OK ? read_lists(out->json, out, err) : rc;
+    if (rc == IM_OK) {
+        rc = read_lists(out->json, out, err);
+    }
+    return rc == IM_OK ? check_values(out, err) : rc;
 }
 
 void import_row_clear(import_row *row)

@@ -343,6 +343,42 @@ def damage_adds_nothing():
     imago.sound()
 
 
+def what_the_last_row_gets_wrong_adds_nothing():
+    """Behind the first batch too: values are checked before anything is written."""
+    rng = random.Random(SEED)
+    n = 1030
+    vectors = npy([unit(rng)] * n)
+    imago = Imago()
+    imago.run("init")
+    cases = [({"tags": [" "]}, ["tag"]), ({"tags": ["x" * 201]}, ["tag"]), ({"key": ""}, ["key"]),
+             ({"key": "k" * 1025}, ["key"]), ({"captions": [""]}, ["caption"]),
+             ({"fields": {"taken": "x"}}, ["taken"]), ({"fields": {"a": "x" * 65537}}, ["'a'"]),
+             ({"fields": {"PRICE": "dear"}}, ["price", "text", "number"])]
+    rows = [{"name": str(i), "fields": {"price": i}} for i in range(n - 1)]
+    for number, (last, names) in enumerate(cases):
+        path = folder(imago, f"last{number}", vectors, rows + [last])
+        imago.error("import", path, "--trust-model", "--model", MODEL, code=2,
+                    names=[f"row {n - 1}"] + names)
+        assert imago.status()["items"] == 0, last
+    assert take(imago, folder(imago, "good", vectors, rows + [{}]), "--trust-model")["added"] == n
+    path = folder(imago, "other", npy([unit(rng)]), [{"fields": {"price": True}}])
+    imago.error("import", path, "--trust-model", code=2, names=["row 0", "price", "bool", "number"])
+    imago.sound()
+
+
+def moments_keep_their_offset():
+    rng = random.Random(SEED)
+    imago = Imago()
+    moments = [("2019-12-31T23:59:58Z", "2019-12-31T23:59:58+00:00"),
+               ("2019-12-31T23:59:58-0330", "2019-12-31T23:59:58-03:30"),
+               ("2019-12-31 23:59+14:00", "2019-12-31T23:59:00+14:00"),
+               ("2019-12-31T23:59:58", "2019-12-31T23:59:58"),
+               ("2019-12-31", "2019-12-31T00:00:00"), ("2019", "2019-01-01T00:00:00")]
+    rows = [{"name": text, "taken": text} for text, _ in moments]
+    take(imago, folder(imago, "in", [unit(rng) for _ in moments], rows), "--trust-model")
+    assert [row["taken"] for row in export(imago, "out")[2]] == [wanted for _, wanted in moments]
+
+
 def another_model_is_named():
     rng = random.Random(SEED)
     imago = Imago()
@@ -491,6 +527,8 @@ support.main([a_library_comes_back_byte_for_byte,
               keys_upsert_and_known_items_are_merged,
               other_types_are_converted_or_named,
               damage_adds_nothing,
+              what_the_last_row_gets_wrong_adds_nothing,
+              moments_keep_their_offset,
               another_model_is_named,
               an_export_goes_into_a_new_or_empty_folder_only,
               a_full_disk_ends_an_export_without_a_trace,
