@@ -76,30 +76,36 @@ static im_code encode_lines(audit_work *work, const im_view *lines, size_t n, im
     return rc;
 }
 
+/* The texts that are shipped; none when there is no such file. */
+static im_code read_texts(const im_library *library, im_bytes *out, im_error *err)
+{
+    im_error cause = IM_ERROR_INIT;
+    char *folder = im_path_join(library->places.share, "calibration");
+    char *path = folder != NULL ? im_path_join(folder, "texts.txt") : NULL;
+    im_code rc = path != NULL ? im_file_read(path, TEXTS_BYTES_MAX, out, &cause)
+                              : im_fail(&cause, IM_ERR_NOMEM, "no memory for a path");
+    im_free(folder);
+    im_free(path);
+    if (rc != IM_OK && rc != IM_ERR_NOT_FOUND && err != NULL) {
+        *err = cause;
+    }
+    return rc == IM_ERR_NOT_FOUND ? IM_OK : rc;
+}
+
 static im_code make_texts(audit_work *work, im_error *err)
 {
     im_bytes bytes = {0};
     im_view *lines = NULL;
     size_t n = 0;
-    im_error cause = IM_ERROR_INIT;
-    char *folder = im_path_join(work->library->places.share, "calibration");
-    char *path = folder != NULL ? im_path_join(folder, "texts.txt") : NULL;
-    im_code rc = path != NULL ? im_file_read(path, TEXTS_BYTES_MAX, &bytes, &cause)
-                              : im_fail(&cause, IM_ERR_NOMEM, "no memory for a path");
-    im_free(folder);
-    im_free(path);
+    im_code rc = read_texts(work->library, &bytes, err);
     if (rc == IM_OK) {
-        rc = split_lines(&bytes, &lines, &n, &cause);
+        rc = split_lines(&bytes, &lines, &n, err);
     }
     if (rc == IM_OK && n > 0) {
-        rc = encode_lines(work, lines, n, &cause);
-    }
-    if ((rc == IM_OK && n == 0) || rc == IM_ERR_NOT_FOUND) {
+        rc = encode_lines(work, lines, n, err);
+    } else if (rc == IM_OK) {
         event_warning(work->events, "no texts to ask with were found: pictures alone are audited "
                                     "(set IMAGO_DATA to the shipped data)");
-        rc = IM_OK;
-    } else if (rc != IM_OK && err != NULL) {
-        *err = cause;
     }
     im_free(lines);
     im_bytes_clear(&bytes);

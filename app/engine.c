@@ -118,6 +118,15 @@ void engine_close(im_library *library)
     library->ann_current = false;
 }
 
+/* FAISS reads its file whole. */
+static im_code need_memory(const im_library *library, im_engine engine,
+                           const im_faiss_record *record, im_error *err)
+{
+    char what[24];
+    (void)snprintf(what, sizeof(what), "engine '%s'", im_engine_name(engine));
+    return library_need_memory(library, what, record->bytes, 1, err);
+}
+
 /* The engine's file as of the snapshot that library->index was opened in. A file found damaged is
  * not read again until another one is recorded. */
 static im_code open_file(im_library *library, im_engine engine, const im_faiss_effort *effort,
@@ -145,6 +154,11 @@ static im_code open_file(im_library *library, im_engine engine, const im_faiss_e
     }
     if (strcmp(record.digest, library->ann_digest) != 0 || library->ann_engine != engine) {
         engine_close(library); /* of another file: not both in memory */
+    }
+    rc = library->ann == NULL ? need_memory(library, engine, &record, err) : IM_OK;
+    if (rc != IM_OK) {
+        im_free(folder);
+        return rc;
     }
     im_error cause = IM_ERROR_INIT;
     im_index_options options = {.engine = engine,

@@ -206,6 +206,22 @@ static im_code choose_params(im_library *library, const im_rebuild_request *requ
                : IM_OK;
 }
 
+/* Lists or a graph hold all vectors: refused before the hours that it takes. */
+static im_code need_for_build(im_library *library, im_engine engine, const im_engine_params *params,
+                              im_error *err)
+{
+    char what[40];
+    im_index_record record;
+    im_code rc = im_store_get_index(library->store, library->model.id, &record, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    uint64_t value_bytes = params->small != 0 ? 1 : sizeof(float);
+    (void)snprintf(what, sizeof(what), "building engine '%s'", im_engine_name(engine));
+    return library_need_memory(library, what, record.n_rows * library->model.dim * value_bytes, 1,
+                               err);
+}
+
 /* Builds from the vector file as it is; when that turns out damaged it is made anew first. */
 static im_code choose_engine(im_library *library, const im_rebuild_request *request,
                              const char *folder, const im_events *events, im_rebuild_report *report,
@@ -226,6 +242,9 @@ static im_code choose_engine(im_library *library, const im_rebuild_request *requ
         return rc;
     }
     im_code rc = choose_params(library, request, &params, err);
+    if (rc == IM_OK) {
+        rc = need_for_build(library, engine, &params, err);
+    }
     if (rc != IM_OK) {
         return rc;
     }

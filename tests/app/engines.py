@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Codes and FAISS files of the index as a library grows, is damaged and is made anew: the engines
 give one answer, and `audit` says so."""
+import contextlib
 import glob
 import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -255,7 +257,43 @@ def an_audit_tells_both_kinds_apart_and_proposes():
         imago.error("audit", *options, code=2)
 
 
-support.main([codes_are_made_when_they_are_worth_it, a_faiss_file_is_made_used_kept_and_dropped,
+def compaction_makes_the_engines_file_anew():
+    imago = filled()
+    imago.run("rebuild", "--engine", "ivf", "--index-params", "nlist=2,nprobe=2")
+    _, before = ten(imago, "--engine", "scan")
+    imago.run("remove", f"id:{before[0][0]}", f"id:{before[3][0]}")
+    _, truth = ten(imago, "--engine", "scan")
+    done = json.loads(imago.run("rebuild", "--compact", "--json").stdout)
+    assert done["dropped"] == 2 and done["vectors"] == 298, done
+    status = imago.status()
+    assert faiss_files(imago) == ["ivf.2.faiss"] and status["index_generation"] == 2, status
+    assert status["engine_file"]["rows"] == 298 and status["engine_file"]["problem"] is None, status
+    assert status["engine_file"]["params"] == "nlist=2,nprobe=2", status
+    answer, hits = ten(imago, "--engine", "ivf")
+    assert answer["engine"] == "ivf" and hits == truth and not answer["warnings"], answer
+    imago.run("rebuild", "--compact")  # nothing to do: the same file
+    assert faiss_files(imago) == ["ivf.2.faiss"]
+    imago.run("check")
+
+
+def a_file_beyond_the_memory_is_not_read():
+    imago = filled()
+    imago.run("rebuild", "--engine", "ivf")
+    path = os.path.join(imago.library, "library.db")
+    with contextlib.closing(sqlite3.connect(path)) as db, db:  # a file that says it is large
+        db.execute("UPDATE index_file SET bytes = 500000000 WHERE name = 'ivf'")
+    error = imago.error("search", "--engine", "ivf", "--memory", "200M", "red", code=9, names=["engine 'ivf'"])
+    assert error["code"] == "memory_budget", error
+    answer, _ = ten(imago, "--memory", "200M")  # few rows: proved, not asked
+    assert not answer["warnings"], answer
+    with contextlib.closing(sqlite3.connect(path)) as db, db:  # vectors that would not fit
+        db.execute("UPDATE index_file SET n_rows = 5000000 WHERE name = 'vectors'")
+    error = imago.error("rebuild", "--engine", "hnsw", "--memory", "200M", code=9, names=["building", "hnsw"])
+    assert error["code"] == "memory_budget", error
+
+
+support.main([codes_are_made_when_they_are_worth_it, compaction_makes_the_engines_file_anew,
+              a_file_beyond_the_memory_is_not_read, a_faiss_file_is_made_used_kept_and_dropped,
               a_damaged_faiss_file_changes_the_engine_and_no_answer,
               a_vector_file_made_anew_takes_the_engines_file_with_it,
               a_restored_library_has_its_engine, wrong_engines_and_numbers_are_refused,

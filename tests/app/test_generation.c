@@ -231,6 +231,28 @@ static void it_happens_by_itself_when_a_quarter_is_dead(void **state)
     help_home_remove(&home);
 }
 
+/* The file of a FAISS engine would have to be made anew: only when it is asked for. */
+static void it_never_happens_by_itself_with_a_faiss_engine(void **state)
+{
+    help_home home;
+    im_error err = IM_ERROR_INIT;
+    (void)state;
+    help_home_make(&home);
+    row *rows = im_alloc(MANY, sizeof(*rows));
+    im_library *library = help_rows_library(&home);
+    size_t n = fill_with_holes(library, 3050, keep_two_thirds, rows);
+    help_ok(im_store_set_setting(library->store, "engine", "hnsw", &err), &err);
+    remove_id(library, rows[--n].id);
+    assert_int_equal(help_rows_record(library).n_rows, 3050);
+    assert_int_equal(help_rows_record(library).generation, 1);
+    help_ok(im_store_set_setting(library->store, "engine", NULL, &err), &err);
+    remove_id(library, rows[--n].id);
+    assert_int_equal(help_rows_record(library).n_rows, n);
+    im_library_close(library);
+    im_free(rows);
+    help_home_remove(&home);
+}
+
 static void count_warning(void *context, const char *sentence)
 {
     print_message("warned: %s\n", sentence);
@@ -497,6 +519,7 @@ int main(void)
         cmocka_unit_test(any_history_answers_as_a_fresh_library),
         cmocka_unit_test(codes_are_there_when_the_new_rows_are),
         cmocka_unit_test(it_happens_by_itself_when_a_quarter_is_dead),
+        cmocka_unit_test(it_never_happens_by_itself_with_a_faiss_engine),
         cmocka_unit_test(readers_go_on),
         cmocka_unit_test(damaged_rows_come_from_the_database),
         cmocka_unit_test(a_kill_leaves_the_old_or_the_new),
