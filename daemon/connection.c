@@ -43,6 +43,7 @@ static void close_connection(server *s, connection *c)
 {
     uint32_t slot = (uint32_t)c->id;
     drop_exchange(s, c);
+    s->answer_bytes -= c->out_counted;
     (void)close(c->fd);
     im_str_clear(&c->out);
     im_free(c->in);
@@ -183,6 +184,8 @@ static step write_step(server *s, connection *c)
         c->sent += (size_t)n;
     }
     c->sent = 0;
+    s->answer_bytes -= c->out_counted;
+    c->out_counted = 0;
     if (c->out.capacity > CONNECTION_OUT_KEPT_BYTES) {
         im_str_clear(&c->out);
         im_str_init(&c->out, DAEMON_ANSWER_BYTES + (64u << 10));

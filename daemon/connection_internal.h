@@ -28,6 +28,7 @@ struct connection {
     http_chunks chunks;
     exchange *exchange;
     im_str out;
+    size_t out_counted; /* of DAEMON_ANSWERS_BYTES */
     size_t sent;
     bool close; /* behind what is in out */
     uint64_t deadline_ns;
@@ -44,7 +45,8 @@ step connection_begin(server *s, connection *c, const http_head *head);
 step connection_dispatch(server *s, connection *c);
 /** Answers a request that cannot be read further, and ends the connection behind that. */
 step connection_refuse(server *s, connection *c, const http_fault *fault);
-/** c->exchange has its answer: it is counted, logged and ready to be sent. */
+/** c->exchange has its answer: it is counted, logged and ready to be sent; or a problem instead,
+ * when the answers that nobody reads are too large together. */
 step connection_finish(server *s, connection *c);
 
 #endif

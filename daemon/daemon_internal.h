@@ -12,17 +12,17 @@
 
 #define DAEMON_MOST_CONNECTIONS 512u
 #define DAEMON_MOST_WAITING 256u           /* exchanges in the queue of the library's thread */
-#define DAEMON_MOST_TOGETHER 64u           /* searches of one call */
+#define DAEMON_MOST_TOGETHER 64u           /* exchanges of one call */
+#define DAEMON_TOGETHER_BYTES (32u << 10)  /* of bodies beside the first: about 1,024 queries */
 #define DAEMON_BODIES_BYTES (256ull << 20) /* of all bodies in hand */
 #define DAEMON_ANSWER_BYTES (256u << 20)
-#define DAEMON_IDLE_MS 60000u  /* a kept connection without a request */
-#define DAEMON_HEAD_MS 10000u  /* from the first byte of a head to its last */
-#define DAEMON_BODY_MS 60000u  /* from the head's end to the body's */
-#define DAEMON_WRITE_MS 60000u /* a whole answer */
-#define DAEMON_LINGER_MS                                                                         \
-    2000u                      /* a client may read the last answer before its bytes are dropped \
-                                */
-#define DAEMON_STOP_MS 10000u  /* answers under way when the daemon is to stop */
+#define DAEMON_ANSWERS_BYTES (256ull << 20) /* of all long ones that wait for their readers */
+#define DAEMON_IDLE_MS 60000u               /* a kept connection without a request */
+#define DAEMON_HEAD_MS 10000u               /* from the first byte of a head to its last */
+#define DAEMON_BODY_MS 60000u               /* from the head's end to the body's */
+#define DAEMON_WRITE_MS 60000u              /* a whole answer */
+#define DAEMON_LINGER_MS 2000u              /* to read the last answer before a reset */
+#define DAEMON_STOP_MS 10000u               /* answers under way when the daemon is to stop */
 #define DAEMON_STUCK_MS 30000u /* a batch that takes longer turns /health to degraded */
 
 typedef struct server server;
@@ -94,7 +94,8 @@ void exchange_free(exchange *ex);
 void exchange_fail(exchange *ex, int status, const im_error *error);
 /** Answers 200 with what was written to ex->answer, or fails when it did not fit. */
 void exchange_done(exchange *ex, const char *type);
-/** Appends status line, headers and (but for HEAD) the body. False when memory is out. */
+/** Appends status line, headers and (but for HEAD) the body. False when memory was out, also for
+ * the body. */
 bool exchange_write(const exchange *ex, im_str *out);
 void exchange_log(const exchange *ex);
 
@@ -164,7 +165,7 @@ struct server {
     connection *connections[DAEMON_MOST_CONNECTIONS];
     uint32_t generations[DAEMON_MOST_CONNECTIONS];
     size_t n_connections, most_connections;
-    uint64_t body_bytes;
+    uint64_t body_bytes, answer_bytes;
     metrics metrics;
     im_str openapi;
     bool stopping;

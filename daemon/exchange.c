@@ -112,7 +112,7 @@ bool exchange_write(const exchange *ex, im_str *out)
     if (!ex->head_only) {
         im_str_add(out, im_str_text(body), body->size);
     }
-    return !out->failed;
+    return !out->failed && im_json_ok(&ex->answer);
 }
 
 void exchange_log(const exchange *ex)

@@ -7,10 +7,31 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* Takes its part of DAEMON_ANSWERS_BYTES for a long answer, which becomes a problem when too little
+ * is left. Short ones need none, so that /health answers whoever reads or not. */
+static void reserve_answer(server *s, connection *c)
+{
+    im_error error = IM_ERROR_INIT;
+    size_t size = c->exchange->head_only ? 0 : c->exchange->answer.out.size;
+    if (size <= CONNECTION_OUT_KEPT_BYTES) {
+        return;
+    }
+    if (s->answer_bytes + size > DAEMON_ANSWERS_BYTES) {
+        (void)!im_fail_as(&error, IM_REASON_QUEUE_FULL,
+                          "the answers that wait for their readers are above %llu bytes together",
+                          DAEMON_ANSWERS_BYTES);
+        exchange_fail(c->exchange, 0, &error);
+        return;
+    }
+    s->answer_bytes += size;
+    c->out_counted = size;
+}
+
 step connection_finish(server *s, connection *c)
 {
     exchange *ex = c->exchange;
     ex->close = ex->close || s->stopping;
+    reserve_answer(s, c);
     bool whole = exchange_write(ex, &c->out);
     c->close = ex->close;
     c->exchange = NULL;

@@ -41,20 +41,21 @@ void work_note_trouble(work *w, const im_error *error)
 
 /* ---- the thread ---- */
 
-/* The next exchange, or all searches that wait when it is one: at most DAEMON_MOST_TOGETHER. Lock
- * held. */
+/* The next exchange and those of its function that wait, while they are few and short: what is long
+ * stays for a call of its own, and short ones behind it need not wait for it. Lock held. */
 static size_t take(work *w, exchange **list)
 {
     size_t n = 0;
+    size_t room = DAEMON_TOGETHER_BYTES;
     bool together = w->first != NULL && w->first->route->place == PLACE_TOGETHER;
     exchange *keep_first = NULL;
     exchange *keep_last = NULL;
     for (exchange *ex = w->first, *next = NULL; ex != NULL; ex = next) {
         next = ex->next;
         ex->next = NULL;
-        bool wanted = n == 0 || (together && n < DAEMON_MOST_TOGETHER &&
-                                 ex->route->function == list[0]->route->function);
-        if (wanted) {
+        bool fits = together && n < DAEMON_MOST_TOGETHER && ex->body.size <= room;
+        if (n == 0 || (fits && ex->route->function == list[0]->route->function)) {
+            room -= n > 0 ? ex->body.size : 0;
             list[n++] = ex;
             continue;
         }

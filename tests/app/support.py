@@ -21,7 +21,8 @@ ROOT = os.geteuid() == 0
 FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 with open(PROGRAM, "rb") as program:
-    SANITIZED = b"__asan_init" in program.read()  # its run time bears neither ptrace nor preloads
+    code = program.read()  # the run times of sanitizers bear neither ptrace nor preloads
+    SANITIZED = b"__asan_init" in code or b"__tsan_init" in code
 
 
 class Skipped(Exception):

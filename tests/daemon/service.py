@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import select
 import signal
 import socket
 import threading
@@ -59,6 +60,21 @@ def many_at_once_are_answered_as_one_alone():
     for text, printed in alone.items():
         hits = answers[text]["hits"]
         assert hits == printed["hits"], text
+
+
+def short_searches_do_not_wait_for_all_the_long_ones():
+    """One call of the library takes few long requests; a short one that comes behind them goes along."""
+    long = json.dumps({"queries": [{"parts": [{"text": f"thing number {i}"}]} for i in range(300)]}).encode()
+    request = (b"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+               b"Content-Length: %d\r\n\r\n" % len(long)) + long
+    socks = [server.connect(120) for _ in range(30)]
+    for sock in socks:
+        sock.sendall(request)
+    assert server.ask("/v1/search?q=red").status == 200
+    answered = len(select.select(socks, [], [], 0)[0])
+    for sock in socks:
+        sock.close()
+    assert answered <= 20, answered  # all of them, were they one call
 
 
 def a_failing_search_stops_no_other():
@@ -237,6 +253,7 @@ def the_daemon_stops_well():
 
 
 main([answers_are_those_of_the_command_line, many_at_once_are_answered_as_one_alone,
+      short_searches_do_not_wait_for_all_the_long_ones,
       a_failing_search_stops_no_other, pictures_come_as_data_or_from_the_librarys_folders,
       items_and_library_are_what_show_and_status_print, parameters_are_named_when_wrong,
       health_and_metrics_count, the_description_fits_what_is_served, head_is_get_without_the_body,

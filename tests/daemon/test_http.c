@@ -66,83 +66,108 @@ static void each_prefix_of_a_head_asks_for_more(void **state)
     assert_false(head.close || head.chunked || head.has_length);
 }
 
+typedef struct head_row {
+    const char *text;
+    int status;
+} head_row;
+
+static void expect_rows(const head_row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        expect_status(rows[i].text, rows[i].status);
+    }
+}
+
+static const head_row length_rows[] = {
+    /* two ways to tell a length */
+    {"POST / HTTP/1.1\r\n" HOST "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+    {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n", 400},
+    {"POST / HTTP/1.1\r\n" HOST "Content-Length: 4\r\nContent-Length: 40\r\n\r\n", 400},
+    {"POST / HTTP/1.1\r\n" HOST "Content-Length: 4\r\nContent-Length: 4\r\n\r\n", 400},
+    {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding : chunked\r\n\r\n", 400},
+    {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: xchunked\r\n\r\n", 501},
+    {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, identity\r\n\r\n", 501},
+    {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n", 501},
+    {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+     400},
+    {"POST / HTTP/1.0\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", 400},
+    /* lengths that are none */
+    {"POST / HTTP/1.1\r\n" HOST "Content-Length: +4\r\n\r\n", 400},
+    {"POST / HTTP/1.1\r\n" HOST "Content-Length: -1\r\n\r\n", 400},
+    {"POST / HTTP/1.1\r\n" HOST "Content-Length: 4, 4\r\n\r\n", 400},
+    {"POST / HTTP/1.1\r\n" HOST "Content-Length: 0x4\r\n\r\n", 400},
+    {"POST / HTTP/1.1\r\n" HOST "Content-Length:\r\n\r\n", 400},
+};
+
+static const head_row line_rows[] = {
+    /* lines and names */
+    {"GET / HTTP/1.1\n" HOST "\r\n", 400},
+    {"GET / HTTP/1.1\r\n" HOST "A: b\n\r\n", 400},
+    {"GET / HTTP/1.1\r\n" HOST "A: b\rc\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\n" HOST "A: b\x1b\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\n" HOST "A: b\r\n c\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\n" HOST ": b\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\n" HOST "Ab\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\n" HOST "A b: c\r\n\r\n", 400},
+    {"\r\nGET / HTTP/1.1\r\n" HOST "\r\n", 400},
+    {" GET / HTTP/1.1\r\n" HOST "\r\n", 400},
+    /* the first line */
+    {"G\x01T / HTTP/1.1\r\n" HOST "\r\n", 400},
+    {"GET /a b HTTP/1.1\r\n" HOST "\r\n", 400},
+    {"GET  / HTTP/1.1\r\n" HOST "\r\n", 400},
+    {"GET /\t HTTP/1.1\r\n" HOST "\r\n", 400},
+    {"GET /\xc3\xa4 HTTP/1.1\r\n" HOST "\r\n", 400},
+    {"GET http://evil/ HTTP/1.1\r\n" HOST "\r\n", 400},
+    {"GET /a#b HTTP/1.1\r\n" HOST "\r\n", 400},
+    {"GET /\r\n", 400},
+    {"GET / HTTP/1.1 \r\n", 400},
+    {"GET / http/1.1\r\n", 400},
+    {"GET / HTTP/1.9\r\n", 505},
+    {"GET / HTTP/2.0\r\n", 505},
+    {"GET / HTTP/0.9\r\n", 505},
+    {"\x16\x03\x01", 400},
+};
+
+static const head_row header_rows[] = {
+    /* Host */
+    {"GET / HTTP/1.1\r\n\r\n", 400},
+    {"GET / HTTP/1.0\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\n" HOST HOST "\r\n", 400},
+    {"GET / HTTP/1.1\r\nHost:\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\nHost: a:\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\nHost: []\r\n\r\n", 400},
+    {"GET / HTTP/1.1\r\n" HOST "Expect: foo\r\n\r\n", 417},
+    {"GET / HTTP/1.1\r\n" HOST "Content-Encoding: gzip\r\n\r\n", 415},
+    /* what stays */
+    {"GET / HTTP/1.0\r\n" HOST "\r\n", 200},
+    {"OPTIONS * HTTP/1.1\r\n" HOST "\r\n", 200},
+    {"CONNECT a:80 HTTP/1.1\r\n" HOST "\r\n", 200},
+    {"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", 200},
+};
+
 static void what_is_ambiguous_is_refused(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text;
-        int status;
-    } rows[] = {
-        /* two ways to tell a length */
-        {"POST / HTTP/1.1\r\n" HOST "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
-        {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n", 400},
-        {"POST / HTTP/1.1\r\n" HOST "Content-Length: 4\r\nContent-Length: 40\r\n\r\n", 400},
-        {"POST / HTTP/1.1\r\n" HOST "Content-Length: 4\r\nContent-Length: 4\r\n\r\n", 400},
-        {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding : chunked\r\n\r\n", 400},
-        {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: xchunked\r\n\r\n", 501},
-        {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, identity\r\n\r\n", 501},
-        {"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n", 501},
-        {"POST / HTTP/1.1\r\n" HOST
-         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
-         400},
-        {"POST / HTTP/1.0\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", 400},
-        /* lengths that are none */
-        {"POST / HTTP/1.1\r\n" HOST "Content-Length: +4\r\n\r\n", 400},
-        {"POST / HTTP/1.1\r\n" HOST "Content-Length: -1\r\n\r\n", 400},
-        {"POST / HTTP/1.1\r\n" HOST "Content-Length: 4, 4\r\n\r\n", 400},
-        {"POST / HTTP/1.1\r\n" HOST "Content-Length: 0x4\r\n\r\n", 400},
-        {"POST / HTTP/1.1\r\n" HOST "Content-Length:\r\n\r\n", 400},
-        /* lines and names */
-        {"GET / HTTP/1.1\n" HOST "\r\n", 400},
-        {"GET / HTTP/1.1\r\n" HOST "A: b\n\r\n", 400},
-        {"GET / HTTP/1.1\r\n" HOST "A: b\rc\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\n" HOST "A: b\x1b\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\n" HOST "A: b\r\n c\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\n" HOST ": b\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\n" HOST "Ab\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\n" HOST "A b: c\r\n\r\n", 400},
-        {"\r\nGET / HTTP/1.1\r\n" HOST "\r\n", 400},
-        {" GET / HTTP/1.1\r\n" HOST "\r\n", 400},
-        /* the first line */
-        {"G\x01T / HTTP/1.1\r\n" HOST "\r\n", 400},
-        {"GET /a b HTTP/1.1\r\n" HOST "\r\n", 400},
-        {"GET  / HTTP/1.1\r\n" HOST "\r\n", 400},
-        {"GET /\t HTTP/1.1\r\n" HOST "\r\n", 400},
-        {"GET /\xc3\xa4 HTTP/1.1\r\n" HOST "\r\n", 400},
-        {"GET http://evil/ HTTP/1.1\r\n" HOST "\r\n", 400},
-        {"GET /a#b HTTP/1.1\r\n" HOST "\r\n", 400},
-        {"GET /\r\n", 400},
-        {"GET / HTTP/1.1 \r\n", 400},
-        {"GET / http/1.1\r\n", 400},
-        {"GET / HTTP/1.9\r\n", 505},
-        {"GET / HTTP/2.0\r\n", 505},
-        {"GET / HTTP/0.9\r\n", 505},
-        {"\x16\x03\x01", 400},
-        /* Host */
-        {"GET / HTTP/1.1\r\n\r\n", 400},
-        {"GET / HTTP/1.0\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\n" HOST HOST "\r\n", 400},
-        {"GET / HTTP/1.1\r\nHost:\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\nHost: a:\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\nHost: []\r\n\r\n", 400},
-        {"GET / HTTP/1.1\r\n" HOST "Expect: foo\r\n\r\n", 417},
-        {"GET / HTTP/1.1\r\n" HOST "Content-Encoding: gzip\r\n\r\n", 415},
-        /* what stays */
-        {"GET / HTTP/1.0\r\n" HOST "\r\n", 200},
-        {"OPTIONS * HTTP/1.1\r\n" HOST "\r\n", 200},
-        {"CONNECT a:80 HTTP/1.1\r\n" HOST "\r\n", 200},
-        {"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", 200},
-    };
-    for (size_t i = 0; i < IM_COUNT(rows); i++) {
-        expect_status(rows[i].text, rows[i].status);
-    }
+    expect_rows(length_rows, IM_COUNT(length_rows));
+}
+
+static void lines_that_are_none_are_refused(void **state)
+{
+    (void)state;
     static const char nul[] = "GET /a\0b HTTP/1.1\r\n" HOST "\r\n";
+    expect_rows(line_rows, IM_COUNT(line_rows));
     assert_int_equal(read_bytes(nul, sizeof(nul) - 1), HTTP_REFUSED);
     assert_int_equal(fault.status, 400);
+}
+
+static void headers_that_are_none_are_refused(void **state)
+{
+    (void)state;
+    expect_rows(header_rows, IM_COUNT(header_rows));
 }
 
 /* A length that no counter holds is too large, not small. */
@@ -344,6 +369,8 @@ int main(void)
         cmocka_unit_test(a_head_is_taken_apart),
         cmocka_unit_test(each_prefix_of_a_head_asks_for_more),
         cmocka_unit_test(what_is_ambiguous_is_refused),
+        cmocka_unit_test(lines_that_are_none_are_refused),
+        cmocka_unit_test(headers_that_are_none_are_refused),
         cmocka_unit_test(lengths_saturate),
         cmocka_unit_test(sizes_have_limits),
         cmocka_unit_test(chunks_come_in_pieces_of_any_size),
