@@ -7,18 +7,37 @@
 
 /* ---- finding ---- */
 
-static bool is_model_folder(const char *folder)
+/* IM_OK, IM_ERR_NOT_FOUND (nothing told) or IM_ERR_NOMEM. */
+static im_code look_for_model(const char *folder, im_error *err)
 {
     char *config = im_path_join(folder, "config.json");
-    bool found = config != NULL && im_file_exists(config);
+    if (config == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+    }
+    bool is = im_file_exists(config);
     im_free(config);
-    return found;
+    return is ? IM_OK : IM_ERR_NOT_FOUND;
+}
+
+/* The same of a name in a folder. */
+static im_code look_for_name(const char *folder, const char *name, char **out, im_error *err)
+{
+    *out = im_path_join(folder, name);
+    if (*out == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+    }
+    im_code rc = look_for_model(*out, err);
+    if (rc != IM_OK) {
+        im_free(*out);
+        *out = NULL;
+    }
+    return rc;
 }
 
 static bool is_model(const char *folder, const char *name)
 {
-    char *path = im_path_join(folder, name);
-    bool is = path != NULL && is_model_folder(path);
+    char *path = NULL;
+    bool is = look_for_name(folder, name, &path, NULL) == IM_OK;
     im_free(path);
     return is;
 }
@@ -69,32 +88,41 @@ static im_code not_found(const im_places *places, const char *model, im_error *e
     return rc;
 }
 
+/* A name: the user's own models come first. */
+static im_code find_named(const im_places *places, const char *model, char **out, im_error *err)
+{
+    char *shared = shared_models(places);
+    if (shared == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+    }
+    im_code rc =
+        places->models != NULL ? look_for_name(places->models, model, out, err) : IM_ERR_NOT_FOUND;
+    if (rc == IM_ERR_NOT_FOUND) {
+        rc = look_for_name(shared, model, out, err);
+    }
+    im_free(shared);
+    return rc;
+}
+
 im_code im_app_model_folder(const im_places *places, const char *model, char **out_folder,
                             im_error *err)
 {
+    char *named = NULL;
     if (model == NULL) {
         model = APP_DEFAULT_MODEL;
     }
-    if (strchr(model, '/') == NULL) { /* a name: the user's own models come first */
-        char *shared = shared_models(places);
-        const char *folders[] = {places->models, shared};
-        for (size_t f = 0; f < 2; f++) {
-            char *folder = folders[f] != NULL ? im_path_join(folders[f], model) : NULL;
-            bool found = folder != NULL && is_model_folder(folder);
-            if (found) {
-                im_code rc = absolute(folder, out_folder, err);
-                im_free(folder);
-                im_free(shared);
-                return rc;
-            }
-            im_free(folder);
-        }
-        im_free(shared);
+    im_code rc =
+        strchr(model, '/') == NULL ? find_named(places, model, &named, err) : IM_ERR_NOT_FOUND;
+    if (rc == IM_ERR_NOT_FOUND && model[0] != '\0') {
+        rc = look_for_model(model, err);
     }
-    if (model[0] != '\0' && is_model_folder(model)) {
-        return absolute(model, out_folder, err);
+    if (rc == IM_OK) {
+        rc = absolute(named != NULL ? named : model, out_folder, err);
+    } else if (rc == IM_ERR_NOT_FOUND) {
+        rc = not_found(places, model, err);
     }
-    return not_found(places, model, err);
+    im_free(named);
+    return rc;
 }
 
 /* ---- preparing ---- */
