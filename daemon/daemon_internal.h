@@ -37,7 +37,10 @@ typedef enum route_id {
     ROUTE_COUNT
 } route_id;
 
-typedef enum route_place { PLACE_QUICK, PLACE_LIBRARY, PLACE_TOGETHER } route_place;
+/** What a caller must be allowed to do; each scope holds those before it. */
+typedef enum route_scope { SCOPE_PUBLIC, SCOPE_READ, SCOPE_WRITE, SCOPE_ADMIN } route_scope;
+
+typedef enum route_place { PLACE_QUICK, PLACE_LIBRARY, PLACE_TOGETHER, PLACE_WRITER } route_place;
 
 /** Answers exchanges [n] of routes with this function; n is 1 unless the route's place is TOGETHER.
  */
@@ -47,6 +50,7 @@ typedef struct route {
     route_id id;
     http_method method;
     const char *path;
+    route_scope scope;
     route_place place;
     size_t most; /* bytes of the body */
     route_function function;
@@ -56,9 +60,14 @@ typedef struct route {
 
 extern const route daemon_routes[ROUTE_COUNT];
 
-/** Finds a route; *out_id is the number text of "{id}", or empty. NULL: none of that path
+#define ROUTE_ALLOW_BYTES 48u
+
+/** Finds a route; *out_hole is the text of "{id}" or "{name}", or empty. NULL: none of that path
  * (*out_allow empty), or none of that method (*out_allow lists those there are). HEAD finds GET. */
-const route *route_find(http_method method, im_view path, im_view *out_id, char out_allow[32]);
+const route *route_find(http_method method, im_view path, im_view *out_hole,
+                        char out_allow[ROUTE_ALLOW_BYTES]);
+/** "GET"; lower: "get". */
+const char *route_method_name(http_method method, bool lower);
 /** IM_OK, or http_parameter: a parameter that the route does not have, or lacks. */
 IM_NODISCARD im_code route_check_parameters(const route *r, const http_parameters *parameters,
                                             im_error *err);
@@ -75,6 +84,7 @@ struct exchange {
     char method[12]; /* for the log; "-": the head was not read */
     char path[128];  /* for the log: without the query, cut */
     uint64_t item;   /* "{id}" */
+    char name[128];  /* "{name}", still percent-encoded */
     http_parameters parameters;
     im_str body;
     uint64_t body_counted; /* of DAEMON_BODIES_BYTES */
@@ -83,7 +93,8 @@ struct exchange {
 
     int status; /* 0: not answered yet */
     const char *type;
-    char allow[32];
+    char allow[ROUTE_ALLOW_BYTES];
+    im_str headers; /* lines of the answer beside those of each */
     im_json_writer answer;
 };
 
@@ -99,7 +110,7 @@ void exchange_done(exchange *ex, const char *type);
 bool exchange_write(const exchange *ex, im_str *out);
 void exchange_log(const exchange *ex);
 
-/* ---- work.c: the thread that has the library ---- */
+/* ---- work.c: a thread that has the library ---- */
 
 typedef struct work work;
 
@@ -113,8 +124,9 @@ typedef struct work_facts {
 } work_facts;
 
 /** Opens the library and starts the thread. `wake` is an eventfd that is written to when exchanges
- * have been answered. */
-IM_NODISCARD im_code work_open(const im_daemon_options *options, server *s, int wake,
+ * have been answered. `searches`: the thread begins with a search, and tries others while they
+ * fail. */
+IM_NODISCARD im_code work_open(const im_daemon_options *options, server *s, int wake, bool searches,
                                work **out_work, im_error *err);
 /** False when the queue is full: the exchange stays the caller's. */
 bool work_put(work *w, exchange *ex);
@@ -129,7 +141,7 @@ void work_note_trouble(work *w, const im_error *error);
 
 /* ---- answer_*.c ---- */
 
-#define X(ID, method, path, place, most, function, ...) \
+#define X(ID, method, path, scope, place, most, function, ...) \
     void function(server *s, exchange *const *list, size_t n);
 #include "daemon/routes.def"
 #undef X
@@ -161,7 +173,8 @@ typedef struct connection connection;
 struct server {
     const im_daemon_options *options;
     int epoll, listener, wake, spare; /* -1: none. spare is given up to turn one more client away */
-    work *work;
+    work *work;                       /* of PLACE_LIBRARY, PLACE_TOGETHER */
+    work *writer;                     /* of PLACE_WRITER: a handle of its own */
     connection *connections[DAEMON_MOST_CONNECTIONS];
     uint32_t generations[DAEMON_MOST_CONNECTIONS];
     size_t n_connections, most_connections;

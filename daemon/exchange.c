@@ -25,6 +25,7 @@ exchange *exchange_new(uint64_t whose)
     (void)snprintf(ex->request_id, sizeof(ex->request_id), "%016llx", (unsigned long long)random);
     (void)snprintf(ex->method, sizeof(ex->method), "-");
     im_str_init(&ex->body, 0);
+    im_str_init(&ex->headers, 16u << 10);
     im_json_init(&ex->answer, DAEMON_ANSWER_BYTES);
     return ex;
 }
@@ -36,6 +37,7 @@ void exchange_free(exchange *ex)
     }
     http_parameters_clear(&ex->parameters);
     im_str_clear(&ex->body);
+    im_str_clear(&ex->headers);
     im_json_clear(&ex->answer);
     im_free(ex);
 }
@@ -60,6 +62,7 @@ void exchange_fail(exchange *ex, int status, const im_error *error)
 {
     im_json_clear(&ex->answer);
     im_json_init(&ex->answer, DAEMON_ANSWER_BYTES);
+    im_str_clear(&ex->headers);
     ex->status = status != 0 ? status : im_code_http(error->code);
     if (ex->status == 200) { /* IM_ERR_PARTIAL has no answer of its own here */
         ex->status = 500;
@@ -102,6 +105,7 @@ bool exchange_write(const exchange *ex, im_str *out)
     im_str_add_c(out, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
                       "Referrer-Policy: no-referrer\r\n"
                       "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n");
+    im_str_add(out, im_str_text(&ex->headers), ex->headers.size);
     if (ex->allow[0] != '\0') {
         im_str_addf(out, "Allow: %s\r\n", ex->allow);
     }
@@ -112,7 +116,7 @@ bool exchange_write(const exchange *ex, im_str *out)
     if (!ex->head_only) {
         im_str_add(out, im_str_text(body), body->size);
     }
-    return !out->failed && im_json_ok(&ex->answer);
+    return !out->failed && !ex->headers.failed && im_json_ok(&ex->answer);
 }
 
 void exchange_log(const exchange *ex)

@@ -127,7 +127,11 @@ static http_state read_request_line(im_view line, http_head *out, http_fault *fa
     static const struct {
         const char *name;
         http_method method;
-    } methods[] = {{"GET", HTTP_GET}, {"HEAD", HTTP_HEAD}, {"POST", HTTP_POST}};
+    } methods[] = {{"GET", HTTP_GET},
+                   {"HEAD", HTTP_HEAD},
+                   {"POST", HTTP_POST},
+                   {"PATCH", HTTP_PATCH},
+                   {"DELETE", HTTP_DELETE}};
     out->method_name = until(line, ' ');
     im_view rest = behind(line, out->method_name.size + 1);
     im_view target = until(rest, ' ');

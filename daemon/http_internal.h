@@ -15,6 +15,8 @@ typedef enum http_method {
     HTTP_GET,
     HTTP_HEAD,
     HTTP_POST,
+    HTTP_PATCH,
+    HTTP_DELETE,
     HTTP_OTHER /* a token that no route has */
 } http_method;
 

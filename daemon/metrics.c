@@ -31,7 +31,7 @@ static void put_labels(im_str *out, size_t row)
         return;
     }
     im_str_addf(out, "route=\"%s\",method=\"%s\"", daemon_routes[row].path,
-                daemon_routes[row].method == HTTP_POST ? "POST" : "GET");
+                route_method_name(daemon_routes[row].method, false));
 }
 
 static void put_requests(const metrics *m, im_str *out)

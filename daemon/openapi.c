@@ -42,8 +42,11 @@ static void put_parameters(im_str *out, const route *r)
     const char *comma = "";
     im_str_add_c(out, ",\"parameters\":[");
     if (strchr(r->path, '{') != NULL) {
-        im_str_add_c(out, "{\"name\":\"id\",\"in\":\"path\",\"required\":true,\"schema\":"
-                          "{\"type\":\"integer\",\"minimum\":1}}");
+        im_str_add_c(out, strstr(r->path, "{id}") != NULL
+                              ? "{\"name\":\"id\",\"in\":\"path\",\"required\":true,\"schema\":"
+                                "{\"type\":\"integer\",\"minimum\":1}}"
+                              : "{\"name\":\"name\",\"in\":\"path\",\"required\":true,"
+                                "\"schema\":{\"type\":\"string\",\"minLength\":1}}");
         comma = ",";
     }
     for (size_t i = 0; i < IM_COUNT(parameters); i++) {
@@ -62,9 +65,9 @@ static void put_parameters(im_str *out, const route *r)
 
 static void put_operation(im_str *out, const route *r)
 {
-    im_str_addf(out, "\"%s\":{\"operationId\":\"%s%s\",\"summary\":",
-                r->method == HTTP_POST ? "post" : "get", r->method == HTTP_POST ? "post" : "get",
-                r->path);
+    im_str_addf(out,
+                "\"%s\":{\"operationId\":\"%s%s\",\"summary\":", route_method_name(r->method, true),
+                route_method_name(r->method, true), r->path);
     put_text(out, r->summary);
     put_parameters(out, r);
     if (r->body != NULL) {

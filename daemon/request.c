@@ -72,7 +72,7 @@ step connection_dispatch(server *s, connection *c)
         ex->route->function(s, &ex, 1);
         return connection_finish(s, c);
     }
-    if (!work_put(s->work, ex)) {
+    if (!work_put(ex->route->place == PLACE_WRITER ? s->writer : s->work, ex)) {
         (void)!im_fail_as(&error, IM_REASON_QUEUE_FULL, "%u requests are waiting already",
                           DAEMON_MOST_WAITING);
         return fail(s, c, 0, &error);
@@ -100,8 +100,8 @@ static bool is_json(im_view type)
 
 static int check_route(const http_head *head, exchange *ex, im_error *err)
 {
-    im_view id;
-    ex->route = route_find(head->method, head->path, &id, ex->allow);
+    im_view hole;
+    ex->route = route_find(head->method, head->path, &hole, ex->allow);
     if (ex->route == NULL && ex->allow[0] != '\0') {
         (void)!im_fail_as(err, IM_REASON_HTTP_METHOD, "'%.60s' has no method %s, but %s", ex->path,
                           ex->method, ex->allow);
@@ -112,15 +112,13 @@ static int check_route(const http_head *head, exchange *ex, im_error *err)
         im_hint(err, "GET /openapi.json lists those that there are");
         return 404;
     }
-    char number[24] = "";
-    if (strchr(ex->route->path, '{') != NULL) {
-        (void)snprintf(number, sizeof(number), "%.*s", (int)IM_MIN(id.size, sizeof(number) - 1),
-                       id.data);
-        if (id.size >= sizeof(number) || !im_parse_u64(number, 1, INT64_MAX, &ex->item)) {
-            (void)!im_fail_as(err, IM_REASON_HTTP_PARAMETER,
-                              "'%.100s': the last part is no number of an item", ex->path);
-            return 400;
-        }
+    bool fits = hole.size < sizeof(ex->name);
+    (void)snprintf(ex->name, sizeof(ex->name), "%.*s", fits ? (int)hole.size : 0, hole.data);
+    if (!fits || (strstr(ex->route->path, "{id}") != NULL &&
+                  !im_parse_u64(ex->name, 1, INT64_MAX, &ex->item))) {
+        (void)!im_fail_as(err, IM_REASON_HTTP_PARAMETER,
+                          "'%.100s': '%.40s' is no number, or too long", ex->path, ex->name);
+        return 400;
     }
     return 0;
 }

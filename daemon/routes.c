@@ -1,14 +1,13 @@
 /* daemon/routes.c — the table of routes, and which of its rows a request means. */
 #include "daemon/daemon_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
-#define HTTP_METHOD_GET HTTP_GET
-#define HTTP_METHOD_POST HTTP_POST
-
 const route daemon_routes[ROUTE_COUNT] = {
-#define X(ID, method, path, place, most, function, summary, body, answer) \
-    {ROUTE_##ID, HTTP_METHOD_##method, path, PLACE_##place, most, function, summary, body, answer},
+#define X(ID, method, path, scope, place, most, function, summary, body, answer) \
+    {ROUTE_##ID, HTTP_##method, path,    SCOPE_##scope, PLACE_##place,           \
+     most,       function,      summary, body,          answer},
 #include "daemon/routes.def"
 #undef X
 };
@@ -25,39 +24,72 @@ static const parameter_row parameter_rows[] = {
 #undef X
 };
 
-static bool path_fits(const char *pattern, im_view path, im_view *out_id)
+static const struct {
+    http_method method;
+    const char *name, *lower;
+} methods[] = {{HTTP_GET, "GET", "get"},
+               {HTTP_HEAD, "HEAD", "head"},
+               {HTTP_POST, "POST", "post"},
+               {HTTP_PATCH, "PATCH", "patch"},
+               {HTTP_DELETE, "DELETE", "delete"}};
+
+const char *route_method_name(http_method method, bool lower)
+{
+    for (size_t i = 0; i < IM_COUNT(methods); i++) {
+        if (methods[i].method == method) {
+            return lower ? methods[i].lower : methods[i].name;
+        }
+    }
+    return "-";
+}
+
+static bool path_fits(const char *pattern, im_view path, im_view *out_hole)
 {
     const char *hole = strchr(pattern, '{');
-    *out_id = im_view_of("", 0);
+    *out_hole = im_view_of("", 0);
     if (hole == NULL) {
         return im_view_equal_c(path, pattern);
     }
-    size_t size = (size_t)(hole - pattern);
-    if (path.size <= size || memcmp(path.data, pattern, size) != 0 ||
-        memchr(path.data + size, '/', path.size - size) != NULL) {
+    const char *tail = strchr(hole, '}') + 1;
+    size_t before = (size_t)(hole - pattern);
+    size_t after = strlen(tail);
+    if (path.size <= before + after || memcmp(path.data, pattern, before) != 0 ||
+        memcmp(path.data + path.size - after, tail, after) != 0) {
         return false;
     }
-    *out_id = im_view_of(path.data + size, path.size - size);
+    im_view text = im_view_of(path.data + before, path.size - before - after);
+    if (memchr(text.data, '/', text.size) != NULL) {
+        return false;
+    }
+    *out_hole = text;
     return true;
 }
 
-const route *route_find(http_method method, im_view path, im_view *out_id, char out_allow[32])
+const route *route_find(http_method method, im_view path, im_view *out_hole,
+                        char out_allow[ROUTE_ALLOW_BYTES])
 {
     http_method wanted = method == HTTP_HEAD ? HTTP_GET : method;
+    bool all = path.size == 0 || im_view_equal_c(path, "*"); /* CONNECT and OPTIONS * */
+    bool has[HTTP_OTHER + 1] = {false};
+    size_t used = 0;
     out_allow[0] = '\0';
-    bool get = path.size == 0 || im_view_equal_c(path, "*");
-    bool post = get; /* CONNECT and OPTIONS *: what the server as a whole has */
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
-        if (path_fits(daemon_routes[i].path, path, out_id)) {
-            if (daemon_routes[i].method == wanted) {
+        if (all || path_fits(daemon_routes[i].path, path, out_hole)) {
+            if (!all && daemon_routes[i].method == wanted) {
+                out_allow[0] = '\0';
                 return &daemon_routes[i];
             }
-            get = get || daemon_routes[i].method == HTTP_GET;
-            post = post || daemon_routes[i].method == HTTP_POST;
+            has[daemon_routes[i].method] = true;
         }
     }
-    (void)snprintf(out_allow, 32, "%s%s%s", get ? "GET, HEAD" : "", get && post ? ", " : "",
-                   post ? "POST" : "");
+    has[HTTP_HEAD] = has[HTTP_GET];
+    for (size_t i = 0; i < IM_COUNT(methods); i++) {
+        if (has[methods[i].method]) {
+            int n = snprintf(out_allow + used, ROUTE_ALLOW_BYTES - used, "%s%s",
+                             used > 0 ? ", " : "", methods[i].name);
+            used += n > 0 ? (size_t)n : 0;
+        }
+    }
     return NULL;
 }
 

@@ -187,14 +187,20 @@ static void accept_clients(server *s)
     }
 }
 
+static void hand_over(server *s, work *from)
+{
+    for (exchange *ex = work_take_answered(from), *next = NULL; ex != NULL; ex = next) {
+        next = ex->next;
+        connection_answer(s, ex);
+    }
+}
+
 static void hand_over_answers(server *s)
 {
     uint64_t count = 0;
     (void)!read(s->wake, &count, sizeof(count));
-    for (exchange *ex = work_take_answered(s->work), *next = NULL; ex != NULL; ex = next) {
-        next = ex->next;
-        connection_answer(s, ex);
-    }
+    hand_over(s, s->work);
+    hand_over(s, s->writer);
 }
 
 /* ---- the loop ---- */
@@ -286,7 +292,10 @@ static im_code open_all(server *s, im_error *err)
         rc = add_watch(s, s->wake, ID_WAKE, err);
     }
     if (rc == IM_OK) {
-        rc = work_open(s->options, s, s->wake, &s->work, err);
+        rc = work_open(s->options, s, s->wake, true, &s->work, err);
+    }
+    if (rc == IM_OK) {
+        rc = work_open(s->options, s, s->wake, false, &s->writer, err);
     }
     return rc;
 }
@@ -312,6 +321,7 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
         rc = loop(s, err);
     }
     connections_close_all(s);
+    work_close(s->writer);
     work_close(s->work);
     close_fd(s->epoll);
     close_fd(s->listener);

@@ -17,6 +17,7 @@ struct work {
     int wake;
     pthread_t thread;
     bool started;
+    bool searches;
     pthread_mutex_t lock;
     pthread_cond_t more;
     /* guarded by lock */
@@ -150,7 +151,9 @@ static void *run(void *context)
     exchange *list[DAEMON_MOST_TOGETHER];
     uint64_t counted_ns = 0;
     bool ending = false;
-    try_search(w);
+    if (w->searches) {
+        try_search(w);
+    }
     pthread_mutex_lock(&w->lock);
     w->facts.warm = true;
     pthread_mutex_unlock(&w->lock);
@@ -162,7 +165,8 @@ static void *run(void *context)
         size_t n = wait_for_list(w, list, &ending);
         if (n > 0) {
             answer_list(w, list, n);
-        } else if (!ending && w->facts.trouble.code != IM_OK) { /* written by this thread alone */
+        } else if (!ending && w->searches &&
+                   w->facts.trouble.code != IM_OK) { /* written by this thread alone */
             try_search(w);
         }
     }
@@ -190,8 +194,8 @@ static int start_thread(work *w)
     return failed;
 }
 
-im_code work_open(const im_daemon_options *options, server *s, int wake, work **out_work,
-                  im_error *err)
+im_code work_open(const im_daemon_options *options, server *s, int wake, bool searches,
+                  work **out_work, im_error *err)
 {
     pthread_condattr_t monotonic;
     work *w = im_alloc_zero(1, sizeof(*w));
@@ -200,6 +204,7 @@ im_code work_open(const im_daemon_options *options, server *s, int wake, work **
     }
     w->server = s;
     w->wake = wake;
+    w->searches = searches;
     w->facts.trouble = (im_error)IM_ERROR_INIT;
     (void)pthread_mutex_init(&w->lock, NULL);
     (void)pthread_condattr_init(&monotonic);
