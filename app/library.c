@@ -195,6 +195,7 @@ im_code library_encoder(im_library *library, im_towers towers, im_error *err)
         library->encoder = NULL;
         towers = IM_TOWERS_BOTH;
     }
+    precision_choice choice = {0};
     im_code rc = library_model(library, err);
     if (rc == IM_OK) {
         rc = library_pool(library, &pool, err);
@@ -206,10 +207,11 @@ im_code library_encoder(im_library *library, im_towers towers, im_error *err)
         rc = check_model_files(library, folder, err);
     }
     if (rc == IM_OK) {
-        im_encoder_options options = {.precision = library->precision,
-                                      .towers = towers,
-                                      .pool = pool,
-                                      .batch = library->batch};
+        rc = precision_of(library->store, library->model.digest, library->precision, &choice, err);
+    }
+    if (rc == IM_OK) {
+        im_encoder_options options = {
+            .precision = choice.precision, .towers = towers, .pool = pool, .batch = library->batch};
         rc = im_encoder_open(folder, &options, &library->encoder, err);
     }
     if (rc == IM_OK) {

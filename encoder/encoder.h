@@ -67,6 +67,9 @@ typedef struct im_encoder_info {
  *   IM_ERR_UNSUPPORTED (model_family), IM_ERR_NOMEM */
 IM_NODISCARD im_code im_encoder_open(const char *folder, const im_encoder_options *options,
                                      im_encoder **out_encoder, im_error *err);
+/** True where bf16 is faster than fp32: the processor has the instruction at full rate, and
+ * IMAGO_KERNEL names no set without it. */
+bool im_encoder_bf16_pays(void);
 void im_encoder_close(im_encoder *encoder);
 const im_encoder_info *im_encoder_describe(const im_encoder *encoder);
 

@@ -41,6 +41,16 @@ im_code kernel_choose(const kernel **out, im_error *err)
     return rc;
 }
 
+bool kernel_full_rate_bf16(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return im_cpu_features().avx512_bf16 && __builtin_cpu_is("amd") != 0;
+#else
+    return false;
+#endif
+}
+
 size_t kernel_head_floats(size_t length, size_t d)
 {
     size_t padded = (length + 15) / 16 * 16;

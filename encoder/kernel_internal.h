@@ -83,6 +83,8 @@ extern const kernel kernel_plain, kernel_portable, kernel_avx2, kernel_avx512, k
 IM_NODISCARD im_code kernel_choose(const kernel **out, im_error *err);
 /** True when this machine can run it. */
 bool kernel_runs(const kernel *k);
+/** True on processors whose bf16 products do twice the work of fp32 ones. */
+bool kernel_full_rate_bf16(void);
 size_t kernel_head_floats(size_t length, size_t d);
 /** True when bf16 products are an instruction of the set, not made from float32. */
 static inline bool kernel_has_bf16(const kernel *k)
