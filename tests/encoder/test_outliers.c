@@ -6,14 +6,14 @@
 #define OUTLIER 400.0F
 #define N_CHANNELS 4u
 
-static void take_back(const im_bytes *file, const char *prefix, size_t layer, const char *linear)
+static void take_back(const im_bytes *file, const char *prefix, size_t layer, const char *product)
 {
     char name[160];
     size_t n_weights = 0;
     size_t n_out = 0;
-    (void)snprintf(name, sizeof(name), "%s.encoder.layers.%zu.%s.weight", prefix, layer, linear);
+    (void)snprintf(name, sizeof(name), "%s.encoder.layers.%zu.%s.weight", prefix, layer, product);
     const float *weight = find_values(file, name, &n_weights);
-    (void)snprintf(name, sizeof(name), "%s.encoder.layers.%zu.%s.bias", prefix, layer, linear);
+    (void)snprintf(name, sizeof(name), "%s.encoder.layers.%zu.%s.bias", prefix, layer, product);
     float *bias = find_values(file, name, &n_out);
     for (size_t o = 0; o < n_out; o++) {
         for (size_t c = 0; c < N_CHANNELS; c++) {
