@@ -113,7 +113,8 @@ im_code precision_measure(const im_places *places, const char *model_folder, im_
     }
     if (rc !=
         IM_OK) { /* values that are not finite in bf16 speak against it, they are no failure */
-        bool overflow = encoders[0] != NULL && rc == IM_ERR_FORMAT;
+        bool overflow =
+            encoders[0] != NULL && err != NULL && strcmp(err->reason, "model_bad_output") == 0;
         rc = overflow ? IM_OK : rc;
         least = 0;
         goto out;
