@@ -486,9 +486,10 @@ void im_import_report_json(im_json_writer *w, const im_import_report *report);
  */
 IM_NODISCARD im_code im_app_model_list_json(const im_places *places, im_library *library_or_null,
                                             im_json_writer *w, im_error *err);
-/** Facts of one model (name or folder; NULL: the active or bundled one). */
-IM_NODISCARD im_code im_app_model_info_json(const im_places *places, const char *model,
-                                            im_json_writer *w, im_error *err);
+/** Facts of one model (name or folder; NULL: the bundled one). Which precision it computes with is
+ * known of the models of a library. */
+IM_NODISCARD im_code im_app_model_info_json(const im_places *places, im_library *library_or_null,
+                                            const char *model, im_json_writer *w, im_error *err);
 /** Makes a model the library's active one: prepares it (digest, background) and embeds every item
  * with it before it becomes active. */
 IM_NODISCARD im_code im_app_model_use(im_library *library, const char *model,

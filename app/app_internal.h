@@ -75,6 +75,30 @@ struct im_library {
 IM_NODISCARD im_code library_pool(im_library *library, im_pool **out_pool, im_error *err);
 /** Loads the active model's row; library_empty when there is none; model_mismatch when --model
  * names another. */
+/* ---- precision.c ---- */
+
+#define PRECISION_LEAST_COSINE 0.9995 /* of bf16 to fp32; below it auto stays with fp32 */
+
+typedef struct precision_choice {
+    im_precision precision;
+    double cosine;   /* least cosine of bf16 to fp32, below 0 when it was not measured */
+    const char *why; /* static */
+} precision_choice;
+
+/** The least cosine of bf16 to fp32 over a sample of the calibration pictures and texts. */
+IM_NODISCARD im_code precision_measure(const im_places *places, const char *model_folder,
+                                       im_pool *pool, double *out_cosine, im_error *err);
+/** What auto means. @param fast  bf16 is faster than fp32 on this processor */
+im_precision precision_choose(double cosine, bool fast, const char **out_why);
+/** Keeps a measured cosine; the caller holds the store's lock. */
+IM_NODISCARD im_code precision_keep(im_store *store, const char *digest, double cosine,
+                                    im_error *err);
+/** What a model of the library computes with. */
+IM_NODISCARD im_code precision_of(im_store *store, const char *digest, im_precision wanted,
+                                  precision_choice *out, im_error *err);
+/** "precision", "precision_why" and "bf16_cosine" of an object. */
+void precision_put(im_json_writer *w, const precision_choice *choice);
+
 IM_NODISCARD im_code library_model(im_library *library, im_error *err);
 /** Where the files of the loaded model lie: the folder recorded, or one of the same name in today's
  * places when that is gone. A new string. */

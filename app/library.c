@@ -203,6 +203,7 @@ im_code library_encoder(im_library *library, im_towers towers, im_error *err)
         library->encoder = NULL;
         towers = IM_TOWERS_BOTH;
     }
+    precision_choice choice = {0};
     im_code rc = library_model(library, err);
     if (rc == IM_OK) {
         rc = library_pool(library, &pool, err);
@@ -214,7 +215,10 @@ im_code library_encoder(im_library *library, im_towers towers, im_error *err)
         rc = check_model_files(library, folder, err);
     }
     if (rc == IM_OK) {
-        im_encoder_options options = {.precision = library->precision,
+        rc = precision_of(library->store, library->model.digest, library->precision, &choice, err);
+    }
+    if (rc == IM_OK) {
+        im_encoder_options options = {.precision = choice.precision,
                                       .towers = towers,
                                       .pool = pool,
                                       .batch = library->batch,

@@ -301,6 +301,8 @@ static im_code open_and_record(im_library *library, const char *folder, const im
     char digest[65];
     im_str files;
     im_model_row row = {0};
+    precision_choice choice = {0};
+    double cosine = -1;
     im_str_init(&files, IM_LIMIT_MODEL_JSON_BYTES);
     im_code rc = library_pool(library, &pool, err);
     im_encoder_options options = {.precision = library->precision,
@@ -329,6 +331,9 @@ static im_code open_and_record(im_library *library, const char *folder, const im
     if (rc == IM_OK && row.id == 0) {
         memcpy(row.digest, digest, sizeof(row.digest));
         rc = describe_model(library, folder, encoder, events, &row, err);
+        if (rc == IM_OK && row.n_background > 0) {
+            rc = precision_measure(&library->places, folder, pool, &cosine, err);
+        }
         if (rc == IM_OK) {
             rc = check_unchanged(folder, &files, err);
         }
@@ -337,8 +342,21 @@ static im_code open_and_record(im_library *library, const char *folder, const im
         }
         if (rc == IM_OK) {
             rc = put_model_once(library->store, &row, err);
+            if (rc == IM_OK && cosine >= 0) {
+                rc = precision_keep(library->store, row.digest, cosine, err);
+            }
             im_store_unlock(library->store);
         }
+    }
+    if (rc == IM_OK) { /* the background is made in fp32 unless told; the work may be in bf16 */
+        rc = precision_of(library->store, row.digest, library->precision, &choice, err);
+    }
+    if (rc == IM_OK && library->precision == IM_PRECISION_AUTO &&
+        choice.precision == IM_PRECISION_BF16) {
+        im_encoder_close(encoder);
+        encoder = NULL;
+        options.precision = choice.precision;
+        rc = im_encoder_open(folder, &options, &encoder, err);
     }
     im_str_clear(&files);
     if (rc == IM_OK) {
@@ -515,7 +533,8 @@ static void put_size(im_json_writer *w, const char *key, size_t value)
     im_json_put_uint(w, key, (uint64_t)value);
 }
 
-static void put_info(im_json_writer *w, const im_encoder_info *info, const char *digest)
+static void put_info(im_json_writer *w, const im_encoder_info *info, const char *digest,
+                     const precision_choice *choice)
 {
     im_json_begin_object(w);
     im_json_put_string(w, "name", info->name);
@@ -536,19 +555,20 @@ static void put_info(im_json_writer *w, const im_encoder_info *info, const char 
     im_json_put_string(w, "weights_dtype", info->weights_dtype);
     im_json_put_string(w, "activation", info->activation);
     im_json_put_string(w, "pooling", info->pooling);
-    im_json_put_string(w, "precision", info->precision);
-    im_json_put_string(w, "precision_why", info->precision_why);
+    precision_put(w, choice);
     im_json_put_string(w, "kernel", info->kernel);
     im_json_end_object(w);
 }
 
-im_code im_app_model_info_json(const im_places *places, const char *model, im_json_writer *w,
-                               im_error *err)
+im_code im_app_model_info_json(const im_places *places, im_library *library_or_null,
+                               const char *model, im_json_writer *w, im_error *err)
 {
     char *folder = NULL;
     im_encoder *encoder = NULL;
     char digest[65];
     im_encoder_options options = {.towers = IM_TOWERS_BOTH};
+    precision_choice choice = {.cosine = -1};
+    choice.precision = precision_choose(choice.cosine, false, &choice.why);
     im_code rc = im_app_model_folder(places, model, &folder, err);
     if (rc == IM_OK) {
         rc = im_encoder_open(folder, &options, &encoder, err);
@@ -556,8 +576,11 @@ im_code im_app_model_info_json(const im_places *places, const char *model, im_js
     if (rc == IM_OK) {
         rc = im_encoder_digest(folder, digest, err);
     }
+    if (rc == IM_OK && library_or_null != NULL) {
+        rc = precision_of(library_or_null->store, digest, library_or_null->precision, &choice, err);
+    }
     if (rc == IM_OK) {
-        put_info(w, im_encoder_describe(encoder), digest);
+        put_info(w, im_encoder_describe(encoder), digest, &choice);
     }
     im_encoder_close(encoder);
     im_free(folder);

@@ -53,8 +53,14 @@ im_code cmd_model_info(cli_session *s, im_error *err)
 {
     im_json_writer w;
     const char *model = s->args->n_operands > 0 ? s->args->operands[0] : s->args->options.model;
+    im_library *library = NULL;
+    im_error ignored = IM_ERROR_INIT;
     cli_json_start(&w);
-    im_code rc = im_app_model_info_json(&s->places, model, &w, err);
+    if (cli_open_library(s, false, &library, &ignored) != IM_OK) { /* works without one */
+        library = NULL;
+    }
+    im_code rc = im_app_model_info_json(&s->places, library, model, &w, err);
+    im_library_close(library);
     if (rc != IM_OK) {
         im_json_clear(&w);
         return rc;

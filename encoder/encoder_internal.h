@@ -144,6 +144,7 @@ typedef struct tower {
     float *qkv;                         /* [R, qkv_pitch] */
     float *hidden;                      /* [R, mlp_pitch] */
     float *pooled;                      /* [sequences, pitch] */
+    void *narrow;                       /* bf16 only: the rows of the product at hand, rounded */
     float *head;                        /* per worker: keys turned and scores of one head */
     size_t head_floats, n_workers;
 } tower;
@@ -155,7 +156,7 @@ typedef struct sequence {
 
 IM_NODISCARD im_code tower_load(tower *t, const tower_config *config, const char *prefix,
                                 const weights *w, size_t max_rows, size_t max_sequences,
-                                size_t max_length, size_t n_workers, im_error *err);
+                                size_t max_length, size_t n_workers, bool bf16, im_error *err);
 void tower_clear(tower *t);
 /** Runs the blocks over t->x (all sequences) and leaves each sequence's pooled row in t->pooled.
  * @param whole_last also computes the last block for every row (tests compare both ways) */
@@ -172,9 +173,9 @@ static inline void tower_show(const tower *t, const char *stage, size_t layer, c
 }
 
 IM_NODISCARD im_code linear_load(linear *l, const weights *w, const char *name, size_t n_out,
-                                 size_t n_in, bool bias, im_error *err);
+                                 size_t n_in, bool bias, bool bf16, im_error *err);
 /** Packs a tensor [N, K] without bias. */
-IM_NODISCARD im_code linear_of_tensor(linear *l, const tensor *t, im_error *err);
+IM_NODISCARD im_code linear_of_tensor(linear *l, const tensor *t, bool bf16, im_error *err);
 void linear_clear(linear *l);
 IM_NODISCARD im_code norm_load(norm *n, const weights *w, const char *name, size_t width,
                                im_error *err);
@@ -182,10 +183,12 @@ void norm_clear(norm *n);
 /** A tensor as float32 in a new block. */
 IM_NODISCARD im_code values_load(float **out, const weights *w, const char *name, size_t n_dims,
                                  const uint64_t *shape, im_error *err);
-/** rows x matrix + bias with an epilogue, split over the pool. */
+/** rows x matrix + bias with an epilogue, split over the pool.
+ * @param narrow  [n_rows, in_pitch] of 4 bytes for the rounded rows of a bf16 matrix, else unused
+ */
 void linear_run(const linear *l, const kernel *k, im_pool *pool, const float *in, size_t in_pitch,
                 size_t n_rows, float *out, size_t out_pitch, kernel_activation activation,
-                const float *residual, size_t residual_pitch);
+                const float *residual, size_t residual_pitch, void *narrow);
 
 /* ---- the encoder ---- */
 
@@ -196,6 +199,7 @@ typedef struct image_tower {
     norm pre, post;
     linear projection;
     float *columns; /* [batch, patches, 3 P P padded]: the patches as rows */
+    void *narrow;   /* bf16 only: those of one picture, rounded */
     size_t columns_pitch, tokens, batch;
 } image_tower;
 
@@ -217,6 +221,7 @@ struct im_encoder {
     im_pool *pool;
     const kernel *kernel;
     bool has_image, has_text;
+    bool bf16; /* blocks and patches; the projections stay float32 */
     image_tower image;
     text_tower text;
     im_encoder_info info;

@@ -30,7 +30,7 @@ im_code image_tower_load(im_encoder *e, size_t batch, im_error *err)
         tensor flat = *patch;
         flat.n_dims = 2;
         flat.shape[1] = patch_values;
-        rc = linear_of_tensor(&t->patch, &flat, err);
+        rc = linear_of_tensor(&t->patch, &flat, e->bf16, err);
     }
     if (rc == IM_OK) {
         rc = norm_load(&t->pre, e->weights, "vision_model.pre_layrnorm", width, err);
@@ -39,17 +39,22 @@ im_code image_tower_load(im_encoder *e, size_t batch, im_error *err)
         rc = norm_load(&t->post, e->weights, "vision_model.post_layernorm", width, err);
     }
     if (rc == IM_OK) {
-        rc =
-            linear_load(&t->projection, e->weights, "visual_projection", c->dim, width, false, err);
+        rc = linear_load(&t->projection, e->weights, "visual_projection", c->dim, width, false,
+                         false, err);
     }
     if (rc == IM_OK) {
         rc = tower_load(&t->tower, &c->image, "vision_model", e->weights, batch * t->tokens, batch,
-                        t->tokens, im_pool_threads(e->pool), err);
+                        t->tokens, im_pool_threads(e->pool), e->bf16, err);
     }
     if (rc == IM_OK) {
         t->columns_pitch = (patch_values + 15) / 16 * 16 + 16;
         t->columns = im_alloc_aligned(batch * side * side * t->columns_pitch, sizeof(float));
-        rc = t->columns != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for patches");
+        if (e->bf16) {
+            t->narrow = im_alloc_aligned(side * side * t->columns_pitch, sizeof(float));
+        }
+        rc = t->columns != NULL && (t->narrow != NULL || !e->bf16)
+                 ? IM_OK
+                 : im_fail(err, IM_ERR_NOMEM, "no memory for patches");
     }
     return rc;
 }
@@ -63,6 +68,7 @@ void image_tower_clear(image_tower *t)
     im_free(t->class_token);
     im_free(t->positions);
     im_free(t->columns);
+    im_free(t->narrow);
     tower_clear(&t->tower);
     memset(t, 0, sizeof(*t));
 }
@@ -115,8 +121,8 @@ void image_tower_run(im_encoder *e, const uint8_t *rgb, const float *values, siz
         float *rows = tw->x + i * t->tokens * tw->pitch;
         sequences[i] = (sequence){i * t->tokens, t->tokens, 0};
         linear_run(&t->patch, e->kernel, e->pool, t->columns + i * patches * t->columns_pitch,
-                   t->columns_pitch, patches, rows + tw->pitch, tw->pitch, ACTIVATION_NONE, NULL,
-                   0);
+                   t->columns_pitch, patches, rows + tw->pitch, tw->pitch, ACTIVATION_NONE, NULL, 0,
+                   t->narrow);
         tower_show(tw, "patches", 0, rows + tw->pitch, tw->pitch, patches, c->width);
         memcpy(rows, t->class_token, c->width * sizeof(float));
         for (size_t token = 0; token < t->tokens; token++) {
@@ -134,7 +140,7 @@ void image_tower_run(im_encoder *e, const uint8_t *rgb, const float *values, siz
                     tw->pooled, tw->pitch);
     tower_show(tw, "pooled", 0, tw->pooled, tw->pitch, n, c->width);
     linear_run(&t->projection, e->kernel, e->pool, tw->pooled, tw->pitch, n, out, e->config.dim,
-               ACTIVATION_NONE, NULL, 0);
+               ACTIVATION_NONE, NULL, 0, NULL);
     tower_show(tw, "projection", 0, out, e->config.dim, n, e->config.dim);
     normalise_rows(out, n, e->config.dim);
     tower_show(tw, "vector", 0, out, e->config.dim, n, e->config.dim);

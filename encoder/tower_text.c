@@ -20,11 +20,12 @@ im_code text_tower_load(im_encoder *e, im_error *err)
         rc = norm_load(&t->final, e->weights, "text_model.final_layer_norm", width, err);
     }
     if (rc == IM_OK) {
-        rc = linear_load(&t->projection, e->weights, "text_projection", c->dim, width, false, err);
+        rc = linear_load(&t->projection, e->weights, "text_projection", c->dim, width, false, false,
+                         err);
     }
     if (rc == IM_OK) {
         rc = tower_load(&t->tower, &c->text, "text_model", e->weights, rows, 64, c->context,
-                        im_pool_threads(e->pool), err);
+                        im_pool_threads(e->pool), e->bf16, err);
     }
     if (rc == IM_OK) {
         t->ids = im_alloc(rows, sizeof(*t->ids));
@@ -65,7 +66,7 @@ void text_tower_run(im_encoder *e, const sequence *sequences, size_t n, float *o
                     e->config.text.eps, tw->pooled, tw->pitch);
     tower_show(tw, "pooled", 0, tw->pooled, tw->pitch, n, width);
     linear_run(&t->projection, e->kernel, e->pool, tw->pooled, tw->pitch, n, out, e->config.dim,
-               ACTIVATION_NONE, NULL, 0);
+               ACTIVATION_NONE, NULL, 0, NULL);
     tower_show(tw, "projection", 0, out, e->config.dim, n, e->config.dim);
     normalise_rows(out, n, e->config.dim);
     tower_show(tw, "vector", 0, out, e->config.dim, n, e->config.dim);

@@ -477,9 +477,10 @@ im_code im_app_model_list_json(const im_places *places, im_library *library_or_n
     return outcome(err);
 }
 
-im_code im_app_model_info_json(const im_places *places, const char *model, im_json_writer *w,
-                               im_error *err)
+im_code im_app_model_info_json(const im_places *places, im_library *library_or_null,
+                               const char *model, im_json_writer *w, im_error *err)
 {
+    (void)library_or_null;
     (void)places;
     im_json_begin_object(w);
     im_json_put_string(w, "name", model);
