@@ -75,30 +75,6 @@ struct im_library {
 IM_NODISCARD im_code library_pool(im_library *library, im_pool **out_pool, im_error *err);
 /** Loads the active model's row; library_empty when there is none; model_mismatch when --model
  * names another. */
-/* ---- precision.c ---- */
-
-#define PRECISION_LEAST_COSINE 0.9995 /* of bf16 to fp32; below it auto stays with fp32 */
-
-typedef struct precision_choice {
-    im_precision precision;
-    double cosine;   /* least cosine of bf16 to fp32, below 0 when it was not measured */
-    const char *why; /* static */
-} precision_choice;
-
-/** The least cosine of bf16 to fp32 over a sample of the calibration pictures and texts. */
-IM_NODISCARD im_code precision_measure(const im_places *places, const char *model_folder,
-                                       im_pool *pool, double *out_cosine, im_error *err);
-/** What auto means. @param fast  bf16 is faster than fp32 on this processor */
-im_precision precision_choose(double cosine, bool fast, const char **out_why);
-/** Keeps a measured cosine; the caller holds the store's lock. */
-IM_NODISCARD im_code precision_keep(im_store *store, const char *digest, double cosine,
-                                    im_error *err);
-/** What a model of the library computes with. */
-IM_NODISCARD im_code precision_of(im_store *store, const char *digest, im_precision wanted,
-                                  precision_choice *out, im_error *err);
-/** "precision", "precision_why" and "bf16_cosine" of an object. */
-void precision_put(im_json_writer *w, const precision_choice *choice);
-
 IM_NODISCARD im_code library_model(im_library *library, im_error *err);
 /** Where the files of the loaded model lie: the folder recorded, or one of the same name in today's
  * places when that is gone. A new string. */
@@ -119,6 +95,40 @@ void library_close_index(im_library *library);
 char *library_index_folder(const im_library *library, const char *digest);
 void library_index_state(const im_library *library, const im_model_row *model,
                          const im_index_record *record, im_index_state *out);
+
+/* ---- precision.c ---- */
+
+#define PRECISION_LEAST_COSINE 0.9995 /* of bf16 to fp32; below it auto stays with fp32 */
+#define PRECISION_LEAST_SPEED 1.05    /* of bf16 beside fp32; as above */
+
+typedef struct precision_measured {
+    double cosine; /* least one of bf16 to fp32; below 0: not measured */
+    double speed;  /* pictures of bf16 for each of fp32 in the same time; below 0: not measured on
+                      a processor like this one */
+} precision_measured;
+
+typedef struct precision_choice {
+    im_precision precision;
+    precision_measured measured;
+    const char *why; /* static */
+} precision_choice;
+
+/** Compares bf16 with fp32 over a sample of the calibration pictures and texts; one model is open
+ * at a time, as options say (precision and towers are not looked at). */
+IM_NODISCARD im_code precision_measure(const im_places *places, const char *model_folder,
+                                       const im_encoder_options *options, precision_measured *out,
+                                       im_error *err);
+/** What auto means. @param expected_fast  for a processor on which it was not measured */
+im_precision precision_choose(const precision_measured *measured, bool expected_fast,
+                              const char **out_why);
+/** Keeps what was measured; the caller holds the store's lock. */
+IM_NODISCARD im_code precision_keep(im_store *store, const char *digest,
+                                    const precision_measured *measured, im_error *err);
+/** What a model of the library computes with. */
+IM_NODISCARD im_code precision_of(im_store *store, const char *digest, im_precision wanted,
+                                  precision_choice *out, im_error *err);
+/** "precision", "precision_why", "bf16_cosine" and "bf16_speed" of an object. */
+void precision_put(im_json_writer *w, const precision_choice *choice);
 
 /* ---- memory.c ---- */
 /** Sets the budget: `asked`, or (0) three fifths of the cgroup's limit when there is one. */

@@ -302,7 +302,7 @@ static im_code open_and_record(im_library *library, const char *folder, const im
     im_str files;
     im_model_row row = {0};
     precision_choice choice = {0};
-    double cosine = -1;
+    precision_measured measured = {.cosine = -1, .speed = -1};
     im_str_init(&files, IM_LIMIT_MODEL_JSON_BYTES);
     im_code rc = library_pool(library, &pool, err);
     im_encoder_options options = {.precision = library->precision,
@@ -331,8 +331,10 @@ static im_code open_and_record(im_library *library, const char *folder, const im
     if (rc == IM_OK && row.id == 0) {
         memcpy(row.digest, digest, sizeof(row.digest));
         rc = describe_model(library, folder, encoder, events, &row, err);
-        if (rc == IM_OK && row.n_background > 0) {
-            rc = precision_measure(&library->places, folder, pool, &cosine, err);
+        if (rc == IM_OK && row.n_background > 0) { /* with this one closed: a budget is for one */
+            im_encoder_close(encoder);
+            encoder = NULL;
+            rc = precision_measure(&library->places, folder, &options, &measured, err);
         }
         if (rc == IM_OK) {
             rc = check_unchanged(folder, &files, err);
@@ -342,23 +344,22 @@ static im_code open_and_record(im_library *library, const char *folder, const im
         }
         if (rc == IM_OK) {
             rc = put_model_once(library->store, &row, err);
-            if (rc == IM_OK && cosine >= 0) {
-                rc = precision_keep(library->store, row.digest, cosine, err);
+            if (rc == IM_OK && measured.cosine >= 0) {
+                rc = precision_keep(library->store, row.digest, &measured, err);
             }
             im_store_unlock(library->store);
         }
     }
+    im_str_clear(&files);
     if (rc == IM_OK) { /* the background is made in fp32 unless told; the work may be in bf16 */
         rc = precision_of(library->store, row.digest, library->precision, &choice, err);
     }
-    if (rc == IM_OK && library->precision == IM_PRECISION_AUTO &&
-        choice.precision == IM_PRECISION_BF16) {
+    if (rc == IM_OK && (encoder == NULL || choice.precision == IM_PRECISION_BF16)) {
         im_encoder_close(encoder);
         encoder = NULL;
         options.precision = choice.precision;
         rc = im_encoder_open(folder, &options, &encoder, err);
     }
-    im_str_clear(&files);
     if (rc == IM_OK) {
         *out_encoder = encoder;
         *out_row = row;
@@ -567,8 +568,8 @@ im_code im_app_model_info_json(const im_places *places, im_library *library_or_n
     im_encoder *encoder = NULL;
     char digest[65];
     im_encoder_options options = {.towers = IM_TOWERS_BOTH};
-    precision_choice choice = {.cosine = -1};
-    choice.precision = precision_choose(choice.cosine, false, &choice.why);
+    precision_choice choice = {.measured = {.cosine = -1, .speed = -1}};
+    choice.precision = precision_choose(&choice.measured, false, &choice.why);
     im_code rc = im_app_model_folder(places, model, &folder, err);
     if (rc == IM_OK) {
         rc = im_encoder_open(folder, &options, &encoder, err);

@@ -201,6 +201,16 @@ bool im_encoder_bf16_pays(void)
     return kernel_choose(&k, &ignored) == IM_OK && kernel_has_bf16(k) && kernel_full_rate_bf16();
 }
 
+void im_encoder_machine(char out[IM_MACHINE_TEXT])
+{
+    const kernel *k = NULL;
+    char cpu[IM_CPU_NAME];
+    im_error ignored = IM_ERROR_INIT;
+    im_cpu_name(cpu);
+    (void)snprintf(out, IM_MACHINE_TEXT, "%s %s",
+                   kernel_choose(&k, &ignored) == IM_OK ? k->name : "-", cpu);
+}
+
 void im_encoder_close(im_encoder *e)
 {
     if (e == NULL) {

@@ -68,7 +68,10 @@ typedef struct im_encoder_info {
  *   IM_ERR_UNSUPPORTED (model_family), IM_ERR_NOMEM (memory_budget before any weight is packed) */
 IM_NODISCARD im_code im_encoder_open(const char *folder, const im_encoder_options *options,
                                      im_encoder **out_encoder, im_error *err);
-/** True where bf16 is faster than fp32: the processor has the instruction at full rate, and
+#define IM_MACHINE_TEXT 96u
+/** Kernel set and processor as text, "avx2 AMD EPYC 9R14": what a measured speed holds for. */
+void im_encoder_machine(char out[IM_MACHINE_TEXT]);
+/** True where bf16 should be faster than fp32: the processor has the instruction at full rate, and
  * IMAGO_KERNEL names no set without it. */
 bool im_encoder_bf16_pays(void);
 void im_encoder_close(im_encoder *encoder);
