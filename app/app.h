@@ -22,6 +22,7 @@
 typedef struct im_places {
     char *library; /* --library, IMAGO_LIBRARY, $XDG_DATA_HOME/imago/default */
     char *models;  /* $XDG_DATA_HOME/imago/models: the user's */
+    char *packed;  /* $XDG_CACHE_HOME/imago/packed: packed weights; NULL: there is none */
     char *share;   /* IMAGO_DATA, or share/imago of the install prefix, or data/ of a source tree */
 } im_places;
 
@@ -206,8 +207,8 @@ IM_NODISCARD im_code im_app_search(im_library *library, const im_search_request 
 /** Reads queries as JSON (im_query_requests_read), with the library's own fields. */
 IM_NODISCARD im_code im_app_read_requests(im_library *library, im_view json, const char *name,
                                           im_query_requests *out, im_error *err);
-/** Reads one query of words, options and literal parts as im_app_read_requests reads JSON; its `how`
- * is not looked at. Codes as of im_app_search. @param out im_query_request_clear */
+/** Reads one query of words, options and literal parts as im_app_read_requests reads JSON; its
+ * `how` is not looked at. Codes as of im_app_search. @param out im_query_request_clear */
 IM_NODISCARD im_code im_app_read_search(im_library *library, const im_search_request *request,
                                         im_query_request *out, im_error *err);
 /** Answers n queries at one moment of the library, with one pass over the codes. A query's own
@@ -261,8 +262,8 @@ typedef struct im_embed_piece {
     im_view picture; /* … of these bytes */
 } im_embed_piece;
 
-/** Embeds pieces, all texts in one pass; a piece's own failure is in out_result->errors[i] and stops
- * no other. Rows are those of im_app_embed. n 0 tells model and dim alone.
+/** Embeds pieces, all texts in one pass; a piece's own failure is in out_result->errors[i] and
+ * stops no other. Rows are those of im_app_embed. n 0 tells model and dim alone.
  * @param out_tokens [n] of each text, with begin and end, 0 for pictures; may be NULL when n is 0
  * @return IM_OK, also when pieces failed; library_empty when the library has no model yet */
 IM_NODISCARD im_code im_app_embed_many(im_library *library, const im_embed_piece *pieces, size_t n,
@@ -490,6 +491,13 @@ IM_NODISCARD im_code im_app_model_list_json(const im_places *places, im_library 
  * known of the models of a library. */
 IM_NODISCARD im_code im_app_model_info_json(const im_places *places, im_library *library_or_null,
                                             const char *model, im_json_writer *w, im_error *err);
+/** Makes the file of packed weights of a model (NULL: the library's, or the bundled one) unless it
+ * is there and whole, for the precision that it is used with; the speed of bf16 is measured again
+ * when the library is writable. {"model","file","bytes","made","kernel","precision" …}; an error
+ * when there is no file in the end. */
+IM_NODISCARD im_code im_app_model_warm(const im_places *places, im_library *library_or_null,
+                                       const char *model, im_precision wanted,
+                                       const im_events *events, im_json_writer *w, im_error *err);
 /** Makes a model the library's active one: prepares it (digest, background) and embeds every item
  * with it before it becomes active. */
 IM_NODISCARD im_code im_app_model_use(im_library *library, const char *model,

@@ -80,7 +80,8 @@ IM_NODISCARD im_code library_model(im_library *library, im_error *err);
  * places when that is gone. A new string. */
 IM_NODISCARD im_code library_model_folder(im_library *library, char **out_folder, im_error *err);
 /** Opens the encoder of the library's model with at least these towers. */
-IM_NODISCARD im_code library_encoder(im_library *library, im_towers towers, im_error *err);
+IM_NODISCARD im_code library_encoder(im_library *library, im_towers towers, const im_events *events,
+                                     im_error *err);
 /** Most pictures of a forward pass, from now on. */
 void library_set_batch(im_library *library, size_t batch);
 /** Opens the index as of the current read snapshot (im_store_begin_read is the caller's), again
@@ -426,5 +427,21 @@ typedef struct progress_meter {
 void meter_start(progress_meter *meter, const char *stage, uint64_t total);
 void meter_tick(progress_meter *meter, uint64_t done, uint64_t failed, const im_events *events);
 void meter_end(progress_meter *meter, const im_events *events);
+
+/* ---- packing.c ---- */
+
+/** Progress of a file of packed weights, while a model is opened. */
+typedef struct packing_telling {
+    im_packing packing;
+    progress_meter meter;
+    const im_events *events;
+    bool started;
+} packing_telling;
+
+/** For im_encoder_options.packing; NULL when there is no folder. All is borrowed. */
+const im_packing *packing_start(packing_telling *t, const im_places *places, const char *digest,
+                                bool make, const im_events *events);
+/** A warning when the file was wanted and could not be used. */
+void packing_tell(const im_encoder *encoder, const im_events *events);
 
 #endif

@@ -302,6 +302,7 @@ static im_code open_and_record(im_library *library, const char *folder, const im
     im_str files;
     im_model_row row = {0};
     precision_choice choice = {0};
+    packing_telling telling;
     precision_measured measured = {.cosine = -1, .speed = -1};
     im_str_init(&files, IM_LIMIT_MODEL_JSON_BYTES);
     im_code rc = library_pool(library, &pool, err);
@@ -354,11 +355,15 @@ static im_code open_and_record(im_library *library, const char *folder, const im
     if (rc == IM_OK) { /* the background is made in fp32 unless told; the work may be in bf16 */
         rc = precision_of(library->store, row.digest, library->precision, &choice, err);
     }
-    if (rc == IM_OK && (encoder == NULL || choice.precision == IM_PRECISION_BF16)) {
+    if (rc == IM_OK) { /* from packed weights this time, now that the digest is known */
         im_encoder_close(encoder);
         encoder = NULL;
         options.precision = choice.precision;
+        options.packing = packing_start(&telling, &library->places, row.digest, true, events);
         rc = im_encoder_open(folder, &options, &encoder, err);
+    }
+    if (rc == IM_OK) {
+        packing_tell(encoder, events);
     }
     if (rc == IM_OK) {
         *out_encoder = encoder;
@@ -403,7 +408,7 @@ im_code model_prepare(im_library *library, const im_events *events, im_error *er
     }
     if (id != 0) {
         rc = library_model(library, err);
-        return rc == IM_OK ? library_encoder(library, IM_TOWERS_BOTH, err) : rc;
+        return rc == IM_OK ? library_encoder(library, IM_TOWERS_BOTH, events, err) : rc;
     }
     rc = im_app_model_folder(&library->places, library->model_wanted, &folder, err);
     if (rc == IM_OK) {
@@ -558,6 +563,15 @@ static void put_info(im_json_writer *w, const im_encoder_info *info, const char 
     im_json_put_string(w, "pooling", info->pooling);
     precision_put(w, choice);
     im_json_put_string(w, "kernel", info->kernel);
+    if (info->packed != NULL) {
+        im_json_put_string(w, "packed_weights", info->packed);
+    } else {
+        im_json_put_null(w, "packed_weights");
+    }
+    im_json_put_string(w, "packed_why",
+                       info->packed != NULL       ? ""
+                       : info->packed_why[0] != 0 ? info->packed_why
+                                                  : "no such file yet: imago model warm");
     im_json_end_object(w);
 }
 
@@ -567,18 +581,30 @@ im_code im_app_model_info_json(const im_places *places, im_library *library_or_n
     char *folder = NULL;
     im_encoder *encoder = NULL;
     char digest[65];
-    im_encoder_options options = {.towers = IM_TOWERS_BOTH};
+    packing_telling telling;
+    im_encoder_options options = {.towers = IM_TOWERS_BOTH, .batch = 1};
     precision_choice choice = {.measured = {.cosine = -1, .speed = -1}};
     choice.precision = precision_choose(&choice.measured, false, &choice.why);
+    im_error cause = IM_ERROR_INIT;
+    im_code digested = IM_OK;
     im_code rc = im_app_model_folder(places, model, &folder, err);
+    if (rc == IM_OK) { /* what is wrong with the folder is told better when it is opened */
+        digested = im_encoder_digest(folder, digest, &cause);
+    }
+    if (rc == IM_OK && digested == IM_OK && library_or_null != NULL) {
+        rc = precision_of(library_or_null->store, digest, library_or_null->precision, &choice, err);
+    }
     if (rc == IM_OK) {
+        options.precision = choice.precision;
+        options.packing =
+            digested == IM_OK ? packing_start(&telling, places, digest, false, NULL) : NULL;
         rc = im_encoder_open(folder, &options, &encoder, err);
     }
-    if (rc == IM_OK) {
-        rc = im_encoder_digest(folder, digest, err);
-    }
-    if (rc == IM_OK && library_or_null != NULL) {
-        rc = precision_of(library_or_null->store, digest, library_or_null->precision, &choice, err);
+    if (rc == IM_OK && digested != IM_OK) {
+        rc = digested;
+        if (err != NULL) {
+            *err = cause;
+        }
     }
     if (rc == IM_OK) {
         put_info(w, im_encoder_describe(encoder), digest, &choice);

@@ -28,6 +28,16 @@ typedef enum im_precision {
 
 typedef enum im_towers { IM_TOWERS_BOTH, IM_TOWERS_TEXT, IM_TOWERS_IMAGE } im_towers;
 
+/** Packed weights in a file: made once, then mapped and shared by all who open the model. Whatever
+ * goes wrong with the file, the weights are packed in memory and info.packed_why says so. */
+typedef struct im_packing {
+    const char *folder; /* where such files lie */
+    const char *digest; /* of the model (64 hex digits), known to be that of its files */
+    bool make;          /* make the file when it is missing, damaged or of another version */
+    void (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes); /* or NULL */
+    void *context;
+} im_packing;
+
 typedef struct im_encoder_options {
     im_precision precision; /* auto is fp32: only a caller knows what was measured; bf16 runs on any
                                processor, slowly without the instruction; int8 is refused */
@@ -35,6 +45,7 @@ typedef struct im_encoder_options {
     im_pool *pool;          /* borrowed until close; NULL: the caller's thread alone */
     size_t batch;           /* most pictures of one forward pass; 0 = 8 */
     uint64_t memory_bytes;  /* private memory it may take; 0: no limit, 1: none */
+    const im_packing *packing; /* borrowed for the call; NULL: weights are packed in memory */
 } im_encoder_options;
 
 /** Facts of an opened model; text is static or owned by the encoder. */
@@ -55,6 +66,10 @@ typedef struct im_encoder_info {
     const char *precision_why; /* one sentence */
     const char *kernel;        /* "avx512_bf16", "avx512", "avx2", "portable" */
     bool has_bf16;             /* that kernel has bf16 products as an instruction */
+    const char *packed;        /* file of the packed weights, NULL: in memory */
+    const char *packed_why;    /* a sentence when a file was asked for and is not used, or "" */
+    bool packed_made;          /* the file was made by this call */
+    uint64_t packed_bytes;     /* of that file */
     const char *pooling;       /* "highest id" or "eos_token_id 49407" */
     const char *activation;    /* "quick_gelu", "gelu" */
     size_t image_layers, image_width, text_layers, text_width, patch_px;

@@ -2,7 +2,7 @@
  * through the last norm and the projection. */
 #include "encoder/encoder_internal.h"
 
-im_code image_tower_load(im_encoder *e, size_t batch, im_error *err)
+im_code image_tower_load(im_encoder *e, weight_source *s, size_t batch, im_error *err)
 {
     image_tower *t = &e->image;
     const model_config *c = &e->config;
@@ -15,35 +15,35 @@ im_code image_tower_load(im_encoder *e, size_t batch, im_error *err)
     const tensor *patch = NULL;
     t->tokens = side * side + 1;
     t->batch = batch;
+    t->mapped = s->packed != NULL;
     im_code rc = weights_find(e->weights, "vision_model.embeddings.patch_embedding.weight", 4,
                               patch_shape, &patch, err);
     if (rc == IM_OK) {
-        rc = values_load(&t->class_token, e->weights, "vision_model.embeddings.class_embedding", 1,
+        rc = values_load(&t->class_token, s, "vision_model.embeddings.class_embedding", 1,
                          class_shape, err);
     }
     if (rc == IM_OK) {
-        rc = values_load(&t->positions, e->weights,
-                         "vision_model.embeddings.position_embedding.weight", 2, position_shape,
-                         err);
+        rc = values_load(&t->positions, s, "vision_model.embeddings.position_embedding.weight", 2,
+                         position_shape, err);
     }
     if (rc == IM_OK) { /* the convolution is a product over patches: same values, [W, 3 P P] */
         tensor flat = *patch;
         flat.n_dims = 2;
         flat.shape[1] = patch_values;
-        rc = linear_of_tensor(&t->patch, &flat, e->bf16, err);
+        rc = linear_of_tensor(&t->patch, s, "vision_model.embeddings.patch_embedding", &flat,
+                              e->bf16, err);
     }
     if (rc == IM_OK) {
-        rc = norm_load(&t->pre, e->weights, "vision_model.pre_layrnorm", width, err);
+        rc = norm_load(&t->pre, s, "vision_model.pre_layrnorm", width, err);
     }
     if (rc == IM_OK) {
-        rc = norm_load(&t->post, e->weights, "vision_model.post_layernorm", width, err);
+        rc = norm_load(&t->post, s, "vision_model.post_layernorm", width, err);
     }
     if (rc == IM_OK) {
-        rc = linear_load(&t->projection, e->weights, "visual_projection", c->dim, width, false,
-                         false, err);
+        rc = linear_load(&t->projection, s, "visual_projection", c->dim, width, false, false, err);
     }
     if (rc == IM_OK) {
-        rc = tower_load(&t->tower, &c->image, "vision_model", e->weights, batch * t->tokens, batch,
+        rc = tower_load(&t->tower, &c->image, "vision_model", s, batch * t->tokens, batch,
                         t->tokens, im_pool_threads(e->pool), e->bf16, err);
     }
     if (rc == IM_OK) {
@@ -65,8 +65,10 @@ void image_tower_clear(image_tower *t)
     linear_clear(&t->projection);
     norm_clear(&t->pre);
     norm_clear(&t->post);
-    im_free(t->class_token);
-    im_free(t->positions);
+    if (!t->mapped) {
+        im_free(t->class_token);
+        im_free(t->positions);
+    }
     im_free(t->columns);
     im_free(t->narrow);
     tower_clear(&t->tower);
