@@ -22,6 +22,7 @@
 typedef struct im_places {
     char *library; /* --library, IMAGO_LIBRARY, $XDG_DATA_HOME/imago/default */
     char *models;  /* $XDG_DATA_HOME/imago/models: the user's */
+    char *packed;  /* $XDG_CACHE_HOME/imago/packed: packed weights; NULL: there is none */
     char *share;   /* IMAGO_DATA, or share/imago of the install prefix, or data/ of a source tree */
 } im_places;
 
@@ -486,9 +487,17 @@ void im_import_report_json(im_json_writer *w, const im_import_report *report);
  */
 IM_NODISCARD im_code im_app_model_list_json(const im_places *places, im_library *library_or_null,
                                             im_json_writer *w, im_error *err);
-/** Facts of one model (name or folder; NULL: the active or bundled one). */
-IM_NODISCARD im_code im_app_model_info_json(const im_places *places, const char *model,
-                                            im_json_writer *w, im_error *err);
+/** Facts of one model (name or folder; NULL: the bundled one). Which precision it computes with is
+ * known of the models of a library. */
+IM_NODISCARD im_code im_app_model_info_json(const im_places *places, im_library *library_or_null,
+                                            const char *model, im_json_writer *w, im_error *err);
+/** Makes the file of packed weights of a model (NULL: the library's, or the bundled one) unless it
+ * is there and whole, for the precision that it is used with; the speed of bf16 is measured again
+ * when the library is writable. {"model","file","bytes","made","kernel","precision" …}; an error
+ * when there is no file in the end. */
+IM_NODISCARD im_code im_app_model_warm(const im_places *places, im_library *library_or_null,
+                                       const char *model, im_precision wanted,
+                                       const im_events *events, im_json_writer *w, im_error *err);
 /** Makes a model the library's active one: prepares it (digest, background) and embeds every item
  * with it before it becomes active. */
 IM_NODISCARD im_code im_app_model_use(im_library *library, const char *model,

@@ -80,7 +80,8 @@ IM_NODISCARD im_code library_model(im_library *library, im_error *err);
  * places when that is gone. A new string. */
 IM_NODISCARD im_code library_model_folder(im_library *library, char **out_folder, im_error *err);
 /** Opens the encoder of the library's model with at least these towers. */
-IM_NODISCARD im_code library_encoder(im_library *library, im_towers towers, im_error *err);
+IM_NODISCARD im_code library_encoder(im_library *library, im_towers towers, const im_events *events,
+                                     im_error *err);
 /** Most pictures of a forward pass, from now on. */
 void library_set_batch(im_library *library, size_t batch);
 /** Opens the index as of the current read snapshot (im_store_begin_read is the caller's), again
@@ -95,6 +96,40 @@ void library_close_index(im_library *library);
 char *library_index_folder(const im_library *library, const char *digest);
 void library_index_state(const im_library *library, const im_model_row *model,
                          const im_index_record *record, im_index_state *out);
+
+/* ---- precision.c ---- */
+
+#define PRECISION_LEAST_COSINE 0.9995 /* of bf16 to fp32; below it auto stays with fp32 */
+#define PRECISION_LEAST_SPEED 1.05    /* of bf16 beside fp32; as above */
+
+typedef struct precision_measured {
+    double cosine; /* least one of bf16 to fp32; below 0: not measured */
+    double speed;  /* pictures of bf16 for each of fp32 in the same time; below 0: not measured on
+                      a processor like this one */
+} precision_measured;
+
+typedef struct precision_choice {
+    im_precision precision;
+    precision_measured measured;
+    const char *why; /* static */
+} precision_choice;
+
+/** Compares bf16 with fp32 over a sample of the calibration pictures and texts; one model is open
+ * at a time, as options say (precision and towers are not looked at). */
+IM_NODISCARD im_code precision_measure(const im_places *places, const char *model_folder,
+                                       const im_encoder_options *options, precision_measured *out,
+                                       im_error *err);
+/** What auto means. @param expected_fast  for a processor on which it was not measured */
+im_precision precision_choose(const precision_measured *measured, bool expected_fast,
+                              const char **out_why);
+/** Keeps what was measured; the caller holds the store's lock. */
+IM_NODISCARD im_code precision_keep(im_store *store, const char *digest,
+                                    const precision_measured *measured, im_error *err);
+/** What a model of the library computes with. */
+IM_NODISCARD im_code precision_of(im_store *store, const char *digest, im_precision wanted,
+                                  precision_choice *out, im_error *err);
+/** "precision", "precision_why", "bf16_cosine" and "bf16_speed" of an object. */
+void precision_put(im_json_writer *w, const precision_choice *choice);
 
 /* ---- memory.c ---- */
 /** Sets the budget: `asked`, or (0) three fifths of the cgroup's limit when there is one. */
@@ -403,5 +438,21 @@ typedef struct meter_relay {
 
 /** False when the work is to end (im_stop_asked). */
 bool meter_relay_on(void *context, uint64_t done, uint64_t total);
+
+/* ---- packing.c ---- */
+
+/** Progress of a file of packed weights, while a model is opened. */
+typedef struct packing_telling {
+    im_packing packing;
+    progress_meter meter;
+    const im_events *events;
+    bool started;
+} packing_telling;
+
+/** For im_encoder_options.packing; NULL when there is no folder. All is borrowed. */
+const im_packing *packing_start(packing_telling *t, const im_places *places, const char *digest,
+                                bool make, const im_events *events);
+/** A warning when the file was wanted and could not be used. */
+void packing_tell(const im_encoder *encoder, const im_events *events);
 
 #endif

@@ -55,7 +55,7 @@ static im_code split_lines(const im_bytes *bytes, im_view **out_lines, size_t *o
 static im_code encode_lines(audit_work *work, const im_view *lines, size_t n, im_error *err)
 {
     size_t count = IM_MIN(n, work->wanted);
-    im_code rc = library_encoder(work->library, IM_TOWERS_TEXT, err);
+    im_code rc = library_encoder(work->library, IM_TOWERS_TEXT, work->events, err);
     if (rc != IM_OK) {
         return rc;
     }

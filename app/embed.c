@@ -205,7 +205,7 @@ static im_code embed_pieces(im_library *library, const im_embed_piece *pieces,
                                  text && picture ? IM_TOWERS_BOTH
                                  : text          ? IM_TOWERS_TEXT
                                                  : IM_TOWERS_IMAGE,
-                                 err);
+                                 NULL, err);
     if (rc == IM_OK && text) {
         rc = embed_texts(library->encoder, pieces, result, tokens, err);
     }

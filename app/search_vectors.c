@@ -180,7 +180,8 @@ static im_code open_towers(im_library *library, const search_job *jobs, size_t n
         return library_model(library, err);
     }
     im_towers towers = text && picture ? IM_TOWERS_BOTH : text ? IM_TOWERS_TEXT : IM_TOWERS_IMAGE;
-    return library_encoder(library, towers, err);
+    const im_events events = search_events(jobs[0].answer);
+    return library_encoder(library, towers, &events, err);
 }
 
 static im_code plan_job(im_library *library, search_job *job)

@@ -575,7 +575,7 @@ static im_code do_tell(im_error *err)
         rc = im_app_model_list_json(&home.places, library, &w, err);
     }
     if (rc == IM_OK) {
-        rc = im_app_model_info_json(&home.places, HELP_MODEL, &w, err);
+        rc = im_app_model_info_json(&home.places, NULL, HELP_MODEL, &w, err);
     }
     if (rc == IM_OK) {
         rc = im_app_embed(&home.places, &embed, &result, err);

@@ -477,9 +477,10 @@ im_code im_app_model_list_json(const im_places *places, im_library *library_or_n
     return outcome(err);
 }
 
-im_code im_app_model_info_json(const im_places *places, const char *model, im_json_writer *w,
-                               im_error *err)
+im_code im_app_model_info_json(const im_places *places, im_library *library_or_null,
+                               const char *model, im_json_writer *w, im_error *err)
 {
+    (void)library_or_null;
     (void)places;
     im_json_begin_object(w);
     im_json_put_string(w, "name", model);
@@ -493,6 +494,16 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
     fake.listen = options->listen;
     im_stop_ask(15); /* as SIGTERM would end it */
     return outcome(err);
+}
+
+im_code im_app_model_warm(const im_places *places, im_library *library_or_null, const char *model,
+                          im_precision wanted, const im_events *events, im_json_writer *w,
+                          im_error *err)
+{
+    (void)events;
+    (void)model;
+    (void)wanted;
+    return im_app_model_info_json(places, library_or_null, "warm", w, err);
 }
 
 im_code im_app_model_use(im_library *library, const char *model, const im_events *events,
