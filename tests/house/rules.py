@@ -15,7 +15,7 @@ ALLOWED = {
 }
 OWNERS = {"sqlite3.h": "store", "jpeglib.h": "image", "png.h": "image", "lcms2.h": "image",
           "libexif/": "image", "faiss/": "index", "utf8proc.h": ("base", "encoder"), "nettle/": "base",
-          "jansson.h": "base", "csv.h": "app", "chafa": "cli"}
+          "jansson.h": "base", "curl/": "base", "csv.h": "app", "chafa": "cli"}
 BANNED = re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|atof|gets|alloca)\s*\(")
 LEFTOVER = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^">]+)[">]', re.M)
