@@ -503,3 +503,33 @@ im_code im_app_model_use(im_library *library, const char *model, const im_events
     (void)events;
     return outcome(err);
 }
+
+im_code im_app_rerank(im_library *library, const im_vlm_request *request, size_t n,
+                      im_answer *answer, im_error *err)
+{
+    (void)library;
+    fake.vlm = *request;
+    answer->rerank = (im_rerank_report){.status = "partial",
+                                        .reason = "1 failed: the server answered 500",
+                                        .mode = "logprobs",
+                                        .n = n,
+                                        .judged = n - 1};
+    return outcome(err);
+}
+
+im_code im_app_vlm_probe(im_library *library, const im_vlm_request *request,
+                         im_vlm_server *out_server, im_error *err)
+{
+    (void)library;
+    fake.vlm = *request;
+    im_code rc = im_vlm_server_of(request->url, "tiny", IM_VLM_VLLM, out_server, err);
+    return rc == IM_OK ? outcome(err) : rc;
+}
+
+im_code im_app_vlm_allow(im_library *library, const char *folder, bool allowed, im_error *err)
+{
+    (void)library;
+    (void)folder;
+    (void)allowed;
+    return outcome(err);
+}
