@@ -140,6 +140,7 @@ void im_add_report_json(im_json_writer *w, const im_add_report *report);
  */
 typedef struct im_search_how {
     uint64_t leave_out; /* 0: none; an item id (similar id:N) */
+    uint64_t only;      /* 0: all; an item id: nothing else can be a hit */
     bool exact_decode;
     bool inside_roots; /* pictures by path: only files in folders that were added (path_refused) */
     im_image_limits limits;
@@ -274,6 +275,27 @@ IM_NODISCARD im_code im_app_vlm_probe(im_library *library, const im_vlm_request 
  * url_refused, IM_ERR_NOMEM */
 IM_NODISCARD im_code im_app_rerank(im_library *library, const im_vlm_request *request, size_t n,
                                    im_answer *answer, im_error *err);
+typedef struct im_vlm_calibration {
+    im_vlm_fit fit;
+    size_t n_queries, n_judged; /* queries, and hits of them that were judged */
+    uint64_t tokens;
+    bool interrupted;
+} im_vlm_calibration;
+/** Fits how much the model's judgements count, on queries with known answers, and keeps it for
+ * this server and model. Each line of `file` is {"query": "red car", "relevant": [17, {"id": 23,
+ * "gain": 2}]}; the first n hits of each query are judged, those that are not listed are not
+ * relevant. IM_ERR_INVALID naming the line; the server's failure when it answers nothing. */
+IM_NODISCARD im_code im_app_vlm_calibrate(im_library *library, const im_vlm_request *request,
+                                          const char *file, size_t n, const im_events *events,
+                                          im_vlm_calibration *out, im_error *err);
+/** Why an item is a hit of a query: the share of each part, as a JSON object. With `vlm` (NULL:
+ * without) the model's own words too, bound to a schema, each attribute held against the picture's
+ * vector: what that does not support is dropped and listed. The words move no hit.
+ * @return as of im_app_search; IM_ERR_NOT_FOUND when the item does not pass the query's filter;
+ * with `vlm` the server's failure, url_refused, vlm_budget_spent */
+IM_NODISCARD im_code im_app_explain(im_library *library, const im_search_request *request,
+                                    uint64_t item, const im_vlm_request *vlm, im_json_writer *w,
+                                    im_error *err);
 /** Whether pictures of a folder that was added may be sent. */
 IM_NODISCARD im_code im_app_vlm_allow(im_library *library, const char *folder, bool allowed,
                                       im_error *err);

@@ -5,20 +5,7 @@
 
 #define MOST_RERANKED 100u
 
-/* What belongs to the hits that are judged. */
-typedef struct reranking {
-    size_t n;
-    im_vlm_judgement *judgements;
-    uint64_t *items;
-    im_bytes *pictures; /* owned bytes */
-    uint32_t *tokens;
-    double *z, *s, *final;
-    bool *has, *cached;
-    size_t *order;
-    im_error first; /* why one was not sent */
-} reranking;
-
-static void close_reranking(reranking *r)
+void reranking_close(reranking *r)
 {
     for (size_t i = 0; r->pictures != NULL && i < r->n; i++) {
         im_bytes_clear(&r->pictures[i]);
@@ -35,7 +22,7 @@ static void close_reranking(reranking *r)
     im_free(r->order);
 }
 
-static im_code open_reranking(reranking *r, size_t n, im_error *err)
+im_code reranking_open(reranking *r, size_t n, im_error *err)
 {
     *r = (reranking){.n = n,
                      .judgements = im_alloc_zero(n, sizeof(*r->judgements)),
@@ -200,36 +187,54 @@ static im_code check(const im_answer *answer, size_t n, im_view query, im_error 
                          MOST_RERANKED);
 }
 
-static im_code judge_hits(im_library *library, vlm_use *use, im_view query, im_answer *answer,
+static void free_pictures(reranking *r)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        im_bytes_clear(&r->pictures[i]);
+    }
+}
+
+im_code reranking_judge(im_library *library, const vlm_use *use, im_view query,
+                        const im_answer *answer, reranking *r, im_rerank_report *report,
+                        im_error *err)
+{
+    im_error cause = IM_ERROR_INIT;
+    standardise(library, answer, r);
+    im_code rc = gather(library, use, answer, r, err);
+    if (rc == IM_OK) {
+        const vlm_batch batch = {.items = r->items,
+                                 .pictures = r->pictures,
+                                 .tokens = r->tokens,
+                                 .n = r->n,
+                                 .out = r->judgements,
+                                 .out_s = r->s,
+                                 .out_cached = r->cached};
+        im_code judged = vlm_judge_batch(use, query, &batch, report, &cause);
+        r->first = judged != IM_OK ? cause : r->first;
+        for (size_t i = 0; i < r->n; i++) {
+            r->has[i] = r->judgements[i].outcome == IM_VLM_JUDGED;
+        }
+        tell(r, report);
+    }
+    free_pictures(r);
+    return rc;
+}
+
+static im_code judge_hits(im_library *library, const vlm_use *use, im_view query, im_answer *answer,
                           size_t n, im_error *err)
 {
     reranking r;
     uint64_t start = im_clock_ns();
-    im_error cause = IM_ERROR_INIT;
-    im_code rc = open_reranking(&r, n, err);
+    im_code rc = reranking_open(&r, n, err);
     if (rc == IM_OK) {
-        standardise(library, answer, &r);
-        rc = gather(library, use, answer, &r, err);
+        rc = reranking_judge(library, use, query, answer, &r, &answer->rerank, err);
     }
     if (rc == IM_OK) {
-        const vlm_batch batch = {.items = r.items,
-                                 .pictures = r.pictures,
-                                 .tokens = r.tokens,
-                                 .n = n,
-                                 .out = r.judgements,
-                                 .out_s = r.s,
-                                 .out_cached = r.cached};
-        im_code judged = vlm_judge_batch(use, query, &batch, &answer->rerank, &cause);
-        r.first = judged != IM_OK ? cause : r.first;
-        for (size_t i = 0; i < n; i++) {
-            r.has[i] = r.judgements[i].outcome == IM_VLM_JUDGED;
-        }
         im_vlm_blend(&use->weights, r.z, r.s, r.has, n, r.final, r.order);
-        tell(&r, &answer->rerank);
         answer->rerank.ms = im_clock_ms_since(start);
         rc = reorder(answer, &r, err);
     }
-    close_reranking(&r);
+    reranking_close(&r);
     return rc;
 }
 

@@ -47,7 +47,7 @@ IM_NODISCARD im_code vlm_use_picture(im_library *library, const vlm_use *use, ui
 void vlm_query_text(const im_query_part *parts, size_t n, im_str *out);
 
 /** Judgements of n pictures, from the cache or the server; the blank one's is the baseline.
- * @param keys_n [n] of pictures; those of size 0 are passed over
+ * Pictures of size 0 are passed over.
  * @param out [n] @param out_s [n] minus the baseline @param report tokens, bytes, counts are added
  * @return what kept all from being sent; out is filled as far as the cache knows */
 typedef struct vlm_batch {
@@ -60,6 +60,30 @@ typedef struct vlm_batch {
     bool *out_cached;      /* [n] */
 } vlm_batch;
 IM_NODISCARD im_code vlm_judge_batch(const vlm_use *use, im_view query, const vlm_batch *batch,
+                                     im_rerank_report *report, im_error *err);
+
+/* ---- rerank.c ---- */
+
+/** What belongs to the hits that are judged. */
+typedef struct reranking {
+    size_t n;
+    im_vlm_judgement *judgements;
+    uint64_t *items;
+    im_bytes *pictures; /* owned bytes, while they are judged */
+    uint32_t *tokens;
+    double *z, *s, *final;
+    bool *has, *cached;
+    size_t *order;
+    im_error first; /* why one was not sent */
+} reranking;
+
+/** To be closed in each case. */
+IM_NODISCARD im_code reranking_open(reranking *r, size_t n, im_error *err);
+void reranking_close(reranking *r);
+/** Fills z, s, has and judgements of the first r->n hits of an answer, and the report's status.
+ * @return only what has nothing to do with the server: memory, a damaged library */
+IM_NODISCARD im_code reranking_judge(im_library *library, const vlm_use *use, im_view query,
+                                     const im_answer *answer, reranking *r,
                                      im_rerank_report *report, im_error *err);
 
 #endif

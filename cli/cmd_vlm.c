@@ -1,4 +1,5 @@
-/* cli/cmd_vlm.c — `imago vlm probe`, `allow` and `deny`, and what the options say of the model. */
+/* cli/cmd_vlm.c — `imago vlm probe`, `calibrate`, `allow` and `deny`, `imago explain`, and what the
+ * options say of the model. */
 #include "base/file.h"
 #include "cli/commands_internal.h"
 
@@ -146,4 +147,115 @@ im_code cmd_vlm_allow(cli_session *s, im_error *err)
 im_code cmd_vlm_deny(cli_session *s, im_error *err)
 {
     return set_allowed(s, false, err);
+}
+
+/* ---- calibrate ---- */
+
+static im_code put_calibration(cli_session *s, const im_vlm_calibration *done, im_error *err)
+{
+    const im_vlm_fit *fit = &done->fit;
+    im_json_writer w;
+    cli_json_start(&w);
+    im_json_begin_object(&w);
+    im_json_put_uint(&w, "queries", done->n_queries);
+    im_json_put_uint(&w, "judged", done->n_judged);
+    im_json_put_double(&w, "ndcg_first", fit->ndcg_first);
+    im_json_put_double(&w, "ndcg_blended", fit->ndcg_blended);
+    im_json_put_double(&w, "gain", fit->gain);
+    im_json_put_double(&w, "gain_error", fit->gain_error);
+    im_json_put_double(&w, "weight", fit->weights.weight);
+    im_json_put_double(&w, "scale", fit->weights.scale);
+    im_json_put_double(&w, "offset", fit->weights.offset);
+    im_json_put_uint(&w, "tokens", done->tokens);
+    im_json_end_object(&w);
+    im_code rc = cli_put_result(s, &w, err);
+    if (rc == IM_OK && fit->weights.weight <= 0) {
+        cli_note(s, "the model does not better the order of the hits: --rerank moves none of them");
+    }
+    return rc;
+}
+
+im_code cmd_vlm_calibrate(cli_session *s, im_error *err)
+{
+    const cli_options *options = &s->args->options;
+    im_library *library = NULL;
+    im_vlm_request request;
+    im_vlm_calibration done = {0};
+    im_events events = cli_events(s);
+    im_str key;
+    im_code rc = cli_vlm_request(options, &request, &key, err);
+    if (rc == IM_OK && options->judged == NULL) {
+        rc = im_fail(err, IM_ERR_INVALID, "'imago vlm calibrate' wants queries with known answers");
+        im_hint(err, "name their file: --judged FILE");
+    }
+    if (rc == IM_OK && options->k > 100) {
+        rc = im_fail(err, IM_ERR_INVALID, "option '--k': %llu hits of each query, at most 100",
+                     (unsigned long long)options->k);
+    }
+    if (rc == IM_OK) {
+        rc = cli_open_library(s, true, &library, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_app_vlm_calibrate(library, &request, options->judged, (size_t)options->k, &events,
+                                  &done, err);
+    }
+    if (rc == IM_OK) {
+        rc = put_calibration(s, &done, err);
+    }
+    im_library_close(library);
+    im_str_clear(&key);
+    return rc;
+}
+
+/* ---- explain ---- */
+
+/* All operands but the last are the query. */
+static im_code read_explain(const cli_args *args, im_str *query, uint64_t *out_id, im_error *err)
+{
+    const char *last = args->operands[args->n_operands - 1];
+    for (size_t i = 0; i + 1 < args->n_operands; i++) {
+        im_str_addf(query, "%s%s", i > 0 ? " " : "", args->operands[i]);
+    }
+    if (query->failed) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for the query");
+    }
+    if (!im_item_id_parse(last, out_id)) {
+        im_code rc = im_fail(err, IM_ERR_INVALID, "'%s' is no id of an item", last);
+        im_hint(err, "the picture comes last: imago explain red car id:17");
+        return rc;
+    }
+    return IM_OK;
+}
+
+im_code cmd_explain(cli_session *s, im_error *err)
+{
+    const cli_options *options = &s->args->options;
+    im_library *library = NULL;
+    im_vlm_request vlm;
+    im_str key;
+    im_str query;
+    im_json_writer w;
+    uint64_t id = 0;
+    cli_json_start(&w);
+    im_str_init(&query, IM_LIMIT_QUERY_LANGUAGE_BYTES);
+    im_code rc = cli_vlm_request(options, &vlm, &key, err);
+    if (rc == IM_OK) {
+        rc = read_explain(s->args, &query, &id, err);
+    }
+    if (rc == IM_OK) {
+        rc = cli_open_library(s, options->vlm, &library, err);
+    }
+    if (rc == IM_OK) {
+        const im_search_request request = {.text = im_str_text(&query)};
+        rc = im_app_explain(library, &request, id, options->vlm ? &vlm : NULL, &w, err);
+    }
+    if (rc == IM_OK) {
+        rc = cli_put_result(s, &w, err); /* clears it */
+    } else {
+        im_json_clear(&w);
+    }
+    im_library_close(library);
+    im_str_clear(&query);
+    im_str_clear(&key);
+    return rc;
 }

@@ -533,3 +533,27 @@ im_code im_app_vlm_allow(im_library *library, const char *folder, bool allowed, 
     (void)allowed;
     return outcome(err);
 }
+
+im_code im_app_vlm_calibrate(im_library *library, const im_vlm_request *request, const char *file,
+                             size_t n, const im_events *events, im_vlm_calibration *out,
+                             im_error *err)
+{
+    (void)library;
+    (void)events;
+    (void)file;
+    fake.vlm = *request;
+    *out = (im_vlm_calibration){.n_queries = n};
+    return outcome(err);
+}
+
+im_code im_app_explain(im_library *library, const im_search_request *request, uint64_t item,
+                       const im_vlm_request *vlm, im_json_writer *w, im_error *err)
+{
+    (void)library;
+    (void)vlm;
+    im_json_begin_object(w);
+    im_json_put_uint(w, "id", item);
+    im_json_put_string(w, "query", request->text);
+    im_json_end_object(w);
+    return outcome(err);
+}
