@@ -26,6 +26,9 @@ static im_code fetch(probing *p, const char *route, im_view body, json_t **out, 
                                .body = body,
                                .timeout_ms =
                                    p->options->item_ms != 0 ? p->options->item_ms : PROBE_MS};
+    if (rc == IM_OK && url.failed) {
+        rc = im_fail(err, IM_ERR_NOMEM, "no memory for a URL");
+    }
     if (rc == IM_OK) {
         rc = im_http_send(p->client, &p->options->rules, &request, &answer, err);
     }
