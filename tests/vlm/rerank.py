@@ -195,6 +195,10 @@ def silence_ends_at_the_deadline():  # T106
         assert rows("SELECT count(*) FROM vlm_cache") == [(0,)], act.__name__
     forget()
     first_stage_stands("http://127.0.0.1:1", ("could not ask",))
+    # a name that nobody knows
+    answer = search("--rerank", "--vlm-url", "http://nobody.invalid", "--vlm-allow-host", "nobody.invalid",
+                    "--vlm-seconds", "2")
+    assert answer["rerank"]["status"] == "failed" and order(answer) == order(FIRST)
 
 
 def nonsense_is_no_judgement():  # T107
@@ -318,6 +322,30 @@ def the_ceiling_holds():  # T111
         search("--rerank=4", "--vlm-url", server.url, "--vlm-daily-tokens", "2000", words=(query,))
     spent = rows("SELECT sum(tokens) FROM vlm_audit")[0][0]
     assert spent <= 2000 and len(server.judged) <= 25, (spent, len(server.judged))
+    server.close()
+
+
+def the_ceiling_holds_through_kills():  # T111
+    import subprocess
+    forget()
+    server = fake.FakeServer()
+    server.act = fake.silent
+    for round in range(6):
+        search_line = home.command("search", "--rerank=4", "--vlm-url", server.url, "--vlm-daily-tokens", "2000",
+                                   "--vlm-parallel", "8", f"words{round}")
+        running = subprocess.Popen(search_line, env=home.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(100 * SLOW):
+            if len(server.judged) >= 5 * (round + 1) or running.poll() is not None:
+                break
+            time.sleep(0.05)
+        running.kill()
+        running.wait()
+    spent = rows("SELECT sum(tokens), count(*) FROM vlm_audit WHERE outcome = 'sending'")[0]
+    assert 5 <= len(server.judged) <= spent[1] <= 15 and spent[0] <= 2000, (spent, len(server.judged))
+    server.act = None
+    answer = search("--rerank=4", "--vlm-url", server.url, "--vlm-daily-tokens", "2000", words=("new",))
+    assert "ceiling" in answer["rerank"]["reason"], answer["rerank"]
+    home.sound()
     server.close()
 
 
@@ -453,6 +481,7 @@ TESTS = [judgements_move_hits_within_the_bound,
          a_mad_judge_moves_nothing_beyond_the_bound,
          busy_servers_are_waited_for,
          the_ceiling_holds,
+         the_ceiling_holds_through_kills,
          only_this_machine_is_asked,
          redirects_lead_nowhere,
          keys_stay_where_they_belong,
