@@ -201,6 +201,26 @@ def silence_ends_at_the_deadline():  # T106
     assert answer["rerank"]["status"] == "failed" and order(answer) == order(FIRST)
 
 
+def certificates_are_never_waived():  # T106
+    import shutil
+    import ssl
+    import subprocess
+    support.need(shutil.which("openssl"), "openssl to make a certificate")
+    forget()
+    key, cert = os.path.join(home.base, "tls.key"), os.path.join(home.base, "tls.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert], check=True,
+                   capture_output=True)
+    server = fake.FakeServer()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
+    url = server.url.replace("http://127.0.0.1", "https://localhost")
+    first_stage_stands(url, ("certificate",))
+    assert server.requests == []
+    server.close()
+
+
 def nonsense_is_no_judgement():  # T107
     deep = "[" * 10000
     for act, status in [(fake.says(""), None), (fake.says("<html>login</html>"), None),
@@ -475,6 +495,7 @@ TESTS = [judgements_move_hits_within_the_bound,
          a_folder_that_said_no_is_not_sent,
          each_send_has_its_line,
          silence_ends_at_the_deadline,
+         certificates_are_never_waived,
          nonsense_is_no_judgement,
          every_recorded_answer_is_survived,
          one_bad_picture_leaves_the_others,
