@@ -174,7 +174,7 @@ def attributes_are_held_against_the_picture():
     vlm = json.loads(checked.run("explain", "--json", "--vlm", "--vlm-url", server.url, "red car", "id:2").stdout)["vlm"]
     assert vlm["checked"] is True
     assert len(vlm["matches"]) + len(vlm["dropped"]) == len(vlm["missing"]) + len(vlm["disputed"]) == len(words)
-    assert all(a["z"] >= 1 for a in vlm["matches"]) and all(a["z"] < 1 for a in vlm["dropped"])
+    assert all(a["z"] >= 1.5 for a in vlm["matches"]) and all(a["z"] < 1.5 for a in vlm["dropped"])
     assert all(a["z"] < 2 for a in vlm["missing"]) and all(a["z"] >= 2 for a in vlm["disputed"])
     assert vlm["dropped"] and vlm["disagreement"] is True, vlm
     # z is the score of the words alone
