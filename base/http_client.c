@@ -3,10 +3,9 @@
 #include "base/http_client.h"
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/http_curl_internal.h"
 
 #include <arpa/inet.h>
-#include <curl/curl.h>
-#include <pthread.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -129,39 +128,43 @@ static im_code read_parts(CURLU *parts, const char *url, im_http_place *out, im_
     char *user = NULL;
     char *password = NULL;
     im_code rc = IM_OK;
-    if (curl_url_set(parts, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
-        curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK) {
+    if (http_curl()->url_set(parts, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK ||
+        http_curl()->url_get(parts, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK) {
         rc = im_fail(err, IM_ERR_INVALID, "'%.200s' is no URL, expected http://HOST:PORT", url);
     } else if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0) {
         rc = im_fail_as(err, IM_REASON_URL_REFUSED, "'%.200s': scheme '%s', expected http or https",
                         url, scheme);
-    } else if (curl_url_get(parts, CURLUPART_USER, &user, 0) == CURLUE_OK ||
-               curl_url_get(parts, CURLUPART_PASSWORD, &password, 0) == CURLUE_OK) {
+    } else if (http_curl()->url_get(parts, CURLUPART_USER, &user, 0) == CURLUE_OK ||
+               http_curl()->url_get(parts, CURLUPART_PASSWORD, &password, 0) == CURLUE_OK) {
         rc = im_fail_as(err, IM_REASON_URL_REFUSED, "a URL with a name or password in it");
         im_hint(err, "give a key in IMAGO_VLM_KEY, or in a file");
-    } else if (curl_url_get(parts, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
+    } else if (http_curl()->url_get(parts, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
                !write_host(host, out)) {
         rc = im_fail(err, IM_ERR_INVALID, "'%.200s' names no host", url);
     } else {
         out->secure = strcmp(scheme, "https") == 0;
         out->loopback = host_is_loopback(out->host);
     }
-    curl_free(scheme);
-    curl_free(host);
-    curl_free(user);
-    curl_free(password);
+    http_curl()->free(scheme);
+    http_curl()->free(host);
+    http_curl()->free(user);
+    http_curl()->free(password);
     return rc;
 }
 
 im_code im_http_place_of(const char *url, im_http_place *out, im_error *err)
 {
-    CURLU *parts = curl_url();
     memset(out, 0, sizeof(*out));
+    im_code rc = http_curl_load(err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    CURLU *parts = http_curl()->url();
     if (parts == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for a URL");
     }
-    im_code rc = read_parts(parts, url, out, err);
-    curl_url_cleanup(parts);
+    rc = read_parts(parts, url, out, err);
+    http_curl()->url_cleanup(parts);
     return rc;
 }
 
@@ -251,20 +254,15 @@ static int stop_when_asked(void *context, curl_off_t a, curl_off_t b, curl_off_t
 
 /* ---- the client ---- */
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static CURLcode global_rc; /* written once */
-
-static void start_libcurl(void)
-{
-    global_rc = curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
 im_code im_http_open(im_http_client **out_client, im_error *err)
 {
-    (void)pthread_once(&once, start_libcurl);
+    im_code rc = http_curl_load(err);
+    if (rc != IM_OK) {
+        return rc;
+    }
     im_http_client *client = im_alloc_zero(1, sizeof(*client));
-    if (client != NULL && global_rc == CURLE_OK) {
-        client->curl = curl_easy_init();
+    if (client != NULL) {
+        client->curl = http_curl()->easy_init();
     }
     if (client == NULL || client->curl == NULL) {
         im_free(client);
@@ -277,7 +275,7 @@ im_code im_http_open(im_http_client **out_client, im_error *err)
 void im_http_close(im_http_client *client)
 {
     if (client != NULL) {
-        curl_easy_cleanup(client->curl);
+        http_curl()->easy_cleanup(client->curl);
         im_free(client);
     }
 }
@@ -292,26 +290,28 @@ void im_http_answer_clear(im_http_answer *answer)
 static bool set_rules(CURL *curl, im_http_client *client, const im_http_request *request)
 {
     uint32_t connect_ms = IM_MIN(request->timeout_ms, CONNECT_MS);
-    return curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_NOPROXY, client->loopback_only ? "*" : NULL) ==
+    return http_curl()->easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+           http_curl()->easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
+           http_curl()->easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+           http_curl()->easy_setopt(curl, CURLOPT_NOPROXY, client->loopback_only ? "*" : NULL) ==
                CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, client) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_WRITEDATA, client) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_HEADERDATA, client) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, stop_when_asked) == CURLE_OK;
+           http_curl()->easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms) ==
+               CURLE_OK &&
+           http_curl()->easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms) ==
+               CURLE_OK &&
+           http_curl()->easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
+           http_curl()->easy_setopt(curl, CURLOPT_OPENSOCKETDATA, client) == CURLE_OK &&
+           http_curl()->easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body) == CURLE_OK &&
+           http_curl()->easy_setopt(curl, CURLOPT_WRITEDATA, client) == CURLE_OK &&
+           http_curl()->easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header) == CURLE_OK &&
+           http_curl()->easy_setopt(curl, CURLOPT_HEADERDATA, client) == CURLE_OK &&
+           http_curl()->easy_setopt(curl, CURLOPT_NOPROGRESS, 0L) == CURLE_OK &&
+           http_curl()->easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, stop_when_asked) == CURLE_OK;
 }
 
 static bool add_line(struct curl_slist **lines, const char *line)
 {
-    struct curl_slist *grown = line != NULL ? curl_slist_append(*lines, line) : *lines;
+    struct curl_slist *grown = line != NULL ? http_curl()->slist_append(*lines, line) : *lines;
     bool good = grown != NULL || line == NULL;
     *lines = good ? grown : *lines;
     return good;
@@ -319,19 +319,19 @@ static bool add_line(struct curl_slist **lines, const char *line)
 
 static bool set_request(CURL *curl, const im_http_request *request, struct curl_slist **lines)
 {
-    bool good = curl_easy_setopt(curl, CURLOPT_URL, request->url) == CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_USERAGENT, "imago") == CURLE_OK;
+    bool good = http_curl()->easy_setopt(curl, CURLOPT_URL, request->url) == CURLE_OK &&
+                http_curl()->easy_setopt(curl, CURLOPT_USERAGENT, "imago") == CURLE_OK;
     for (size_t i = 0; good && i < request->n_headers; i++) {
         good = add_line(lines, request->headers[i]);
     }
     if (good && request->body.data != NULL) {
         good = add_line(lines, "Content-Type: application/json") && add_line(lines, "Expect:") &&
-               curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
-                                (curl_off_t)request->body.size) == CURLE_OK &&
-               curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body.data) == CURLE_OK;
+               http_curl()->easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
+                                        (curl_off_t)request->body.size) == CURLE_OK &&
+               http_curl()->easy_setopt(curl, CURLOPT_POSTFIELDS, request->body.data) == CURLE_OK;
     }
     return good && add_line(lines, request->secret) &&
-           curl_easy_setopt(curl, CURLOPT_HTTPHEADER, *lines) == CURLE_OK;
+           http_curl()->easy_setopt(curl, CURLOPT_HTTPHEADER, *lines) == CURLE_OK;
 }
 
 static im_code fail_sent(const im_http_client *client, CURLcode code,
@@ -352,8 +352,8 @@ static im_code fail_sent(const im_http_client *client, CURLcode code,
     } else if (client->answer->body.failed) {
         rc = im_fail(err, IM_ERR_NOMEM, "no memory for an answer of '%s'", host);
     } else {
-        rc =
-            im_fail(err, IM_ERR_UPSTREAM, "could not ask '%s': %s", host, curl_easy_strerror(code));
+        rc = im_fail(err, IM_ERR_UPSTREAM, "could not ask '%s': %s", host,
+                     http_curl()->easy_strerror(code));
     }
     return rc;
 }
@@ -384,19 +384,19 @@ im_code im_http_send(im_http_client *client, const im_http_rules *rules,
     client->loopback_only = place.loopback;
     client->refused = client->too_large = false;
     client->head_bytes = 0;
-    curl_easy_reset(client->curl); /* connections stay */
+    http_curl()->easy_reset(client->curl); /* connections stay */
     if (set_rules(client->curl, client, request) && set_request(client->curl, request, &lines)) {
-        CURLcode code = curl_easy_perform(client->curl);
+        CURLcode code = http_curl()->easy_perform(client->curl);
         rc = code == CURLE_OK ? IM_OK : fail_sent(client, code, request, place.host, err);
     } else {
         rc = im_fail(err, IM_ERR_NOMEM, "no memory for a request");
     }
-    (void)curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+    (void)http_curl()->easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
     out->status = (int)status;
     out->bytes_sent = request->body.size;
     out->ms = im_clock_ms_since(start);
-    (void)curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, NULL);
-    curl_slist_free_all(lines);
+    (void)http_curl()->easy_setopt(client->curl, CURLOPT_HTTPHEADER, NULL);
+    http_curl()->slist_free_all(lines);
     client->answer = NULL;
     return rc;
 }
