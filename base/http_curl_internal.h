@@ -25,6 +25,7 @@
     X(void, free, (void *block))
 
 typedef struct http_curl_functions {
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): a type and a list of parameters */
 #define X(type, name, args) type(*name) args;
     HTTP_CURL_FUNCTIONS(X)
 #undef X

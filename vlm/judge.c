@@ -57,10 +57,10 @@ static uint32_t item_ms(const judging *j)
 
 static void wait_ms(double ms)
 {
-    for (; ms > 0 && !im_stop_asked(); ms -= 50) {
-        double part = IM_MIN(ms, 50.0);
-        struct timespec time = {.tv_nsec = (long)(part * 1e6)};
-        (void)nanosleep(&time, NULL);
+    const struct timespec step = {.tv_nsec = 50000000}; /* a stop is heeded soon */
+    uint64_t start = im_clock_ns();
+    while (im_clock_ms_since(start) < ms && !im_stop_asked()) {
+        (void)nanosleep(&step, NULL);
     }
 }
 
@@ -147,10 +147,13 @@ static im_code spread(const vlm_reply *reply, size_t n, im_vlm_judgement *out, i
     uint64_t tokens = 0;
     double *scores = im_alloc_zero(n, sizeof(double));
     bool *has = im_alloc_zero(n, sizeof(bool));
-    im_code rc = scores != NULL && has != NULL
-                     ? vlm_rerank_read(im_view_of(im_str_text(&reply->text), reply->text.size), n,
-                                       scores, has, &strange, &tokens, err)
-                     : im_fail(err, IM_ERR_NOMEM, "no memory for an answer");
+    if (scores == NULL || has == NULL) {
+        im_free(scores);
+        im_free(has);
+        return im_fail(err, IM_ERR_NOMEM, "no memory for an answer");
+    }
+    im_code rc = vlm_rerank_read(im_view_of(im_str_text(&reply->text), reply->text.size), n, scores,
+                                 has, &strange, &tokens, err);
     for (size_t i = 0; rc == IM_OK && i < n; i++) {
         out[i].outcome = has[i] ? IM_VLM_JUDGED : IM_VLM_UNREADABLE;
         out[i].p_yes = scores[i];
@@ -190,7 +193,7 @@ static void judge_together(judging *j, size_t n)
 static im_code open_clients(judging *j, size_t n, im_error *err)
 {
     im_code rc = IM_OK;
-    j->clients = im_alloc_zero(n, sizeof(*j->clients));
+    j->clients = im_alloc_zero(n, sizeof(im_http_client *));
     if (j->clients == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for connections");
     }
