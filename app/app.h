@@ -10,6 +10,7 @@
 #include "index/index.h"
 #include "query/query.h"
 #include "store/store.h"
+#include "vlm/vlm.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -140,6 +141,7 @@ void im_add_report_json(im_json_writer *w, const im_add_report *report);
  */
 typedef struct im_search_how {
     uint64_t leave_out; /* 0: none; an item id (similar id:N) */
+    uint64_t only;      /* 0: all; an item id: nothing else can be a hit */
     bool exact_decode;
     bool inside_roots; /* pictures by path: only files in folders that were added (path_refused) */
     im_image_limits limits;
@@ -176,7 +178,28 @@ typedef struct im_search_hit {
     float score;          /* 0 in a listing */
     float *cosines;       /* [n_parts], owned by the answer */
     float *contributions; /* [n_parts] */
+    bool has_rerank;      /* it was among those to be judged: */
+    uint64_t from_rank;   /* where it stood before */
+    im_vlm_judgement judgement;
+    double s;     /* of the judgement, minus the baseline of a blank picture */
+    double final; /* standardised score and what the judgement added; hits are in its order */
 } im_search_hit;
+
+/** What a vision-language model did to an answer. */
+typedef struct im_rerank_report {
+    const char *status; /* NULL: not asked for; "done", "partial", "failed", "skipped" */
+    char reason[384];   /* why it is not "done" */
+    char model[256];
+    const char *mode; /* im_vlm_mode_name */
+    size_t n;         /* hits that were to be judged … */
+    size_t judged;    /* … that were … */
+    size_t cached;    /* … and of which that was known before */
+    size_t sent;      /* pictures, the blank one too */
+    size_t moved;     /* hits whose rank changed */
+    uint64_t tokens, bytes_sent;
+    double ms;
+    im_vlm_weights weights;
+} im_rerank_report;
 
 typedef struct im_answer {
     char *query; /* as text in the language */
@@ -198,6 +221,7 @@ typedef struct im_answer {
     size_t n_warnings;
     im_search_hit *hits;
     size_t n_hits;
+    im_rerank_report rerank;
 } im_answer;
 
 /** Answers one query. IM_ERR_INVALID for what the query language refuses, naming the column. */
@@ -223,6 +247,61 @@ IM_NODISCARD im_code im_app_search_many(im_library *library, const im_search_how
 void im_answer_clear(im_answer *answer);
 /** The object of design section 6. */
 void im_answer_json(im_json_writer *w, const im_answer *answer);
+
+/* ---- the vision-language model ---- */
+
+/** How it is asked. All zero: as the library's settings say. */
+typedef struct im_vlm_request {
+    const char *url;          /* NULL: of the setting that im_app_vlm_probe made */
+    const char *model;        /* NULL: that of the setting, or the server's only one */
+    im_vlm_profile profile;   /* IM_VLM_AUTO */
+    const char *const *hosts; /* [n_hosts] that may be asked beside this machine */
+    size_t n_hosts;
+    const char *key; /* NULL: none */
+    uint32_t deadline_ms, item_ms;
+    size_t parallel;
+    uint64_t daily_tokens; /* ceiling of a day (UTC), audit lines counted; 0: of the setting */
+    uint32_t max_px;       /* longer side of what is sent; 0: IM_VLM_MAX_PX */
+} im_vlm_request;
+
+/** Looks at a server (im_vlm_probe) and keeps what it is and can in the library's settings, with
+ * the hosts and the ceiling of the request; never the key. Codes as of im_vlm_probe. */
+IM_NODISCARD im_code im_app_vlm_probe(im_library *library, const im_vlm_request *request,
+                                      im_vlm_server *out_server, im_error *err);
+/** Lets a model judge the first n hits of an answer by score and puts them into the order of
+ * score + judgement. Never fails for the server's sake: answer->rerank says what was done, and hits
+ * without a judgement keep their score. Needs the library's folder to be writable: nothing is sent
+ * without a line of vlm_audit. The answer's cursor stays that of the first stage.
+ * @return IM_ERR_INVALID (no text in the query, another order than by score, no server known),
+ * url_refused, IM_ERR_NOMEM */
+IM_NODISCARD im_code im_app_rerank(im_library *library, const im_vlm_request *request, size_t n,
+                                   im_answer *answer, im_error *err);
+typedef struct im_vlm_calibration {
+    im_vlm_fit fit;
+    size_t n_queries, n_judged; /* queries, and hits of them that were judged */
+    uint64_t tokens;
+    bool interrupted;
+} im_vlm_calibration;
+/** Fits how much the model's judgements count, on queries with known answers, and keeps it for
+ * this server and model. Each line of `file` is {"query": "red car", "relevant": [17, {"id": 23,
+ * "gain": 2}]}; the first n hits of each query are judged, those that are not listed are not
+ * relevant. IM_ERR_INVALID naming the line; the server's failure when it answers nothing. */
+IM_NODISCARD im_code im_app_vlm_calibrate(im_library *library, const im_vlm_request *request,
+                                          const char *file, size_t n, const im_events *events,
+                                          im_vlm_calibration *out, im_error *err);
+/** Why an item is a hit of a query: the share of each part, as a JSON object. With `vlm` (NULL:
+ * without) the model's own words too, bound to a schema, each attribute held against the picture's
+ * vector: what that does not support is dropped and listed. The words move no hit.
+ * @return as of im_app_search; IM_ERR_NOT_FOUND when the item does not pass the query's filter;
+ * with `vlm` the server's failure, url_refused, vlm_budget_spent */
+IM_NODISCARD im_code im_app_explain(im_library *library, const im_search_request *request,
+                                    uint64_t item, const im_vlm_request *vlm, im_json_writer *w,
+                                    im_error *err);
+/** Whether pictures of a folder that was added may be sent. */
+IM_NODISCARD im_code im_app_vlm_allow(im_library *library, const char *folder, bool allowed,
+                                      im_error *err);
+/** "rerank" of an answer's JSON. */
+void im_rerank_json(im_json_writer *w, const im_rerank_report *report);
 
 /* ---- embed ---- */
 

@@ -153,11 +153,11 @@ class Imago:
     def status(self):
         return json.loads(self.run("status", "--json").stdout)
 
-    def picture(self, name, seed):
+    def picture(self, name, seed, **size):
         path = os.path.join(self.pictures, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
-            file.write(png(seed))
+            file.write(png(seed, **size))
         return path
 
 

@@ -514,3 +514,57 @@ im_code im_app_model_use(im_library *library, const char *model, const im_events
     (void)events;
     return outcome(err);
 }
+
+im_code im_app_rerank(im_library *library, const im_vlm_request *request, size_t n,
+                      im_answer *answer, im_error *err)
+{
+    (void)library;
+    fake.vlm = *request;
+    answer->rerank = (im_rerank_report){.status = "partial",
+                                        .reason = "1 failed: the server answered 500",
+                                        .mode = "logprobs",
+                                        .n = n,
+                                        .judged = n - 1};
+    return outcome(err);
+}
+
+im_code im_app_vlm_probe(im_library *library, const im_vlm_request *request,
+                         im_vlm_server *out_server, im_error *err)
+{
+    (void)library;
+    fake.vlm = *request;
+    im_code rc = im_vlm_server_of(request->url, "tiny", IM_VLM_VLLM, out_server, err);
+    return rc == IM_OK ? outcome(err) : rc;
+}
+
+im_code im_app_vlm_allow(im_library *library, const char *folder, bool allowed, im_error *err)
+{
+    (void)library;
+    (void)folder;
+    (void)allowed;
+    return outcome(err);
+}
+
+im_code im_app_vlm_calibrate(im_library *library, const im_vlm_request *request, const char *file,
+                             size_t n, const im_events *events, im_vlm_calibration *out,
+                             im_error *err)
+{
+    (void)library;
+    (void)events;
+    (void)file;
+    fake.vlm = *request;
+    *out = (im_vlm_calibration){.n_queries = n};
+    return outcome(err);
+}
+
+im_code im_app_explain(im_library *library, const im_search_request *request, uint64_t item,
+                       const im_vlm_request *vlm, im_json_writer *w, im_error *err)
+{
+    (void)library;
+    (void)vlm;
+    im_json_begin_object(w);
+    im_json_put_uint(w, "id", item);
+    im_json_put_string(w, "query", request->text);
+    im_json_end_object(w);
+    return outcome(err);
+}

@@ -32,6 +32,7 @@ typedef struct fake_app {
     size_t threads;
     const char *listen;
     size_t n_embedded;
+    im_vlm_request vlm;
     size_t n_add_tags, n_remove_tags;
     im_embed_input inputs[8];
     size_t n_items, n_remove_paths;
