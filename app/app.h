@@ -487,14 +487,15 @@ void im_import_report_json(im_json_writer *w, const im_import_report *report);
  */
 IM_NODISCARD im_code im_app_model_list_json(const im_places *places, im_library *library_or_null,
                                             im_json_writer *w, im_error *err);
-/** Facts of one model (name or folder; NULL: the bundled one). Which precision it computes with is
- * known of the models of a library. */
+/** Facts of one model (name or folder; NULL: the library's, or the bundled one). Which precision it
+ * computes with is known of the models of a library. */
 IM_NODISCARD im_code im_app_model_info_json(const im_places *places, im_library *library_or_null,
                                             const char *model, im_json_writer *w, im_error *err);
 /** Makes the file of packed weights of a model (NULL: the library's, or the bundled one) unless it
- * is there and whole, for the precision that it is used with; the speed of bf16 is measured again
- * when the library is writable. {"model","file","bytes","made","kernel","precision" …}; an error
- * when there is no file in the end. */
+ * is there and whole, for the precision that it is used with; what bf16 gains is measured when that
+ * is not known of this processor and the library is writable.
+ * {"model","file","bytes","made","kernel","precision" …}; an error when there is no file in the
+ * end. */
 IM_NODISCARD im_code im_app_model_warm(const im_places *places, im_library *library_or_null,
                                        const char *model, im_precision wanted,
                                        const im_events *events, im_json_writer *w, im_error *err);

@@ -428,6 +428,11 @@ void meter_start(progress_meter *meter, const char *stage, uint64_t total);
 void meter_tick(progress_meter *meter, uint64_t done, uint64_t failed, const im_events *events);
 void meter_end(progress_meter *meter, const im_events *events);
 
+/* ---- model.c ---- */
+/** Folder of a model by name; NULL: that of the library, or the bundled one. A new string. */
+IM_NODISCARD im_code model_folder_of(const im_places *places, im_library *library_or_null,
+                                     const char *model, char **out_folder, im_error *err);
+
 /* ---- packing.c ---- */
 
 /** Progress of a file of packed weights, while a model is opened. */
