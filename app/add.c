@@ -285,8 +285,24 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
     return rc == IM_OK ? verdict(&first, out_report, err) : rc;
 }
 
+size_t im_add_pace(const im_add_report *report, double *out_shares)
+{
+    size_t pace = IM_ADD_NO_STAGE;
+    for (size_t i = 0; i < IM_ADD_STAGES; i++) {
+        const im_stage_time *stage = &report->stages[i];
+        double whole = report->seconds * (double)stage->threads;
+        out_shares[i] = stage->name != NULL && whole > 0 ? stage->busy_s / whole : 0;
+        if (out_shares[i] > (pace < IM_ADD_STAGES ? out_shares[pace] : 0)) {
+            pace = i;
+        }
+    }
+    return pace;
+}
+
 void im_add_report_json(im_json_writer *w, const im_add_report *r)
 {
+    double shares[IM_ADD_STAGES];
+    size_t pace = im_add_pace(r, shares);
     im_json_begin_object(w);
     im_json_put_string(w, "event", "done");
     im_json_put_uint(w, "added", r->added);
@@ -329,8 +345,14 @@ void im_add_report_json(im_json_writer *w, const im_add_report *r)
         im_json_put_string(w, "name", r->stages[i].name);
         im_json_put_double(w, "busy_seconds", r->stages[i].busy_s);
         im_json_put_uint(w, "threads", r->stages[i].threads);
+        im_json_put_double(w, "busy_share", shares[i]);
         im_json_end_object(w);
     }
     im_json_end_array(w);
+    if (pace < IM_ADD_STAGES) {
+        im_json_put_string(w, "pace", r->stages[pace].name);
+    } else {
+        im_json_put_null(w, "pace");
+    }
     im_json_end_object(w);
 }

@@ -99,6 +99,7 @@ typedef struct im_stage_time {
 } im_stage_time;
 
 #define IM_ADD_STAGES 5
+#define IM_ADD_NO_STAGE IM_ADD_STAGES
 
 typedef struct im_skip_count {
     char what[24]; /* "webp", "not a picture" … */
@@ -131,6 +132,9 @@ IM_NODISCARD im_code im_app_add(im_library *library, const im_add_request *reque
                                 const im_events *events, im_add_report *out_report, im_error *err);
 /** Whether a meta file can be read at all (its header too), before there is a library. */
 IM_NODISCARD im_code im_app_meta_check(const char *path, im_error *err);
+/** The stage whose threads were busiest, for which all others waited (place in stages,
+ * IM_ADD_NO_STAGE when none worked); out_shares [IM_ADD_STAGES]: busy part of each one's time. */
+size_t im_add_pace(const im_add_report *report, double *out_shares);
 /** The report as the "done" line of `imago add --json`. */
 void im_add_report_json(im_json_writer *w, const im_add_report *report);
 

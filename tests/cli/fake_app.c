@@ -141,6 +141,14 @@ im_code im_app_tags_json(im_library *library, const im_tag_request *request,
     return outcome(err);
 }
 
+size_t im_add_pace(const im_add_report *report, double *out_shares)
+{
+    for (size_t i = 0; i < IM_ADD_STAGES; i++) {
+        out_shares[i] = report->stages[i].name != NULL ? 0.25 : 0;
+    }
+    return report->stages[0].name != NULL ? 0 : IM_ADD_NO_STAGE;
+}
+
 void im_add_report_json(im_json_writer *w, const im_add_report *report)
 {
     im_json_begin_object(w);
