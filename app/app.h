@@ -93,12 +93,13 @@ typedef struct im_add_request {
 } im_add_request;
 
 typedef struct im_stage_time {
-    const char *name; /* "scan", "read", "decode", "encode", "write" */
+    const char *name; /* "prepare" (of the model, before all others), "scan", "read",
+                          "decode", "encode", "write" */
     double busy_s;    /* summed over its threads */
     size_t threads;
 } im_stage_time;
 
-#define IM_ADD_STAGES 5
+#define IM_ADD_STAGES 6
 #define IM_ADD_NO_STAGE IM_ADD_STAGES
 
 typedef struct im_skip_count {
@@ -133,7 +134,8 @@ IM_NODISCARD im_code im_app_add(im_library *library, const im_add_request *reque
 /** Whether a meta file can be read at all (its header too), before there is a library. */
 IM_NODISCARD im_code im_app_meta_check(const char *path, im_error *err);
 /** The stage whose threads were busiest, for which all others waited (place in stages,
- * IM_ADD_NO_STAGE when none worked); out_shares [IM_ADD_STAGES]: busy part of each one's time. */
+ * IM_ADD_NO_STAGE when none worked). "prepare" comes before them and never does.
+ * @param out_shares [IM_ADD_STAGES] busy part of each one's time; of all for "prepare" */
 size_t im_add_pace(const im_add_report *report, double *out_shares);
 /** The report as the "done" line of `imago add --json`. */
 void im_add_report_json(im_json_writer *w, const im_add_report *report);

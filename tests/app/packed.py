@@ -113,6 +113,50 @@ def programs_at_once_make_one():
         assert warnings(imago)[1] == []
 
 
+def each_kernel_set_answers_alike_from_a_file_of_its_own():
+    imago, folder = start()
+    imago.add()
+    expected, _ = warnings(imago)
+    ran = 0
+    for kernel in ("avx512_bf16", "avx512", "avx2", "portable"):
+        env = {"IMAGO_KERNEL": kernel}
+        done = imago.run("model", "warm", "--json", env=env, code=None)
+        if done.returncode != 0:
+            assert b"cannot run" in done.stderr and done.returncode == 7, done
+            continue
+        ran += 1
+        assert f"-{kernel}-fp32" in json.loads(done.stdout)["file"]
+        hits, said = warnings(imago, env=env)
+        assert [p for p, _ in hits] == [p for p, _ in expected] and said == []
+        assert all(abs(a - b) < 1e-4 for (_, a), (_, b) in zip(hits, expected))
+    assert ran >= 1 and len(files(folder)) == ran
+    error = imago.error("search", "red", code=2, env={"IMAGO_KERNEL": "abacus"}, names=["abacus"])
+    assert "IMAGO_KERNEL" in error["hint"]
+
+
+def add_tells_what_set_the_pace():
+    imago, _ = start()
+    done, _ = imago.add()
+    assert [s["name"] for s in done["stages"]] == ["prepare", "scan", "read", "decode", "encode", "write"]
+    assert all(0 <= s["busy_share"] <= 1.5 and s["threads"] >= 1 for s in done["stages"])
+    assert done["pace"] in {"scan", "read", "decode", "encode", "write"}
+    imago.picture("c.png", 3)
+    out = imago.run("add", "--profile", "--yes", imago.pictures).stdout.decode()
+    assert out.count("sets the pace") == 1 and "decode" in out, out
+
+
+def threads_beyond_reason_are_refused():
+    imago, _ = start()
+    imago.add()
+    expected, _ = warnings(imago)
+    for n in ("10000", "-1", "two"):
+        imago.error("search", "red", "--threads", n, code=2, names=["--threads", n])
+    answer = json.loads(imago.run("search", "--json", "red", "--threads", "0").stdout)
+    assert [(h["path"], h["score"]) for h in answer["hits"]] == expected
+
+
 support.main([add_makes_it_and_the_others_map_it, damage_is_told_and_mended,
               a_folder_that_takes_nothing_costs_a_warning, a_file_size_limit_is_a_full_disk,
-              programs_at_once_make_one])
+              programs_at_once_make_one,
+              each_kernel_set_answers_alike_from_a_file_of_its_own, add_tells_what_set_the_pace,
+              threads_beyond_reason_are_refused])
