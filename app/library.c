@@ -23,7 +23,8 @@ static im_code copy_options(im_library *library, const im_library_options *optio
     if (options->places->packed != NULL) { /* only a cache */
         library->places.packed = im_strdup(options->places->packed);
     }
-    bool ok = library->folder != NULL && library->places.library != NULL &&
+    bool has_packed = options->places->packed == NULL || library->places.packed != NULL;
+    bool ok = has_packed && library->folder != NULL && library->places.library != NULL &&
               library->places.models != NULL && library->places.share != NULL;
     if (options->model != NULL) {
         library->model_wanted = im_strdup(options->model);

@@ -154,8 +154,7 @@ static im_code load_mapped(im_encoder *e, const im_encoder_options *options, con
 /* Packing in memory would end alike. */
 static bool is_final(im_code rc, const im_error *cause)
 {
-    return rc == IM_OK || strcmp(cause->reason, "memory_budget") == 0 ||
-           strcmp(cause->reason, "model_bad_output") == 0;
+    return rc == IM_OK || rc == IM_ERR_NOMEM || strcmp(cause->reason, "model_bad_output") == 0;
 }
 
 /* From the file of packed weights, made first when that is wanted; NULL: there is no such file, and
