@@ -94,12 +94,14 @@ typedef struct im_add_request {
 } im_add_request;
 
 typedef struct im_stage_time {
-    const char *name; /* "scan", "read", "decode", "encode", "write" */
+    const char *name; /* "prepare" (of the model, before all others), "scan", "read",
+                          "decode", "encode", "write" */
     double busy_s;    /* summed over its threads */
     size_t threads;
 } im_stage_time;
 
-#define IM_ADD_STAGES 5
+#define IM_ADD_STAGES 6
+#define IM_ADD_NO_STAGE IM_ADD_STAGES
 
 typedef struct im_skip_count {
     char what[24]; /* "webp", "not a picture" … */
@@ -132,6 +134,10 @@ IM_NODISCARD im_code im_app_add(im_library *library, const im_add_request *reque
                                 const im_events *events, im_add_report *out_report, im_error *err);
 /** Whether a meta file can be read at all (its header too), before there is a library. */
 IM_NODISCARD im_code im_app_meta_check(const char *path, im_error *err);
+/** The stage whose threads were busiest, for which all others waited (place in stages,
+ * IM_ADD_NO_STAGE when none worked). "prepare" comes before them and never does.
+ * @param out_shares [IM_ADD_STAGES] busy part of each one's time; of all for "prepare" */
+size_t im_add_pace(const im_add_report *report, double *out_shares);
 /** The report as the "done" line of `imago add --json`. */
 void im_add_report_json(im_json_writer *w, const im_add_report *report);
 
@@ -566,14 +572,15 @@ void im_import_report_json(im_json_writer *w, const im_import_report *report);
  */
 IM_NODISCARD im_code im_app_model_list_json(const im_places *places, im_library *library_or_null,
                                             im_json_writer *w, im_error *err);
-/** Facts of one model (name or folder; NULL: the bundled one). Which precision it computes with is
- * known of the models of a library. */
+/** Facts of one model (name or folder; NULL: the library's, or the bundled one). Which precision it
+ * computes with is known of the models of a library. */
 IM_NODISCARD im_code im_app_model_info_json(const im_places *places, im_library *library_or_null,
                                             const char *model, im_json_writer *w, im_error *err);
 /** Makes the file of packed weights of a model (NULL: the library's, or the bundled one) unless it
- * is there and whole, for the precision that it is used with; the speed of bf16 is measured again
- * when the library is writable. {"model","file","bytes","made","kernel","precision" …}; an error
- * when there is no file in the end. */
+ * is there and whole, for the precision that it is used with; what bf16 gains is measured when that
+ * is not known of this processor and the library is writable.
+ * {"model","file","bytes","made","kernel","precision" …}; an error when there is no file in the
+ * end. */
 IM_NODISCARD im_code im_app_model_warm(const im_places *places, im_library *library_or_null,
                                        const char *model, im_precision wanted,
                                        const im_events *events, im_json_writer *w, im_error *err);

@@ -439,6 +439,11 @@ typedef struct meter_relay {
 /** False when the work is to end (im_stop_asked). */
 bool meter_relay_on(void *context, uint64_t done, uint64_t total);
 
+/* ---- model.c ---- */
+/** Folder of a model by name; NULL: that of the library, or the bundled one. A new string. */
+IM_NODISCARD im_code model_folder_of(const im_places *places, im_library *library_or_null,
+                                     const char *model, char **out_folder, im_error *err);
+
 /* ---- packing.c ---- */
 
 /** Progress of a file of packed weights, while a model is opened. */

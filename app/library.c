@@ -20,8 +20,11 @@ static im_code copy_options(im_library *library, const im_library_options *optio
     library->places.library = im_strdup(options->places->library);
     library->places.models = im_strdup(options->places->models);
     library->places.share = im_strdup(options->places->share);
-    library->places.packed = im_strdup(options->places->packed); /* only a cache: may be NULL */
-    bool ok = library->folder != NULL && library->places.library != NULL &&
+    if (options->places->packed != NULL) { /* only a cache */
+        library->places.packed = im_strdup(options->places->packed);
+    }
+    bool has_packed = options->places->packed == NULL || library->places.packed != NULL;
+    bool ok = has_packed && library->folder != NULL && library->places.library != NULL &&
               library->places.models != NULL && library->places.share != NULL;
     if (options->model != NULL) {
         library->model_wanted = im_strdup(options->model);

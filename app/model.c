@@ -125,6 +125,17 @@ im_code im_app_model_folder(const im_places *places, const char *model, char **o
     return rc;
 }
 
+im_code model_folder_of(const im_places *places, im_library *library_or_null, const char *model,
+                        char **out_folder, im_error *err)
+{
+    im_error ignored = IM_ERROR_INIT;
+    if (model != NULL || library_or_null == NULL ||
+        library_model(library_or_null, &ignored) != IM_OK) {
+        return im_app_model_folder(places, model, out_folder, err);
+    }
+    return library_model_folder(library_or_null, out_folder, err);
+}
+
 /* ---- preparing ---- */
 
 im_code model_files_json(const char *folder, im_str *out, im_error *err)
@@ -587,7 +598,7 @@ im_code im_app_model_info_json(const im_places *places, im_library *library_or_n
     choice.precision = precision_choose(&choice.measured, false, &choice.why);
     im_error cause = IM_ERROR_INIT;
     im_code digested = IM_OK;
-    im_code rc = im_app_model_folder(places, model, &folder, err);
+    im_code rc = model_folder_of(places, library_or_null, model, &folder, err);
     if (rc == IM_OK) { /* what is wrong with the folder is told better when it is opened */
         digested = im_encoder_digest(folder, digest, &cause);
     }

@@ -44,16 +44,21 @@ void packing_tell(const im_encoder *encoder, const im_events *events)
     im_str_clear(&sentence);
 }
 
-/* Both are measured anew for a model of the library, whose speed may be of another processor. */
-static im_code measure_again(im_library *library, const char *folder, const char *digest,
-                             const im_encoder_options *options, im_error *err)
+/* A model of the library whose cosine is not known, or whose speed was measured on another
+ * processor, is measured now. */
+static im_code measure_what_lacks(im_library *library, const char *folder, const char *digest,
+                                  const im_encoder_options *options, im_error *err)
 {
     im_model_row row = {0};
+    precision_choice known;
     precision_measured measured = {.cosine = -1, .speed = -1};
     im_code rc = im_store_model_of_digest(library->store, digest, &row, err);
-    bool known = rc == IM_OK && row.id != 0 && row.n_background > 0 && library->writable;
+    bool ours = rc == IM_OK && row.id != 0 && row.n_background > 0 && library->writable;
     im_model_row_clear(&row);
-    if (!known) {
+    if (ours) {
+        rc = precision_of(library->store, digest, IM_PRECISION_AUTO, &known, err);
+    }
+    if (rc != IM_OK || !ours || (known.measured.cosine >= 0 && known.measured.speed >= 0)) {
         return rc;
     }
     rc = precision_measure(&library->places, folder, options, &measured, err);
@@ -65,18 +70,6 @@ static im_code measure_again(im_library *library, const char *folder, const char
         }
     }
     return rc;
-}
-
-static im_code warm_folder(im_library *library_or_null, const char *model, const im_places *places,
-                           char **out_folder, im_error *err)
-{
-    if (model != NULL || library_or_null == NULL) {
-        return im_app_model_folder(places, model, out_folder, err);
-    }
-    im_error ignored = IM_ERROR_INIT;
-    im_code rc = library_model(library_or_null, &ignored);
-    return rc == IM_OK ? library_model_folder(library_or_null, out_folder, err)
-                       : im_app_model_folder(places, NULL, out_folder, err);
 }
 
 static void put_warm(im_json_writer *w, const im_encoder_info *info, const precision_choice *choice)
@@ -111,7 +104,7 @@ im_code im_app_model_warm(const im_places *places, im_library *library_or_null, 
         im_hint(err, "set XDG_CACHE_HOME or HOME");
         return rc;
     }
-    im_code rc = warm_folder(library_or_null, model, places, &folder, err);
+    im_code rc = model_folder_of(places, library_or_null, model, &folder, err);
     if (rc == IM_OK) {
         rc = im_encoder_digest(folder, digest, err);
     }
@@ -119,7 +112,7 @@ im_code im_app_model_warm(const im_places *places, im_library *library_or_null, 
         rc = library_pool(library_or_null, &options.pool, err);
         options.memory_bytes = library_encoder_memory(library_or_null);
         if (rc == IM_OK) {
-            rc = measure_again(library_or_null, folder, digest, &options, err);
+            rc = measure_what_lacks(library_or_null, folder, digest, &options, err);
         }
         if (rc == IM_OK) {
             rc = precision_of(library_or_null->store, digest, wanted, &choice, err);

@@ -22,9 +22,9 @@ static char *data_home(const char *tail)
     return copy;
 }
 
-/* "$XDG_CACHE_HOME/imago/packed" or "$HOME/.cache/imago/packed", a new string; NULL without either,
- * or when memory is out: it is only a cache. */
-static char *packed_home(void)
+/* "$XDG_CACHE_HOME/imago/packed" or "$HOME/.cache/imago/packed", a new string; NULL without either.
+ * False when memory is out. */
+static bool packed_home(char **out)
 {
     im_str path;
     const char *xdg = getenv("XDG_CACHE_HOME");
@@ -35,9 +35,13 @@ static char *packed_home(void)
     } else if (home != NULL && home[0] == '/') {
         im_str_addf(&path, "%s/.cache/imago/packed", home);
     }
-    char *copy = path.failed || path.size == 0 ? NULL : im_strdup(im_str_text(&path));
+    bool failed = path.failed;
+    if (!failed && path.size > 0) {
+        *out = im_strdup(im_str_text(&path));
+        failed = *out == NULL;
+    }
     im_str_clear(&path);
-    return copy;
+    return !failed;
 }
 
 /* Cuts the last part of an absolute path off, in place. */
@@ -108,9 +112,9 @@ im_code im_places_find(const char *library, im_places *out, im_error *err)
     }
     places.library = library != NULL ? im_strdup(library) : data_home("default");
     places.models = data_home("models");
-    places.packed = packed_home();
+    bool no_memory = !packed_home(&places.packed);
     places.share = find_share();
-    if (places.library == NULL || places.models == NULL || places.share == NULL) {
+    if (no_memory || places.library == NULL || places.models == NULL || places.share == NULL) {
         im_places_clear(&places);
         return im_fail(err, IM_ERR_NOMEM, "no memory for the names of folders");
     }

@@ -105,6 +105,10 @@ typedef struct tokenizer tokenizer;
 IM_NODISCARD im_code tokenizer_open(const char *folder, size_t n_rows, tokenizer **out,
                                     im_error *err);
 void tokenizer_close(tokenizer *t);
+/** Pieces of a file of packed weights, which point into t; and a tokenizer from them. */
+IM_NODISCARD im_code tokenizer_pack(tokenizer *t, packed_pieces *made, im_error *err);
+IM_NODISCARD im_code tokenizer_unpack(packed_file *f, size_t n_rows, tokenizer **out,
+                                      im_error *err);
 /** Ids with begin and end, at most `context`. The text is valid UTF-8. */
 IM_NODISCARD im_code tokenizer_encode(const tokenizer *t, im_view text, size_t context,
                                       uint32_t *ids, size_t *out_n, bool *out_cut, im_error *err);

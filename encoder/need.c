@@ -4,6 +4,7 @@
 #include "encoder/encoder_internal.h"
 
 #define TOKENIZER_BYTES_PER_WORD 400u /* words, merges, tables, and the JSON while it is read */
+#define PACKED_TOKENIZER_BYTES_PER_WORD 16u
 
 static uint64_t floats_of_blocks(const tower_config *c)
 {
@@ -49,7 +50,8 @@ uint64_t encoder_text_bytes(const model_config *c, weights_kind kind)
     uint64_t floats = floats_of_scratch(&c->text, rows) + floats_of_narrow(&c->text, rows, kind);
     return floats * sizeof(float) +
            bytes_of_weights(floats_of_blocks(&c->text), w * (c->context + c->dim), kind) +
-           (uint64_t)c->vocabulary * TOKENIZER_BYTES_PER_WORD;
+           (uint64_t)c->vocabulary *
+               (kind.mapped ? PACKED_TOKENIZER_BYTES_PER_WORD : TOKENIZER_BYTES_PER_WORD);
 }
 
 im_code encoder_check_need(const im_encoder *e, const im_encoder_options *options, bool mapped,

@@ -111,6 +111,8 @@ static void unload_towers(im_encoder *e)
 {
     image_tower_clear(&e->image);
     text_tower_clear(&e->text);
+    tokenizer_close(e->tokenizer);
+    e->tokenizer = NULL;
     packed_close(e->packed);
     e->packed = NULL;
 }
@@ -119,6 +121,11 @@ static im_code load_towers(im_encoder *e, const im_encoder_options *options, im_
 {
     weight_source source = {.weights = e->weights, .packed = e->packed};
     im_code rc = encoder_check_need(e, options, e->packed != NULL, err);
+    if (rc == IM_OK && options->towers != IM_TOWERS_IMAGE) {
+        rc = e->packed != NULL
+                 ? tokenizer_unpack(e->packed, e->config.vocabulary, &e->tokenizer, err)
+                 : tokenizer_open(e->folder, e->config.vocabulary, &e->tokenizer, err);
+    }
     if (rc == IM_OK && options->towers != IM_TOWERS_TEXT) {
         rc = image_tower_load(e, &source, options->batch != 0 ? options->batch : 8, err);
     }
@@ -147,8 +154,7 @@ static im_code load_mapped(im_encoder *e, const im_encoder_options *options, con
 /* Packing in memory would end alike. */
 static bool is_final(im_code rc, const im_error *cause)
 {
-    return rc == IM_OK || strcmp(cause->reason, "memory_budget") == 0 ||
-           strcmp(cause->reason, "model_bad_output") == 0;
+    return rc == IM_OK || rc == IM_ERR_NOMEM || strcmp(cause->reason, "model_bad_output") == 0;
 }
 
 /* From the file of packed weights, made first when that is wanted; NULL: there is no such file, and
@@ -205,9 +211,6 @@ static im_code load_parts(im_encoder *e, const im_encoder_options *options, im_e
     }
     if (rc == IM_OK) {
         rc = weights_open(e->folder, &e->weights, err);
-    }
-    if (rc == IM_OK && options->towers != IM_TOWERS_IMAGE) {
-        rc = tokenizer_open(e->folder, e->config.vocabulary, &e->tokenizer, err);
     }
     if (rc == IM_OK) {
         rc = load_weights(e, options, err);
@@ -303,7 +306,6 @@ void im_encoder_close(im_encoder *e)
     }
     unload_towers(e);
     im_free(e->packed_path);
-    tokenizer_close(e->tokenizer);
     weights_close(e->weights);
     pthread_mutex_destroy(&e->lock);
     im_free(e->folder);

@@ -154,6 +154,16 @@ im_code packed_take(packed_file *f, const char *name, size_t bytes, const void *
     return damaged(f->path, "a piece is missing", err);
 }
 
+size_t packed_size(const packed_file *f, const char *name)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        if (strcmp(f->entries[i].name, name) == 0) {
+            return (size_t)f->entries[i].bytes;
+        }
+    }
+    return 0;
+}
+
 typedef struct verify_job {
     const packed_file *f;
     atomic_bool bad;

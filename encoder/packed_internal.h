@@ -54,6 +54,8 @@ void packed_close(packed_file *f);
 /** The piece of that name, in the mapping, 64-byte aligned; IM_ERR_FORMAT unless it has `bytes`. */
 IM_NODISCARD im_code packed_take(packed_file *f, const char *name, size_t bytes, const void **out,
                                  im_error *err);
+/** Bytes of a piece, 0 when there is none of that name. */
+size_t packed_size(const packed_file *f, const char *name);
 /** Checks what was taken since the last call, pieces split over the pool. */
 IM_NODISCARD im_code packed_verify(packed_file *f, im_pool *pool, im_error *err);
 /** True when the file was cut while in use. */

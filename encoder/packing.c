@@ -49,11 +49,7 @@ static im_code pack_text(packing_job *job, im_error *err)
     im_encoder *e = job->e;
     packed_pieces made = {0};
     weight_source source = {.weights = e->weights, .made = &made};
-    im_code rc = IM_OK;
-    bool own = e->tokenizer == NULL;
-    if (own) { /* for the check */
-        rc = tokenizer_open(e->folder, e->config.vocabulary, &e->tokenizer, err);
-    }
+    im_code rc = tokenizer_open(e->folder, e->config.vocabulary, &e->tokenizer, err);
     if (rc == IM_OK) {
         rc = text_tower_load(e, &source, err);
     }
@@ -62,13 +58,14 @@ static im_code pack_text(packing_job *job, im_error *err)
         rc = encoder_self_check(e, err);
         e->has_text = false;
     }
+    if (rc == IM_OK) {
+        rc = tokenizer_pack(e->tokenizer, &made, err);
+    }
     rc = rc == IM_OK ? write_pieces(job, &made, err) : rc;
     packed_pieces_clear(&made);
     text_tower_clear(&e->text);
-    if (own) {
-        tokenizer_close(e->tokenizer);
-        e->tokenizer = NULL;
-    }
+    tokenizer_close(e->tokenizer);
+    e->tokenizer = NULL;
     return rc;
 }
 

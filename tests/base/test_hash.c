@@ -105,6 +105,29 @@ static void the_instruction_agrees_with_the_table(void **state)
     }
 }
 
+/* Sizes around those where stretches go side by side. */
+static void long_data_agree_with_the_table(void **state)
+{
+    (void)state;
+    const size_t most = 5 * 4096 * 3;
+    uint64_t seed = 11;
+    uint8_t *data = malloc(most);
+    assert_non_null(data);
+    for (size_t i = 0; i < most; i++) {
+        data[i] = (uint8_t)test_random(&seed);
+    }
+    for (size_t stretches = 1; stretches <= 14; stretches++) {
+        for (size_t more = 0; more < 20; more += 3) {
+            size_t size = stretches * 4096 + more;
+            size_t start = (size_t)(test_random(&seed) % 64);
+            uint32_t crc = (uint32_t)test_random(&seed);
+            assert_int_equal(im_crc32c(crc, data + start, size),
+                             im_crc32c_plain(crc, data + start, size));
+        }
+    }
+    free(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +135,7 @@ int main(void)
         cmocka_unit_test(sha256_does_not_depend_on_the_pieces),
         cmocka_unit_test(crc32c_gives_the_values_of_rfc_3720),
         cmocka_unit_test(the_instruction_agrees_with_the_table),
+        cmocka_unit_test(long_data_agree_with_the_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

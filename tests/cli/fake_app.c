@@ -141,6 +141,18 @@ im_code im_app_tags_json(im_library *library, const im_tag_request *request,
     return outcome(err);
 }
 
+size_t im_add_pace(const im_add_report *report, double *out_shares)
+{
+    size_t pace = 0;
+    for (size_t i = 0; i < IM_ADD_STAGES; i++) {
+        const im_stage_time *stage = &report->stages[i];
+        out_shares[i] =
+            stage->name != NULL ? stage->busy_s / report->seconds / (double)stage->threads : 0;
+        pace = out_shares[i] > out_shares[pace] ? i : pace;
+    }
+    return pace;
+}
+
 void im_add_report_json(im_json_writer *w, const im_add_report *report)
 {
     im_json_begin_object(w);
