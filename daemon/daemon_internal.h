@@ -93,6 +93,8 @@ struct exchange {
 
     int status; /* 0: not answered yet */
     const char *type;
+    const char *cache;  /* Cache-Control; NULL: no-store */
+    const char *policy; /* Content-Security-Policy; NULL: nothing may be loaded */
     char allow[ROUTE_ALLOW_BYTES];
     im_str headers; /* lines of the answer beside those of each */
     im_json_writer answer;

@@ -63,6 +63,8 @@ void exchange_fail(exchange *ex, int status, const im_error *error)
     im_json_clear(&ex->answer);
     im_json_init(&ex->answer, DAEMON_ANSWER_BYTES);
     im_str_clear(&ex->headers);
+    ex->cache = NULL;
+    ex->policy = NULL;
     ex->status = status != 0 ? status : im_code_http(error->code);
     if (ex->status == 200) { /* IM_ERR_PARTIAL has no answer of its own here */
         ex->status = 500;
@@ -102,9 +104,11 @@ bool exchange_write(const exchange *ex, im_str *out)
     put_date(out);
     im_str_addf(out, "Content-Type: %s\r\nContent-Length: %zu\r\nX-Request-Id: %s\r\n", ex->type,
                 body->size, ex->request_id);
-    im_str_add_c(out, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-                      "Referrer-Policy: no-referrer\r\n"
-                      "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n");
+    im_str_addf(out,
+                "Cache-Control: %s\r\nX-Content-Type-Options: nosniff\r\n"
+                "Referrer-Policy: no-referrer\r\nContent-Security-Policy: %s\r\n",
+                ex->cache != NULL ? ex->cache : "no-store",
+                ex->policy != NULL ? ex->policy : "default-src 'none'; frame-ancestors 'none'");
     im_str_add(out, im_str_text(&ex->headers), ex->headers.size);
     if (ex->allow[0] != '\0') {
         im_str_addf(out, "Allow: %s\r\n", ex->allow);
