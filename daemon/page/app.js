@@ -72,6 +72,7 @@ async function run() {
   } catch (error) {
     if (error.name === "AbortError") return;
     grid.clear();
+    $("heading").textContent = "No answer";
     $("facts").textContent = "";
     showProblem(error, run);
     if (error.status === 400 && query.text) markColumn(error);
@@ -126,7 +127,7 @@ function go(changed, { push = true } = {}) {
   query = { ...changed, text: text.trim(), pictures: [...changed.pictures, ...pictures] };
   if (detail.dialog.open) detail.close();
   const address = addressOf(query);
-  if (push && address !== location.pathname.slice(1) + location.search && address !== location.search) history.pushState({}, "", address);
+  if (push && address !== location.pathname + location.hash) history.pushState({}, "", address);
   draw();
   scrollTo({ top: 0 });
   return run();
@@ -134,7 +135,9 @@ function go(changed, { push = true } = {}) {
 
 function draw() {
   $("box").value = query.text;
-  $("sort").value = query.sort;
+  const scored = hasParts(query);
+  $("sort").options[0].disabled = !scored; // without texts and pictures there is no match
+  $("sort").value = query.sort === "score" && !scored ? "newest" : query.sort;
   $("query").hidden = chips.draw(query) === 0;
   filters.draw(query);
 }
@@ -215,7 +218,7 @@ onKeyNeeded((wrong) => new Promise((done) => {
 // ---- beginning ----
 
 function readLocation() {
-  const { query: wanted, item } = readAddress(location.search);
+  const { query: wanted, item } = readAddress(location.hash);
   const same = answer && addressOf(wanted) === addressOf(query);
   const ready = same ? Promise.resolve() : go(wanted, { push: false });
   if (item === null) detail.close();
@@ -230,6 +233,7 @@ function start() {
   $("sort").addEventListener("change", () => go({ ...query, sort: $("sort").value }));
   $("clear").addEventListener("click", () => go(empty()));
   $("brand").addEventListener("click", (event) => { event.preventDefault(); go(empty()); });
+  $("skip").addEventListener("click", () => grid.focus(grid.current));
   $("theme").addEventListener("click", () => {
     const dark = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
     document.documentElement.dataset.theme = dark === "dark" ? "light" : "dark";

@@ -21,6 +21,7 @@ export class Detail {
     this.id = hit.id;
     this.#draw(hit, parts);
     if (!this.dialog.open) this.dialog.showModal();
+    $("detail-close").focus();
     const [item, similar] = await Promise.allSettled([ask(`/v1/items/${hit.id}`), ask(`/v1/items/${hit.id}/similar?k=${N_SIMILAR}`)]);
     if (this.id !== hit.id) return;
     if (item.status === "fulfilled") this.#facts(item.value);
@@ -86,7 +87,6 @@ export class Detail {
         h("section", { id: "heat-map", hidden: true }), // filled by engines that explain
         h("p", { id: "sentence", hidden: true }),
         this.facts, this.like));
-    $("detail-close").focus();
   }
 
   #original(hit) {

@@ -3,7 +3,6 @@
 import { button, h, nameOf } from "./dom.js";
 import { show, thumbnailPath } from "./api.js";
 
-const GAP = 6;
 
 export class Grid {
   constructor(list, { open, add, href, dragged }) {
@@ -103,11 +102,13 @@ export class Grid {
   }
 
   #resized() {
-    if (Math.abs(this.list.clientWidth - this.width) >= 1) this.#layout(0);
+    if (widthOf(this.list) !== this.width) this.#layout(0);
   }
 
   #layout(from) {
-    const width = this.list.clientWidth;
+    const width = widthOf(this.list);
+    const gap = width < 600 ? 4 : 6;
+    this.list.style.gap = `${gap}px`;
     const wanted = width < 600 ? 128 : width < 1200 ? 190 : 220;
     let row = from > 0 ? this.tiles[from - 1].row + 1 : 0;
     this.width = width;
@@ -115,18 +116,18 @@ export class Grid {
       let end = begin;
       let shape = 0;
       do shape += shapeOf(this.tiles[end++].hit);
-      while (end < this.tiles.length && shape * wanted + (end - begin - 1) * GAP < width);
-      const inner = width - (end - begin - 1) * GAP;
+      while (end < this.tiles.length && shape * wanted + (end - begin - 1) * gap < width);
+      const inner = width - (end - begin - 1) * gap;
       const full = shape * wanted >= inner;
       const height = full ? Math.min(inner / shape, wanted * 1.4) : wanted;
-      this.#place(begin, end, row, height, full && inner / shape <= wanted * 1.4 ? width : 0);
+      this.#place(begin, end, row, gap, height, full && inner / shape <= wanted * 1.4 ? width : 0);
       this.fromRow = begin;
       begin = end;
     }
   }
 
   // filled: the width that the row has to come to; 0: as wide as it gets.
-  #place(begin, end, row, height, filled) {
+  #place(begin, end, row, gap, height, filled) {
     let x = 0;
     for (let i = begin; i < end; i++) {
       const tile = this.tiles[i];
@@ -136,10 +137,13 @@ export class Grid {
       tile.item.style.height = `${Math.round(height)}px`;
       tile.row = row;
       tile.middle = x + width / 2;
-      x += width + GAP;
+      x += width + gap;
     }
   }
 }
+
+// Rounded down: a row that is wider by a part of a pixel breaks.
+const widthOf = (list) => Math.floor(list.getBoundingClientRect().width);
 
 // Width by height; panoramas and receipts are cut so that a row stays a row.
 const shapeOf = (hit) => (hit.width && hit.height ? Math.min(3, Math.max(0.5, hit.width / hit.height)) : 4 / 3);

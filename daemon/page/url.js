@@ -1,4 +1,5 @@
-// The query in the address: what is shown can be bookmarked, and back and forward work.
+// The query in the address: what is shown can be bookmarked, and back and forward work. It stands behind
+// the "#", which browsers do not send: no log of a server or proxy holds what was searched for.
 import { SORTS, empty, readPicture, writePicture } from "./query.js";
 import { dataOf } from "./pictures.js";
 
@@ -12,11 +13,12 @@ export function addressOf(query, item = null) {
   query.pictures.forEach((picture) => params.append("p", writePicture(picture)));
   if (item !== null) params.set("item", item);
   const text = params.toString();
-  return text ? "?" + text : "/";
+  return text ? "/#" + text : "/";
 }
 
-export function readAddress(search) {
-  const params = new URLSearchParams(search);
+// hash: as in location.hash
+export function readAddress(hash) {
+  const params = new URLSearchParams(hash.slice(1));
   const query = empty();
   for (const [key, name] of Object.entries(WORDS)) query[key] = params.get(name) ?? query[key];
   if (!(query.sort in SORTS)) query.sort = "score";
