@@ -103,7 +103,8 @@ typedef struct cli_options {
         max_decode_seconds;
     const char *library, *model;
     uint64_t precision, engine, threads, memory;
-    const char *index_params, *want;
+    const char *index_params, *want, *name;
+    uint64_t scope;
     uint64_t queries;
     bool apply;
     bool json, quiet, no_color, help, version;
