@@ -28,6 +28,10 @@ typedef struct im_places {
 /** @param library  what --library named, or NULL */
 IM_NODISCARD im_code im_places_find(const char *library, im_places *out, im_error *err);
 void im_places_clear(im_places *places);
+/** Where the daemon of a library listens for the command line: $XDG_RUNTIME_DIR/imago/HASH.sock, the
+ * hash of the library's real path. *out_path is new (im_free); NULL when there is no such folder, or
+ * its name is too long for a socket. */
+IM_NODISCARD im_code im_app_socket_path(const im_places *places, char **out_path, im_error *err);
 
 /* ---- a library in use ---- */
 

@@ -53,7 +53,7 @@ static void close_connection(server *s, connection *c)
     s->n_connections--;
 }
 
-bool connection_open(server *s, int fd)
+bool connection_open(server *s, int fd, const client *from)
 {
     uint32_t slot = 0;
     while (slot < DAEMON_MOST_CONNECTIONS && s->connections[slot] != NULL) {
@@ -66,8 +66,11 @@ bool connection_open(server *s, int fd)
         im_free(in);
         return false;
     }
-    *c = (connection){
-        .fd = fd, .id = (uint64_t)s->generations[slot] << 32 | slot, .in = in, .events = EPOLLIN};
+    *c = (connection){.fd = fd,
+                      .from = *from,
+                      .id = (uint64_t)s->generations[slot] << 32 | slot,
+                      .in = in,
+                      .events = EPOLLIN};
     im_str_init(&c->out, DAEMON_ANSWER_BYTES + (64u << 10));
     connection_deadline(c, DAEMON_IDLE_MS);
     struct epoll_event event = {.events = EPOLLIN, .data = {.u64 = c->id}};

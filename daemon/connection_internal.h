@@ -12,6 +12,7 @@ typedef enum step { STEP_ON, STEP_WAIT, STEP_CLOSE } step;
 
 struct connection {
     int fd;
+    client from;
     uint64_t id; /* generation and slot */
     enum {
         CONN_HEAD,

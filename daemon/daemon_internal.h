@@ -23,6 +23,10 @@
 #define DAEMON_WRITE_MS 60000u              /* a whole answer */
 #define DAEMON_LINGER_MS 2000u              /* to read the last answer before a reset */
 #define DAEMON_STOP_MS 10000u               /* answers under way when the daemon is to stop */
+#define DAEMON_MOST_LISTENERS 16u
+#define DAEMON_WRONG_KEYS 20u      /* from one address, in … */
+#define DAEMON_WRONG_MS 60000u     /* … so long */
+#define DAEMON_WRONG_ADDRESSES 256u
 #define DAEMON_STUCK_MS 30000u /* a batch that takes longer turns /health to degraded */
 
 typedef struct server server;
@@ -93,6 +97,7 @@ struct exchange {
 
     int status; /* 0: not answered yet */
     const char *type;
+    unsigned retry_s; /* of Retry-After; 0: as its status has it */
     char allow[ROUTE_ALLOW_BYTES];
     im_str headers; /* lines of the answer beside those of each */
     im_json_writer answer;
@@ -149,7 +154,7 @@ void work_note_trouble(work *w, const im_error *error);
 /* ---- metrics.c ---- */
 
 #define METRICS_BUCKETS 13u
-#define METRICS_STATUSES 24u
+#define METRICS_STATUSES 25u
 
 typedef struct metrics_row {
     uint64_t statuses[METRICS_STATUSES]; /* in the order of metrics.c's table */
@@ -166,13 +171,69 @@ typedef struct metrics {
 void metrics_count(metrics *m, const exchange *ex);
 void metrics_write(const server *s, im_str *out);
 
+/* ---- listen.c ---- */
+
+typedef struct listener {
+    int fd;
+    bool loopback; /* only programs of this machine reach it */
+    char *path;    /* of the library's own Unix socket, owned; else NULL */
+    int lock;      /* … held while we have it; else -1 */
+} listener;
+
+/** Who is at the other end. */
+typedef struct client {
+    bool loopback; /* it came in at an address of this machine alone */
+    bool trusted;  /* the user who runs us (or root), at a Unix socket: needs no key */
+    uint8_t address[16]; /* its own; IPv4 mapped, of IPv6 the network: what wrong keys are counted by */
+    uint8_t here[16];    /* where it came in, likewise mapped, but whole; zero for Unix sockets */
+} client;
+
+/** Opens all listeners of the options, and takes those that were passed. needs s->guard */
+IM_NODISCARD im_code listeners_open(server *s, im_error *err);
+void listeners_close(server *s);
+/** Tells options->listening. */
+void listeners_tell(const server *s);
+/** False when the client is to be turned away without a word. */
+bool client_read(const listener *from, int fd, client *out);
+/** Whether a request's Host names this server: DNS rebinding stops here. */
+bool host_is_ours(const server *s, const client *from, im_view host);
+/** Whether the page that asks came from this server itself. */
+bool origin_is_ours(const http_head *head);
+
+/* ---- local.c ---- */
+
+/** Listens on the library's own Unix socket, 0600 in a folder that is ours alone. A stale one is
+ * replaced; IM_ERR_CONFLICT when a daemon has it. */
+IM_NODISCARD im_code local_open(const char *path, listener *out, im_error *err);
+void local_close(listener *l);
+
+/* ---- guard.c ---- */
+
+/** Wrong keys by address. */
+typedef struct attempts {
+    struct {
+        uint8_t address[16];
+        uint64_t since_ns; /* 0: an empty row */
+        unsigned n;
+    } rows[DAEMON_WRONG_ADDRESSES];
+} attempts;
+
+/** 0 when the request may go on to this route; else the status of the refusal.
+ * @param out_retry_s for 429 */
+int guard_check(server *s, const client *from, const http_head *head, const route *r,
+                unsigned *out_retry_s, im_error *err);
+
 /* ---- server.c ---- */
 
 typedef struct connection connection;
 
 struct server {
     const im_daemon_options *options;
-    int epoll, listener, wake, spare; /* -1: none. spare is given up to turn one more client away */
+    int epoll, wake, spare; /* -1: none. spare is given up to turn one more client away */
+    listener listeners[DAEMON_MOST_LISTENERS];
+    size_t n_listeners;
+    im_guard *guard;
+    attempts attempts;
     work *work;                       /* of PLACE_LIBRARY, PLACE_TOGETHER */
     work *writer;                     /* of PLACE_WRITER: a handle of its own */
     connection *connections[DAEMON_MOST_CONNECTIONS];
@@ -187,7 +248,7 @@ struct server {
 /* ---- connection.c ---- */
 
 /** Takes a descriptor over; false when memory is out (the descriptor stays the caller's). */
-bool connection_open(server *s, int fd);
+bool connection_open(server *s, int fd, const client *from);
 /** After an event of epoll. */
 void connection_event(server *s, uint64_t id, uint32_t events);
 /** The library's thread has answered. Takes the exchange. */

@@ -109,8 +109,11 @@ bool exchange_write(const exchange *ex, im_str *out)
     if (ex->allow[0] != '\0') {
         im_str_addf(out, "Allow: %s\r\n", ex->allow);
     }
-    if (ex->status == 503) {
-        im_str_add_c(out, "Retry-After: 1\r\n");
+    if (ex->status == 503 || ex->status == 429) {
+        im_str_addf(out, "Retry-After: %u\r\n", ex->retry_s > 0 ? ex->retry_s : 1);
+    }
+    if (ex->status == 401) {
+        im_str_add_c(out, "WWW-Authenticate: Bearer realm=\"imago\"\r\n");
     }
     im_str_add_c(out, ex->close ? "Connection: close\r\n\r\n" : "\r\n");
     if (!ex->head_only) {

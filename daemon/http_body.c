@@ -221,7 +221,9 @@ const char *http_status_title(int status)
         const char *title;
     } rows[] = {
         {200, "OK"},
+        {201, "Created"},
         {400, "Bad Request"},
+        {401, "Unauthorized"},
         {403, "Forbidden"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},
@@ -233,6 +235,7 @@ const char *http_status_title(int status)
         {417, "Expectation Failed"},
         {421, "Misdirected Request"},
         {422, "Unprocessable Content"},
+        {429, "Too Many Requests"},
         {431, "Request Header Fields Too Large"},
         {500, "Internal Server Error"},
         {501, "Not Implemented"},
