@@ -210,8 +210,8 @@ IM_NODISCARD im_code im_app_search(im_library *library, const im_search_request 
 /** Reads queries as JSON (im_query_requests_read), with the library's own fields. */
 IM_NODISCARD im_code im_app_read_requests(im_library *library, im_view json, const char *name,
                                           im_query_requests *out, im_error *err);
-/** Reads one query of words, options and literal parts as im_app_read_requests reads JSON; its `how`
- * is not looked at. Codes as of im_app_search. @param out im_query_request_clear */
+/** Reads one query of words, options and literal parts as im_app_read_requests reads JSON; its
+ * `how` is not looked at. Codes as of im_app_search. @param out im_query_request_clear */
 IM_NODISCARD im_code im_app_read_search(im_library *library, const im_search_request *request,
                                         im_query_request *out, im_error *err);
 /** Answers n queries at one moment of the library, with one pass over the codes. A query's own
@@ -265,8 +265,8 @@ typedef struct im_embed_piece {
     im_view picture; /* … of these bytes */
 } im_embed_piece;
 
-/** Embeds pieces, all texts in one pass; a piece's own failure is in out_result->errors[i] and stops
- * no other. Rows are those of im_app_embed. n 0 tells model and dim alone.
+/** Embeds pieces, all texts in one pass; a piece's own failure is in out_result->errors[i] and
+ * stops no other. Rows are those of im_app_embed. n 0 tells model and dim alone.
  * @param out_tokens [n] of each text, with begin and end, 0 for pictures; may be NULL when n is 0
  * @return IM_OK, also when pieces failed; library_empty when the library has no model yet */
 IM_NODISCARD im_code im_app_embed_many(im_library *library, const im_embed_piece *pieces, size_t n,

@@ -74,6 +74,30 @@ static void put_security(im_str *out, const route *r)
     }
 }
 
+static void put_bodies(im_str *out, const route *r)
+{
+    const char *comma = "";
+    if (!body_is_taken(r)) {
+        return;
+    }
+    im_str_add_c(out, ",\"requestBody\":{\"required\":true,\"content\":{");
+    if (r->body != NULL) {
+        im_str_addf(out,
+                    "\"application/json\":{\"schema\":{\"$ref\":"
+                    "\"#/components/schemas/%s\"}}",
+                    r->body);
+        comma = ",";
+    }
+    for (size_t i = 0; i < daemon_n_bodies; i++) {
+        if (daemon_bodies[i].route == r->id) {
+            im_str_addf(out, "%s\"%s\":{\"schema\":%s}", comma, daemon_bodies[i].type,
+                        daemon_bodies[i].schema);
+            comma = ",";
+        }
+    }
+    im_str_add_c(out, "}}");
+}
+
 static void put_operation(im_str *out, const route *r)
 {
     im_str_addf(out,
@@ -82,12 +106,7 @@ static void put_operation(im_str *out, const route *r)
     put_text(out, r->summary);
     put_security(out, r);
     put_parameters(out, r);
-    if (r->body != NULL) {
-        im_str_addf(out,
-                    ",\"requestBody\":{\"required\":true,\"content\":{\"application/json\":"
-                    "{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}",
-                    r->body);
-    }
+    put_bodies(out, r);
     im_str_addf(out, ",\"responses\":{\"%s\":{\"description\":\"done\",\"content\":",
                 r->id == ROUTE_KEY_ADD ? "201" : "200");
     if (r->answer != NULL) {

@@ -27,6 +27,18 @@ static void reserve_answer(server *s, connection *c)
     c->out_counted = size;
 }
 
+/* The answer's file becomes the connection's, which sends it behind the head. */
+static void take_file(connection *c, exchange *ex)
+{
+    if (ex->file >= 0 && !ex->head_only) {
+        c->file = ex->file;
+        c->file_at = ex->file_at;
+        c->file_left = ex->file_size;
+        c->file_stamp = ex->file_stamp;
+        ex->file = -1;
+    }
+}
+
 step connection_finish(server *s, connection *c)
 {
     exchange *ex = c->exchange;
@@ -35,14 +47,15 @@ step connection_finish(server *s, connection *c)
     bool whole = exchange_write(ex, &c->out);
     c->close = ex->close;
     c->exchange = NULL;
+    take_file(c, ex);
     metrics_count(&s->metrics, ex);
     if (s->options->log) {
         exchange_log(ex);
     }
-    s->body_bytes -= ex->body_counted;
+    body_uncount(s, ex);
     exchange_free(ex);
     c->state = CONN_WRITE;
-    connection_deadline(c, DAEMON_WRITE_MS);
+    connection_deadline(c, c->file >= 0 ? DAEMON_FILE_MS : DAEMON_WRITE_MS);
     return whole ? STEP_ON : STEP_CLOSE;
 }
 
@@ -83,21 +96,6 @@ step connection_dispatch(server *s, connection *c)
 
 /* ---- what a head is checked for ---- */
 
-static bool is_json(im_view type)
-{
-    static const char json[] = "application/json";
-    if (type.size < sizeof(json) - 1) {
-        return false;
-    }
-    for (size_t i = 0; i < sizeof(json) - 1; i++) {
-        if (im_ascii_lower(type.data[i]) != json[i]) {
-            return false;
-        }
-    }
-    char next = type.size > sizeof(json) - 1 ? type.data[sizeof(json) - 1] : ';';
-    return next == ';' || next == ' ' || next == '\t';
-}
-
 static int check_route(const http_head *head, exchange *ex, im_view *out_hole, im_error *err)
 {
     ex->route = route_find(head->method, head->path, out_hole, ex->allow);
@@ -127,28 +125,22 @@ static int check_hole(exchange *ex, im_view hole, im_error *err)
     return 0;
 }
 
-static int check_body(const http_head *head, const exchange *ex, im_error *err)
+static int check_body(const http_head *head, exchange *ex, im_error *err)
 {
     bool has_body = head->chunked || (head->has_length && head->length > 0);
-    size_t most = ex->route->most;
-    if (has_body && most == 0) {
-        (void)!im_fail_as(err, IM_REASON_HTTP_TOO_LARGE, "%s takes no body", ex->route->path);
-        return 413;
+    if (!body_is_taken(ex->route)) {
+        if (has_body) {
+            (void)!im_fail_as(err, IM_REASON_HTTP_TOO_LARGE, "%s takes no body", ex->route->path);
+        }
+        return has_body ? 413 : 0;
     }
-    if (head->has_length && head->length > most) {
-        (void)!im_fail_as(err, IM_REASON_HTTP_TOO_LARGE,
-                          "the body has %llu bytes, the limit of %s is %zu",
-                          (unsigned long long)head->length, ex->route->path, most);
-        return 413;
+    im_code rc = body_choose(ex, head->content_type, err);
+    if (rc == IM_OK && head->has_length && head->length > body_most(ex)) {
+        rc = im_fail_as(err, IM_REASON_HTTP_TOO_LARGE,
+                        "the body has %llu bytes, the limit of %s is %zu",
+                        (unsigned long long)head->length, ex->route->path, body_most(ex));
     }
-    if (most > 0 && !is_json(head->content_type)) {
-        (void)!im_fail_as(err, IM_REASON_HTTP_TYPE,
-                          "header 'Content-Type' is '%.*s', expected 'application/json'",
-                          (int)IM_MIN(head->content_type.size, (size_t)60),
-                          head->content_type.data != NULL ? head->content_type.data : "");
-        return 415;
-    }
-    return 0;
+    return rc == IM_OK ? 0 : im_code_http(rc);
 }
 
 /* A browser names the page that asks; a page of another site must change nothing here. */
@@ -219,10 +211,50 @@ static void hide_key(char *path)
     }
 }
 
+/* A copy; NULL when there is none, or no memory for what is only a wish. */
+static char *copy(im_view text)
+{
+    char *out = text.data != NULL ? im_alloc(text.size + 1, 1) : NULL;
+    if (out != NULL) {
+        memcpy(out, text.data, text.size);
+        out[text.size] = '\0';
+    }
+    return out;
+}
+
+/* Ranges are for GET alone (RFC 9110, 14.2). */
+static void keep_conditions(const http_head *head, exchange *ex)
+{
+    if (head->method == HTTP_GET || head->method == HTTP_HEAD) {
+        ex->if_none_match = copy(head->if_none_match);
+    }
+    if (head->method == HTTP_GET) {
+        ex->range = copy(head->range);
+        ex->if_range = copy(head->if_range);
+    }
+}
+
 static bool invite_body(connection *c)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     return send(c->fd, go_on, sizeof(go_on) - 1, MSG_NOSIGNAL) == (ssize_t)sizeof(go_on) - 1;
+}
+
+/* The head is good and a body comes. */
+static step begin_body(server *s, connection *c, const http_head *head)
+{
+    im_error error = IM_ERROR_INIT;
+    if (body_begin(s, c->exchange, &error) != IM_OK) {
+        c->exchange->close = true;
+        return fail(s, c, 0, &error);
+    }
+    c->chunked = head->chunked;
+    c->length = head->length;
+    c->chunks = (http_chunks){0};
+    c->state = CONN_BODY;
+    connection_deadline(c, c->exchange->spool >= 0 ? DAEMON_FILE_MS : DAEMON_BODY_MS);
+    bool invite = head->expects_continue && c->in_size == head->size;
+    return !invite || invite_body(c) ? STEP_ON : STEP_CLOSE;
 }
 
 step connection_begin(server *s, connection *c, const http_head *head)
@@ -248,15 +280,6 @@ step connection_begin(server *s, connection *c, const http_head *head)
         ex->close = ex->close || has_body; /* which nobody will read */
         return fail(s, c, status, &error);
     }
-    if (!has_body) {
-        return connection_dispatch(s, c);
-    }
-    c->chunked = head->chunked;
-    c->length = head->length;
-    c->chunks = (http_chunks){0};
-    im_str_init(&ex->body, ex->route->most);
-    c->state = CONN_BODY;
-    connection_deadline(c, DAEMON_BODY_MS);
-    bool invite = head->expects_continue && c->in_size == head->size;
-    return !invite || invite_body(c) ? STEP_ON : STEP_CLOSE;
+    keep_conditions(head, ex);
+    return has_body ? begin_body(s, c, head) : connection_dispatch(s, c);
 }
