@@ -30,10 +30,9 @@ static void answer_asset(exchange *ex, const char *name)
         return;
     }
     im_str_add(&ex->answer.out, (const char *)asset->bytes, asset->size);
-    im_str_addf(&ex->headers, "ETag: %s\r\n", asset->etag);
-    ex->cache = "no-cache"; /* asked again each time, sent only when it changed */
     ex->policy = PAGE_POLICY;
-    exchange_done(ex, asset->type);
+    exchange_done_tagged(ex, asset->type, asset->etag);
+    ex->cache = "no-cache"; /* asked again each time, sent only when it changed */
 }
 
 void answer_page(server *s, exchange *const *list, size_t n)

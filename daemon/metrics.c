@@ -2,9 +2,9 @@
 #include "base/clock.h"
 #include "daemon/daemon_internal.h"
 
-static const int statuses[METRICS_STATUSES] = {200, 400, 401, 403, 404, 405, 408, 409,
-                                               413, 414, 415, 417, 421, 422, 429, 431,
-                                               500, 501, 502, 503, 504, 505, 507, 0};
+static const int statuses[METRICS_STATUSES] = {
+    200, 201, 202, 204, 206, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 414,
+    415, 416, 417, 421, 422, 429, 431, 500, 501, 502, 503, 504, 505, 507, 0};
 static const double bounds[METRICS_BUCKETS] = {.001, .0025, .005, .01, .025, .05, .1,
                                                .25,  .5,    1,    2.5, 5,    10};
 

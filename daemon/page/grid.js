@@ -8,7 +8,7 @@ export class Grid {
   constructor(list, { open, add, href, dragged }) {
     Object.assign(this, { list, open, add, href, dragged, hits: [], tiles: [], current: 0, fromRow: 0, width: 0 });
     this.watch = new IntersectionObserver((entries) => this.#near(entries), { rootMargin: "600px 0px" });
-    new ResizeObserver(() => this.#resized()).observe(list);
+    new ResizeObserver(() => requestAnimationFrame(() => this.#resized())).observe(list);
     list.addEventListener("focusin", (event) => this.#focused(event.target));
   }
 
