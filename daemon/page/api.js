@@ -10,7 +10,16 @@ export class Problem extends Error {
 }
 
 export const key = () => sessionStorage.getItem(KEY) ?? "";
-export const setKey = (text) => (text ? sessionStorage.setItem(KEY, text) : sessionStorage.removeItem(KEY));
+
+// Keeps a key that the server knows; one question, since servers count wrong keys.
+export async function tryKey(text) {
+  if (!/^[\x21-\x7e]+$/.test(text)) return false;
+  const answer = await fetch("/v1/library", { headers: { Authorization: "Bearer " + text }, credentials: "omit" }).catch(() => null);
+  const known = Boolean(answer && answer.status !== 401 && answer.status !== 429);
+  if (known) sessionStorage.setItem(KEY, text);
+  else sessionStorage.removeItem(KEY);
+  return known;
+}
 
 let askForKey = () => Promise.resolve(false);
 export const onKeyNeeded = (ask) => { askForKey = ask; };

@@ -1,6 +1,6 @@
 // The page: one query, its answer, and what people do to them.
 import { $, announce, button, count, h } from "./dom.js";
-import { ask, onKeyNeeded, setKey } from "./api.js";
+import { ask, onKeyNeeded, tryKey } from "./api.js";
 import { Chips, showSource } from "./chips.js";
 import { Crop } from "./crop.js";
 import { Detail } from "./detail.js";
@@ -200,20 +200,33 @@ function chooseCrop(picture, done) {
 
 // ---- the key of a server that wants one ----
 
-onKeyNeeded((wrong) => new Promise((done) => {
+let keyAsked = null; // several requests that are refused at once ask once
+onKeyNeeded((wrong) => {
+  keyAsked ??= askKey(wrong).finally(() => { keyAsked = null; });
+  return keyAsked;
+});
+
+const WRONG_KEY = "The server does not know this key, or it was revoked.";
+
+function askKey(wrong) {
   const dialog = $("key-dialog");
-  const finish = (text) => {
-    setKey(text);
-    $("key").value = "";
-    dialog.close();
-    done(text !== "");
-  };
-  $("key-fault").textContent = wrong ? "This key is not known to the server, or was revoked." : "";
-  if (!dialog.open) dialog.showModal();
-  $("key-form").onsubmit = (event) => { event.preventDefault(); finish($("key").value.trim()); };
-  $("key-cancel").onclick = () => finish("");
-  dialog.oncancel = () => finish("");
-}));
+  $("key-fault").textContent = wrong ? WRONG_KEY : "";
+  dialog.showModal();
+  return new Promise((done) => {
+    const finish = (known) => {
+      $("key").value = "";
+      dialog.close();
+      done(known);
+    };
+    $("key-form").onsubmit = async (event) => {
+      event.preventDefault();
+      if (await tryKey($("key").value.trim())) finish(true);
+      else $("key-fault").textContent = WRONG_KEY;
+    };
+    $("key-cancel").onclick = () => finish(false);
+    dialog.oncancel = () => finish(false);
+  });
+}
 
 // ---- beginning ----
 
