@@ -125,8 +125,12 @@ class Page:
             .move_to_element_with_offset(element, *point[1]).release().perform()
 
     def search(self, text):
-        self.keys("/")
-        self.until(lambda: self.js("return document.activeElement.id === 'box'"), "the search box")
+        inside = "return document.activeElement.id === 'box'"
+        if self.js(inside):
+            self.chord(Keys.CONTROL, "a")
+        else:
+            self.keys("/")
+        self.until(lambda: self.js(inside), "the search box")
         self.keys(text, Keys.ENTER)
         time.sleep(0.05)
         self.idle()
