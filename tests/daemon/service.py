@@ -134,6 +134,26 @@ def parameters_are_named_when_wrong():
     assert server.ask("/v1/search?q=%C3%BCber+a%2Bb").json["query"] == "\u00fcber a+b"
 
 
+def problems_name_their_field_and_file():
+    for ask, field in (("/v1/search?q=red&k=0", "k"), ("/v1/search?q=red&zoom=1", "zoom"), ("/v1/search", "q"),
+                       ("/v1/search?q=red&order=up", "order"), ("/v1/search?q=red&min_score=x", "min_score")):
+        assert server.ask(ask).problem(400)["field"] == field, ask
+    good = {"parts": [{"text": "red"}]}
+    for body, field in (({"parts": [{"text": "a"}, {"text": "b", "weight": 0}]}, "parts[1].weight"),
+                        ({"parts": [{"text": 5}]}, "parts[0].text"), ({"partz": 1}, "partz"),
+                        ({"parts": [{"text": "a", "crop": 1}]}, "parts[0].crop"), ({"k": 3}, "parts"),
+                        ({**good, "k": 0}, "k"), ({**good, "exact": True, "fast": True}, "exact"),
+                        ({"queries": [good, {**good, "k": "x"}]}, "queries[1].k"),
+                        ({"queries": [good, {**good, "offset": 3, "cursor": "x"}]}, "queries[1].cursor"),
+                        ({**good, "filter": "nosuch:1"}, "filter"), ({"queries": 5}, "queries")):
+        problem = server.ask("/v1/search", body).problem(400)
+        assert problem.get("field") == field, (body, problem)
+    path = os.path.join(home.pictures, "none.png")
+    for wrong, status in ((path, 404), ("/etc/passwd", 403)):
+        assert server.ask("/v1/search", {"parts": [{"image": {"path": wrong}}]}).problem(status)["file"] == wrong
+    assert "field" not in server.ask("/v1/nothing").problem(404)
+
+
 def health_and_metrics_count():
     health = server.ask("/health")
     assert health.json["status"] == "ready" and health.json["reasons"] == []
@@ -256,6 +276,7 @@ main([answers_are_those_of_the_command_line, many_at_once_are_answered_as_one_al
       short_searches_do_not_wait_for_all_the_long_ones,
       a_failing_search_stops_no_other, pictures_come_as_data_or_from_the_librarys_folders,
       items_and_library_are_what_show_and_status_print, parameters_are_named_when_wrong,
+      problems_name_their_field_and_file,
       health_and_metrics_count, the_description_fits_what_is_served, head_is_get_without_the_body,
       every_request_is_one_line_of_the_log_without_its_query, a_stop_finishes_what_is_under_way,
       it_starts_only_where_it_may, an_empty_library_is_degraded_until_it_is_filled,
