@@ -206,8 +206,8 @@ IM_NODISCARD im_code im_app_search(im_library *library, const im_search_request 
 /** Reads queries as JSON (im_query_requests_read), with the library's own fields. */
 IM_NODISCARD im_code im_app_read_requests(im_library *library, im_view json, const char *name,
                                           im_query_requests *out, im_error *err);
-/** Reads one query of words, options and literal parts as im_app_read_requests reads JSON; its `how`
- * is not looked at. Codes as of im_app_search. @param out im_query_request_clear */
+/** Reads one query of words, options and literal parts as im_app_read_requests reads JSON; its
+ * `how` is not looked at. Codes as of im_app_search. @param out im_query_request_clear */
 IM_NODISCARD im_code im_app_read_search(im_library *library, const im_search_request *request,
                                         im_query_request *out, im_error *err);
 /** Answers n queries at one moment of the library, with one pass over the codes. A query's own
@@ -261,14 +261,39 @@ typedef struct im_embed_piece {
     im_view picture; /* … of these bytes */
 } im_embed_piece;
 
-/** Embeds pieces, all texts in one pass; a piece's own failure is in out_result->errors[i] and stops
- * no other. Rows are those of im_app_embed. n 0 tells model and dim alone.
+/** Embeds pieces, all texts in one pass; a piece's own failure is in out_result->errors[i] and
+ * stops no other. Rows are those of im_app_embed. n 0 tells model and dim alone.
  * @param out_tokens [n] of each text, with begin and end, 0 for pictures; may be NULL when n is 0
  * @return IM_OK, also when pieces failed; library_empty when the library has no model yet */
 IM_NODISCARD im_code im_app_embed_many(im_library *library, const im_embed_piece *pieces, size_t n,
                                        const im_image_limits *limits, im_embed_result *out_result,
                                        size_t *out_tokens, im_error *err);
 void im_embed_result_clear(im_embed_result *result);
+
+/** How near documents are to a query. */
+typedef struct im_rerank_result {
+    char model[128];
+    size_t n;
+    double *scores;   /* [n]: (cosine - mean) / deviation of the query among unrelated things of the
+                       * document's kind: pictures of the model's background, or shipped texts.
+                       * Without these the cosine alone */
+    size_t *order;    /* [n]: the best first, equal ones as they came */
+    im_error *errors; /* [n + 1]: of the query, then of each document; IM_OK where it worked */
+    size_t n_failed;  /* when it is not 0, scores and order say nothing */
+    size_t tokens;    /* of all texts */
+} im_rerank_result;
+
+/** Scores documents by the vectors of im_app_embed_many, so that texts and pictures can stand in
+ * one list: cosines of two texts are far higher than those of a text and a picture.
+ * @param pieces [1 + n]: the query, then the documents
+ * @return as im_app_embed_many; pieces that fail are in out_result->errors */
+IM_NODISCARD im_code im_app_rerank(im_library *library, const im_embed_piece *pieces, size_t n,
+                                   const im_image_limits *limits, im_rerank_result *out_result,
+                                   im_error *err);
+/** The share of unrelated things that are expected to be less like the query than what has this
+ * score, as if these were normally distributed: 0 to 1, 0.5 for what is like the average one. */
+double im_rerank_relevance(double score);
+void im_rerank_result_clear(im_rerank_result *result);
 /** {"model","dimensions","data":[{"index","type","input","embedding"|"error"}]} */
 void im_embed_json(im_json_writer *w, const im_embed_request *request,
                    const im_embed_result *result);
