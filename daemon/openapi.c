@@ -42,11 +42,12 @@ static void put_parameters(im_str *out, const route *r)
     const char *comma = "";
     im_str_add_c(out, ",\"parameters\":[");
     if (strchr(r->path, '{') != NULL) {
-        im_str_add_c(out, strstr(r->path, "{id}") != NULL
-                              ? "{\"name\":\"id\",\"in\":\"path\",\"required\":true,\"schema\":"
-                                "{\"type\":\"integer\",\"minimum\":1}}"
-                              : "{\"name\":\"name\",\"in\":\"path\",\"required\":true,"
-                                "\"schema\":{\"type\":\"string\",\"minLength\":1}}");
+        im_str_add_c(out,
+                     strstr(r->path, "{id}") != NULL
+                         ? "{\"name\":\"id\",\"in\":\"path\",\"required\":true,\"schema\":"
+                           "{\"type\":\"integer\",\"minimum\":1,\"maximum\":9223372036854775807}}"
+                         : "{\"name\":\"name\",\"in\":\"path\",\"required\":true,"
+                           "\"schema\":{\"type\":\"string\",\"minLength\":1}}");
         comma = ",";
     }
     for (size_t i = 0; i < IM_COUNT(parameters); i++) {
