@@ -142,13 +142,14 @@ static im_code verdict(const add_failure *first, const im_add_report *report, im
         return first->code;
     }
     if (first->code != IM_OK && report->meta_failed > 0) {
-        return im_fail_as(err, IM_REASON_PARTIAL, "%llu lines could not be applied%s",
+        return im_fail_as(err, IM_REASON_PARTIAL, "%llu line%s could not be applied%s",
                           (unsigned long long)report->meta_failed,
+                          report->meta_failed == 1 ? "" : "s",
                           report->failed > 0 ? ", and files could not be added" : "");
     }
     if (first->code != IM_OK) {
-        return im_fail_as(err, IM_REASON_PARTIAL, "%llu files could not be added",
-                          (unsigned long long)report->failed);
+        return im_fail_as(err, IM_REASON_PARTIAL, "%llu file%s could not be added",
+                          (unsigned long long)report->failed, report->failed == 1 ? "" : "s");
     }
     return IM_OK;
 }

@@ -176,3 +176,16 @@ void im_answer_json(im_json_writer *w, const im_answer *answer)
     im_json_end_array(w);
     im_json_end_object(w);
 }
+
+void answer_put_gps(im_json_writer *w, const im_item *item)
+{
+    if (!item->has_gps) {
+        im_json_put_null(w, "gps");
+        return;
+    }
+    im_json_key(w, "gps");
+    im_json_begin_object(w);
+    im_json_put_double(w, "latitude", item->latitude);
+    im_json_put_double(w, "longitude", item->longitude);
+    im_json_end_object(w);
+}

@@ -342,6 +342,8 @@ IM_NODISCARD im_code picture_read_item(im_store *store, uint64_t item,
 void answer_put_path(im_json_writer *w, const char *path);
 /** "width", "height", "taken". */
 void answer_put_item(im_json_writer *w, const im_item *item);
+/** "gps": where it was taken, or null. */
+void answer_put_gps(im_json_writer *w, const im_item *item);
 
 /* ---- generation.c ---- */
 /** Writes generation + 1 of the model's vector file from the database and makes it the current one.
@@ -407,5 +409,14 @@ typedef struct progress_meter {
 void meter_start(progress_meter *meter, const char *stage, uint64_t total);
 void meter_tick(progress_meter *meter, uint64_t done, uint64_t failed, const im_events *events);
 void meter_end(progress_meter *meter, const im_events *events);
+
+/* What the long functions of lower rooms tell their progress to: pass meter_relay_on and &relay. */
+typedef struct meter_relay {
+    progress_meter meter;
+    const im_events *events;
+} meter_relay;
+
+/** False when the work is to end (im_stop_asked). */
+bool meter_relay_on(void *context, uint64_t done, uint64_t total);
 
 #endif

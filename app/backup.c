@@ -3,26 +3,13 @@
 #include "base/clock.h"
 #include "base/file.h"
 
-typedef struct backup_progress {
-    progress_meter meter;
-    const im_events *events;
-} backup_progress;
-
-static bool on_bytes(void *context, uint64_t done, uint64_t total)
-{
-    backup_progress *progress = context;
-    progress->meter.state.total = total;
-    meter_tick(&progress->meter, done, 0, progress->events);
-    return !im_stop_asked();
-}
-
 im_code im_app_backup(im_library *library, const char *file, const im_events *events,
                       im_backup_facts *out, im_error *err)
 {
     char sentence[160];
-    backup_progress progress = {.events = events};
+    meter_relay progress = {.events = events};
     meter_start(&progress.meter, "saving", 0);
-    im_code rc = im_store_backup(library->store, file, on_bytes, &progress, out, err);
+    im_code rc = im_store_backup(library->store, file, meter_relay_on, &progress, out, err);
     meter_end(&progress.meter, events);
     if (rc == IM_OK && out->findings > 0) {
         (void)snprintf(sentence, sizeof sentence,
@@ -96,13 +83,14 @@ static void make_index(const im_places *places, const im_events *events)
 im_code im_app_restore(const im_places *places, const char *file, bool accept_damage,
                        const im_events *events, im_backup_facts *out, im_error *err)
 {
-    backup_progress progress = {.events = events};
+    meter_relay progress = {.events = events};
     im_code rc = confirm_replacing(places->library, events, err);
     if (rc != IM_OK) {
         return rc;
     }
     meter_start(&progress.meter, "restoring", 0);
-    rc = im_store_restore(file, places->library, accept_damage, on_bytes, &progress, out, err);
+    rc =
+        im_store_restore(file, places->library, accept_damage, meter_relay_on, &progress, out, err);
     meter_end(&progress.meter, events);
     if (rc == IM_OK) {
         make_index(places, events);

@@ -8,19 +8,6 @@
 
 #include <unistd.h>
 
-typedef struct build_progress {
-    progress_meter meter;
-    const im_events *events;
-} build_progress;
-
-static bool on_rows(void *context, uint64_t n_done, uint64_t n_rows)
-{
-    build_progress *progress = context;
-    progress->meter.state.total = n_rows;
-    meter_tick(&progress->meter, n_done, 0, progress->events);
-    return !im_stop_asked();
-}
-
 /* The rows as they are now: record and bits of one snapshot. */
 static im_code read_rows(im_store *store, const im_model_row *model, im_index_record *record,
                          uint64_t **out_alive, im_error *err)
@@ -131,7 +118,7 @@ im_code engine_build(im_store *store, const char *folder, const im_model_row *mo
     im_index_record record = {0};
     im_index_state state = {.dim = model->dim};
     uint64_t *alive = NULL;
-    build_progress progress = {.events = events};
+    meter_relay progress = {.events = events};
     im_faiss_build build = {.engine = engine,
                             .small = params->small != 0,
                             .n_lists = params->n_lists,
@@ -140,7 +127,7 @@ im_code engine_build(im_store *store, const char *folder, const im_model_row *mo
                             .sample = params->sample,
                             .n_threads = n_threads != 0 ? n_threads : im_cpu_threads(),
                             .seed = 1,
-                            .progress = on_rows,
+                            .progress = meter_relay_on,
                             .progress_context = &progress};
     im_code rc = read_rows(store, model, &record, &alive, err);
     if (rc == IM_OK) {

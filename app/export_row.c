@@ -94,19 +94,6 @@ static bool put_field(void *context, const char *name, const im_value *value)
     return true;
 }
 
-static void put_gps(im_json_writer *w, const im_item *item)
-{
-    if (!item->has_gps) {
-        im_json_put_null(w, "gps");
-        return;
-    }
-    im_json_key(w, "gps");
-    im_json_begin_object(w);
-    im_json_put_double(w, "latitude", item->latitude);
-    im_json_put_double(w, "longitude", item->longitude);
-    im_json_end_object(w);
-}
-
 static void put_facts(im_json_writer *w, const im_item *item)
 {
     char sha256[IM_SHA256_HEX];
@@ -118,7 +105,7 @@ static void put_facts(im_json_writer *w, const im_item *item)
     answer_put_item(w, item);
     im_json_put_string(w, "camera", item->camera[0] != '\0' ? item->camera : NULL);
     im_json_put_string(w, "lens", item->lens[0] != '\0' ? item->lens : NULL);
-    put_gps(w, item);
+    answer_put_gps(w, item);
     im_json_put_bool(w, "partial", item->partial);
     im_json_put_string(w, "sha256", sha256);
     im_json_put_string(w, "phash", phash);

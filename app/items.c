@@ -33,19 +33,6 @@ static bool show_file(void *context, const im_file_row *file)
     return true;
 }
 
-static void put_where(im_json_writer *w, const im_item *item)
-{
-    if (!item->has_gps) {
-        im_json_put_null(w, "gps");
-        return;
-    }
-    im_json_key(w, "gps");
-    im_json_begin_object(w);
-    im_json_put_double(w, "latitude", item->latitude);
-    im_json_put_double(w, "longitude", item->longitude);
-    im_json_end_object(w);
-}
-
 im_code im_app_show_json(im_library *library, uint64_t id, im_json_writer *w, im_error *err)
 {
     im_item item;
@@ -82,7 +69,7 @@ im_code im_app_show_json(im_library *library, uint64_t id, im_json_writer *w, im
     answer_put_item(w, &item);
     im_json_put_string(w, "camera", item.camera[0] != '\0' ? item.camera : NULL);
     im_json_put_string(w, "lens", item.lens[0] != '\0' ? item.lens : NULL);
-    put_where(w, &item);
+    answer_put_gps(w, &item);
     im_json_put_bool(w, "partial", item.partial);
     im_json_put_string(w, "sha256", sha256);
     im_json_put_string(w, "phash", phash);

@@ -199,32 +199,40 @@ void imago_library_close(imago_library *library)
     im_free(library);
 }
 
-im_code api_take_json(im_json_writer *w, char **out, im_error *err)
-{
-    *out = im_json_ok(w) ? im_strdup(im_str_text(&w->out)) : NULL;
-    return *out != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for the JSON text");
-}
-
-imago_code imago_library_status(imago_library *library, char **out_json, imago_error *error)
+imago_code api_tell(imago_library *library, uint64_t item,
+                    im_code (*tell)(im_library *library, uint64_t item, im_json_writer *w,
+                                    im_error *err),
+                    char **out_json, imago_error *error)
 {
     im_error err = IM_ERROR_INIT;
     im_json_writer w;
-    char *json = NULL;
     if (library == NULL || out_json == NULL) {
         return api_refuse(error, "library and out_json are needed");
     }
     im_json_init(&w, SIZE_MAX / 2);
     (void)pthread_mutex_lock(&library->lock);
-    im_code rc = im_app_status_json(library->library, &w, &err);
+    im_code rc = tell(library->library, item, &w, &err);
     (void)pthread_mutex_unlock(&library->lock);
-    if (rc == IM_OK) {
-        rc = api_take_json(&w, &json, &err);
-    }
+    char *json = rc == IM_OK && im_json_ok(&w) ? im_strdup(im_str_text(&w.out)) : NULL;
     im_json_clear(&w);
+    if (rc == IM_OK && json == NULL) {
+        rc = im_fail(&err, IM_ERR_NOMEM, "no memory for the JSON text");
+    }
     if (rc == IM_OK) {
         *out_json = json;
     }
     return api_hand_over(rc, &err, error);
+}
+
+static im_code tell_status(im_library *library, uint64_t item, im_json_writer *w, im_error *err)
+{
+    (void)item;
+    return im_app_status_json(library, w, err);
+}
+
+imago_code imago_library_status(imago_library *library, char **out_json, imago_error *error)
+{
+    return api_tell(library, 0, tell_status, out_json, error);
 }
 
 /* ---- adding ---- */

@@ -22,7 +22,10 @@ void api_copy_error(imago_error *out, const im_error *from);
 imago_code api_hand_over(im_code rc, const im_error *err, imago_error *out);
 /** IMAGO_ERR_INVALID with a sentence. */
 imago_code api_refuse(imago_error *error, const char *sentence);
-/** The text of a writer as a new string. */
-IM_NODISCARD im_code api_take_json(im_json_writer *w, char **out, im_error *err);
+/** A whole call that answers with what `tell` writes, as a new string. */
+imago_code api_tell(imago_library *library, uint64_t item,
+                    im_code (*tell)(im_library *library, uint64_t item, im_json_writer *w,
+                                    im_error *err),
+                    char **out_json, imago_error *error);
 
 #endif

@@ -131,21 +131,5 @@ imago_code imago_item_remove_tag(imago_library *library, uint64_t item, const ch
 imago_code imago_item_json(imago_library *library, uint64_t item, char **out_json,
                            imago_error *error)
 {
-    im_error err = IM_ERROR_INIT;
-    im_json_writer w;
-    char *json = NULL;
-    if (library == NULL || out_json == NULL) {
-        return api_refuse(error, "library and out_json are needed");
-    }
-    im_json_init(&w, SIZE_MAX / 2);
-    (void)pthread_mutex_lock(&library->lock);
-    im_code rc = im_app_show_json(library->library, item, &w, &err);
-    if (rc == IM_OK) {
-        rc = api_take_json(&w, &json, &err);
-    }
-    im_json_clear(&w);
-    if (rc == IM_OK) {
-        *out_json = json;
-    }
-    return end(library, rc, &err, error);
+    return api_tell(library, item, im_app_show_json, out_json, error);
 }
