@@ -360,6 +360,15 @@ IM_NODISCARD im_code im_app_tags_json(im_library *library, const im_tag_request 
 
 /* ---- state ---- */
 
+typedef struct im_library_facts {
+    uint64_t items, vectors; /* of the active model */
+    uint64_t index_rows, index_bytes, database_bytes;
+    double audited_at; /* seconds since 1970; 0: no audit has been kept */
+    double recall[2];  /* of that audit: texts, pictures; < 0: none were asked */
+    char audited_engine[16];
+} im_library_facts;
+/** What a server tells those who watch it; cheap, but it counts rows. */
+IM_NODISCARD im_code im_app_facts(im_library *library, im_library_facts *out, im_error *err);
 /** How many pictures there are, and how many of them have a vector of the library's model. Counts
  * rows: 8 ms at 100,000 items. */
 IM_NODISCARD im_code im_app_count(im_library *library, uint64_t *out_items, uint64_t *out_vectors,
@@ -432,7 +441,8 @@ typedef struct im_audit_report {
 
 /** Holds the index, as searches use it, against the exact answer: with texts from the calibration
  * data, encoded by the library's model, and with pictures of the library, each left out of its own
- * answer. What is missing (no texts) is told to events->warning.
+ * answer. What is missing (no texts) is told to events->warning. A library that is open for writing
+ * keeps the recall for im_app_facts.
  * @return as im_app_search; IM_ERR_UNSUPPORTED for a wanted recall with an engine that has nothing
  * to choose; IM_ERR_NOT_FOUND (library_empty, engine_file_missing) */
 IM_NODISCARD im_code im_app_audit(im_library *library, const im_audit_request *request,

@@ -227,6 +227,12 @@ IM_NODISCARD im_code calibration_texts(im_library *library, size_t wanted, float
 IM_NODISCARD im_code library_text_background(im_library *library, const float **out_vectors,
                                              size_t *out_n, im_error *err);
 
+/* ---- audit_record.c ---- */
+/** Keeps the recall. Takes the lock. Never fails: what goes wrong is told as a warning. */
+void audit_record_put(im_library *library, const im_audit_report *report, const im_events *events);
+/** Fills what is about the audit. */
+IM_NODISCARD im_code audit_record_get(im_store *store, im_library_facts *out, im_error *err);
+
 /* ---- lists.c ---- */
 typedef struct id_list {
     uint64_t *ids; /* owned */

@@ -202,6 +202,9 @@ im_code im_app_audit(im_library *library, const im_audit_request *request, const
     if (rc == IM_OK && request->apply && report.has_proposal && report.proposal.reached) {
         rc = apply(library, &report, err);
     }
+    if (rc == IM_OK && library->writable) {
+        audit_record_put(library, &report, events);
+    }
     if (rc == IM_OK) {
         *out_report = report;
     }

@@ -1,5 +1,6 @@
 /* daemon/answer_embed.c — embeddings as OpenAI's clients ask for them, and as servers of pictures
  * take those. All that wait become one call of app/. */
+#include "base/clock.h"
 #include "daemon/pieces_internal.h"
 
 #include <stdio.h>
@@ -224,8 +225,10 @@ static im_code embed_all(server *s, embed_request *requests, size_t n, im_error 
         at += requests[i].pieces.n;
     }
     if (rc == IM_OK) {
+        uint64_t start_ns = im_clock_ns();
         rc = im_app_embed_many(work_library(s->work), pieces, n_pieces, &s->options->limits,
                                &result, tokens, err);
+        work_note_times(s->work, im_clock_ms_since(start_ns), -1);
     }
     at = 0;
     for (size_t i = 0; rc == IM_OK && i < n; i++) {
@@ -261,6 +264,7 @@ void answer_embeddings(server *s, exchange *const *list, size_t n)
         clear_request(&request);
     }
     if (n_read > 0 && embed_all(s, requests, n_read, &error) != IM_OK) {
+        work_note_trouble(s->work, &error); /* until a search finds that it is over */
         for (size_t i = 0; i < n_read; i++) {
             exchange_fail(requests[i].ex, 0, &error);
         }

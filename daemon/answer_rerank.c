@@ -1,5 +1,6 @@
 /* daemon/answer_rerank.c — documents in the order of a query, as Cohere's and Jina's clients ask.
  */
+#include "base/clock.h"
 #include "daemon/pieces_internal.h"
 
 #include <stdio.h>
@@ -147,8 +148,10 @@ void answer_rerank(server *s, exchange *const *list, size_t n)
         rc = read_request(list[0], &request, &model, &error);
     }
     if (rc == IM_OK) {
+        uint64_t start_ns = im_clock_ns();
         rc = im_app_rerank(library, request.pieces.list, request.pieces.n - 1, &s->options->limits,
                            &result, &error);
+        work_note_times(s->work, im_clock_ms_since(start_ns), -1);
     }
     if (rc != IM_OK) {
         exchange_fail(list[0], 0, &error);

@@ -237,6 +237,13 @@ static im_code answer_batch(server *s, search_batch *batch, im_error *err)
         rc = im_app_search_many(work_library(s->work), &how, batch->requests, batch->n_requests,
                                 batch->answers, batch->errors, err);
     }
+    for (size_t i = 0; rc == IM_OK && i < batch->n_requests; i++) {
+        const im_answer *answer = &batch->answers[i];
+        if (batch->errors[i].code == IM_OK) {
+            work_note_times(s->work, answer->n_parts > 0 ? answer->encode_ms : -1,
+                            answer->search_ms);
+        }
+    }
     return rc;
 }
 

@@ -1,4 +1,5 @@
 """What the tests of daemon/ share: a served library, requests whole and raw."""
+import atexit
 import contextlib
 import json
 import os
@@ -41,6 +42,7 @@ class Server:
         self.home = home
         self.process = subprocess.Popen(home.command("serve", "--listen", "127.0.0.1:0", *args),
                                         env=dict(home.env, **(env or {})), stderr=subprocess.PIPE)
+        atexit.register(self.process.kill)  # a failed test must not leave it; no harm when it has ended
         line = self.process.stderr.readline().decode()
         assert "listening on http://" in line, (line, self.process.poll())
         self.url = line.split()[-1].rstrip('"}')
