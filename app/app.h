@@ -28,6 +28,10 @@ typedef struct im_places {
 /** @param library  what --library named, or NULL */
 IM_NODISCARD im_code im_places_find(const char *library, im_places *out, im_error *err);
 void im_places_clear(im_places *places);
+/** Where the daemon of a library listens for the command line: $XDG_RUNTIME_DIR/imago/HASH.sock, the
+ * hash of the library's real path. *out_path is new (im_free); NULL when there is no such folder, or
+ * its name is too long for a socket. */
+IM_NODISCARD im_code im_app_socket_path(const im_places *places, char **out_path, im_error *err);
 
 /* ---- a library in use ---- */
 
@@ -357,6 +361,42 @@ IM_NODISCARD im_code im_app_tag(im_library *library, const im_tag_request *reque
  * "items"}]}, all tags of the library with how many items have them. Codes as of im_app_tag. */
 IM_NODISCARD im_code im_app_tags_json(im_library *library, const im_tag_request *request,
                                       const im_events *events, im_json_writer *w, im_error *err);
+
+/* ---- API keys ---- */
+
+#define IM_KEY_PREFIX "imago_" /* so that a key that got lost is found as one */
+#define IM_KEY_TEXT 71u        /* with the NUL: 256 random bits behind the prefix, in hex */
+
+typedef struct im_new_key {
+    uint64_t id;
+    im_key_scope scope;
+    char text[IM_KEY_TEXT]; /* shown once: the library keeps its hash alone */
+} im_new_key;
+
+/** @param name what it is for, or NULL
+ * @return IM_ERR_INVALID for a name that cannot be; IM_ERR_LIMIT; as im_library_open */
+IM_NODISCARD im_code im_app_key_add(im_library *library, const char *name, im_key_scope scope,
+                                    im_new_key *out, im_error *err);
+/** {"keys":[{"id","name","scope","made","revoked"}]}, revoked ones too. */
+IM_NODISCARD im_code im_app_keys_json(im_library *library, im_json_writer *w, im_error *err);
+/** The key is refused from now on, also by a daemon that runs. key_not_found. */
+IM_NODISCARD im_code im_app_key_revoke(im_library *library, uint64_t id, im_error *err);
+
+/** Tells what keys may do, always as of now; a store of its own, for one thread. */
+typedef struct im_guard im_guard;
+typedef struct im_guard_facts {
+    bool any;           /* keys were made, though all may be revoked */
+    size_t n_valid;     /* that are not */
+    im_key_scope scope; /* of the key asked for; none when it is no valid one */
+} im_guard_facts;
+IM_NODISCARD im_code im_guard_open(const im_places *places, im_guard **out, im_error *err);
+/** Costs microseconds while the library does not change.
+ * @param key data NULL: none
+ * @return IM_ERR_BUSY, IM_ERR_IO, IM_ERR_NOMEM … when the library cannot be read: nothing is
+ * allowed then */
+IM_NODISCARD im_code im_guard_look(im_guard *guard, im_view key, im_guard_facts *out,
+                                   im_error *err);
+void im_guard_close(im_guard *guard);
 
 /* ---- state ---- */
 

@@ -8,11 +8,28 @@ static void listening(void *context, const char *url)
     cli_note(context, "listening on %s", url);
 }
 
+/* Answers must be those of a command line without options: else it asks for itself. */
+static bool answers_as_the_command_line(const cli_args *args)
+{
+    static const cli_option_id other[] = {
+        IM_OPT_PRECISION,  IM_OPT_ENGINE,     IM_OPT_MAX_PICTURE_BYTES, IM_OPT_MAX_SIDE,
+        IM_OPT_MAX_PIXELS, IM_OPT_MAX_SCANS,  IM_OPT_MAX_DECODER_BYTES, IM_OPT_MAX_DECODE_SECONDS};
+    bool same = true;
+    for (size_t i = 0; i < IM_COUNT(other); i++) {
+        same = same && !args->given[other[i]];
+    }
+    return same;
+}
+
 im_code cmd_serve(cli_session *s, im_error *err)
 {
     const cli_options *options = &s->args->options;
     const im_daemon_options wanted = {
-        .listen = options->listen,
+        .listen = options->listen.texts,
+        .n_listen = options->listen.n,
+        .hosts = options->hosts.texts,
+        .n_hosts = options->hosts.n,
+        .local = answers_as_the_command_line(s->args),
         .library = cli_library_options(s, false),
         .limits = cli_limits(options),
         .log = options->verbose > 0,

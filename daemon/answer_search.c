@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* ---- reading ---- */
+/* ---- parameters ---- */
 
 static im_code read_number(const http_parameters *p, const char *name, uint64_t min, uint64_t max,
                            uint64_t *value, im_error *err)
@@ -99,11 +99,76 @@ static im_code read_parameters(const http_parameters *p, im_search_request *out,
     return rc;
 }
 
+/* ---- multipart: pictures beside the query ---- */
+
+/* Gives the pictures of the queries that name a part its bytes; used[i]: some picture names part i.
+ */
+static im_code attach(const http_parts *parts, bool *used, im_query_requests *requests,
+                      im_error *err)
+{
+    for (size_t i = 0; i < requests->n; i++) {
+        im_query *query = &requests->requests[i].query;
+        for (size_t j = 0; j < query->n_parts; j++) {
+            im_query_part *part = &query->parts[j];
+            const http_part *bytes =
+                part->upload != NULL ? http_part_of(parts, im_view_from(part->upload)) : NULL;
+            if (part->upload != NULL && bytes == NULL) {
+                return im_fail_as(err, IM_REASON_HTTP_MULTIPART,
+                                  "a picture is 'file': '%.60s', but no part has that name",
+                                  part->upload);
+            }
+            if (bytes != NULL) {
+                used[bytes - parts->list] = true;
+                part->bytes = bytes->data;
+                part->upload = NULL;
+            }
+        }
+    }
+    return IM_OK;
+}
+
+static im_code read_form(im_library *library, exchange *ex, im_query_requests *out, im_error *err)
+{
+    http_parts parts;
+    bool used[HTTP_MOST_PARTS] = {false};
+    im_code rc = body_parts(ex, &parts, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    const http_part *query = http_part_of(&parts, im_view_from("query"));
+    if (query == NULL) {
+        rc = im_fail_as(err, IM_REASON_HTTP_MULTIPART, "the body has no part 'query'");
+        im_hint(err, "the query as JSON; its pictures as {\"file\": \"NAME\"} and parts of those "
+                     "names");
+        return rc;
+    }
+    used[query - parts.list] = true;
+    rc = im_app_read_requests(library, query->data, "part 'query'", out, err);
+    if (rc == IM_OK) {
+        rc = attach(&parts, used, out, err);
+        for (size_t i = 0; i < parts.n && rc == IM_OK; i++) {
+            if (!used[i]) {
+                rc = im_fail_as(err, IM_REASON_HTTP_MULTIPART,
+                                "part '%.*s' is named by no picture of the query",
+                                (int)IM_MIN(parts.list[i].name.size, (size_t)60),
+                                parts.list[i].name.data);
+            }
+        }
+        if (rc != IM_OK) {
+            im_query_requests_clear(out);
+        }
+    }
+    return rc;
+}
+
 /* *out->requests is one block, whichever way they came. */
-static im_code read_exchange(im_library *library, const exchange *ex, im_query_requests *out,
+static im_code read_exchange(im_library *library, exchange *ex, im_query_requests *out,
                              im_error *err)
 {
     im_search_request words;
+    if (ex->route->id == ROUTE_SEARCH && ex->boundary[0] != '\0') {
+        return read_form(library, ex, out, err);
+    }
     if (ex->route->id == ROUTE_SEARCH) {
         return im_app_read_requests(library, im_view_of(im_str_text(&ex->body), ex->body.size),
                                     "request body", out, err);

@@ -64,20 +64,52 @@ static void put_parameters(im_str *out, const route *r)
     im_str_add_char(out, ']');
 }
 
+/* Whose key is asked for; the empty list takes away what the description as a whole says. */
+static void put_security(im_str *out, const route *r)
+{
+    if (r->scope == SCOPE_PUBLIC) {
+        im_str_add_c(out, ",\"security\":[]");
+    } else {
+        im_str_addf(out, ",\"security\":[{\"key\":[\"%s\"]}]",
+                    im_key_scope_name((im_key_scope)r->scope));
+    }
+}
+
+static void put_bodies(im_str *out, const route *r)
+{
+    const char *comma = "";
+    if (!body_is_taken(r)) {
+        return;
+    }
+    im_str_add_c(out, ",\"requestBody\":{\"required\":true,\"content\":{");
+    if (r->body != NULL) {
+        im_str_addf(out,
+                    "\"application/json\":{\"schema\":{\"$ref\":"
+                    "\"#/components/schemas/%s\"}}",
+                    r->body);
+        comma = ",";
+    }
+    for (size_t i = 0; i < daemon_n_bodies; i++) {
+        if (daemon_bodies[i].route == r->id) {
+            im_str_addf(out, "%s\"%s\":{\"schema\":%s}", comma, daemon_bodies[i].type,
+                        daemon_bodies[i].schema);
+            comma = ",";
+        }
+    }
+    im_str_add_c(out, "}}");
+}
+
 static void put_operation(im_str *out, const route *r)
 {
     im_str_addf(out,
                 "\"%s\":{\"operationId\":\"%s%s\",\"summary\":", route_method_name(r->method, true),
                 route_method_name(r->method, true), r->path);
     put_text(out, r->summary);
+    put_security(out, r);
     put_parameters(out, r);
-    if (r->body != NULL) {
-        im_str_addf(out,
-                    ",\"requestBody\":{\"required\":true,\"content\":{\"application/json\":"
-                    "{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}",
-                    r->body);
-    }
-    im_str_add_c(out, ",\"responses\":{\"200\":{\"description\":\"done\",\"content\":");
+    put_bodies(out, r);
+    im_str_addf(out, ",\"responses\":{\"%s\":{\"description\":\"done\",\"content\":",
+                r->id == ROUTE_KEY_ADD ? "201" : "200");
     if (r->answer != NULL) {
         im_str_addf(out,
                     "{\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}",
@@ -129,5 +161,8 @@ void im_daemon_openapi(im_str *out)
     for (size_t i = 0; i < IM_COUNT(schemas); i++) {
         im_str_addf(out, "%s\"%s\":%s", i > 0 ? "," : "", schemas[i].name, schemas[i].schema);
     }
-    im_str_add_c(out, "}}}");
+    im_str_add_c(out, "},\"securitySchemes\":{\"key\":{\"type\":\"http\",\"scheme\":\"bearer\","
+                      "\"description\":\"an API key with the scope that the operation names, or a "
+                      "larger one (read, write, admin); not asked for on loopback while the "
+                      "library has never had a key\"}}}}");
 }

@@ -209,6 +209,25 @@ static int start_thread(work *w)
     return failed;
 }
 
+/* The thread that changes the library has it open for that, where the library can be written. */
+static im_code open_library(const im_daemon_options *options, bool writes, im_library **out,
+                            im_error *err)
+{
+    im_library_options wanted = options->library;
+    im_error why = IM_ERROR_INIT;
+    wanted.writable = writes;
+    im_code rc = im_library_open(&wanted, out, &why);
+    if (writes && (rc == IM_ERR_DENIED || rc == IM_ERR_IO || rc == IM_ERR_FULL)) {
+        wanted.writable = false;
+        why = (im_error)IM_ERROR_INIT;
+        rc = im_library_open(&wanted, out, &why);
+    }
+    if (rc != IM_OK && err != NULL) {
+        *err = why;
+    }
+    return rc;
+}
+
 im_code work_open(const im_daemon_options *options, server *s, int wake, bool searches,
                   work **out_work, im_error *err)
 {
@@ -226,7 +245,7 @@ im_code work_open(const im_daemon_options *options, server *s, int wake, bool se
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&w->more, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    im_code rc = im_library_open(&options->library, &w->library, err);
+    im_code rc = open_library(options, !searches, &w->library, err);
     *out_work = w; /* the daemon's from here: its thread looks for it there */
     if (rc == IM_OK) {
         int failed = start_thread(w);

@@ -53,6 +53,7 @@ def environment(base):
     (data / "models").mkdir(parents=True, exist_ok=True)
     env = dict(os.environ, IMAGO_DATA=str(data), XDG_DATA_HOME=str(base), HOME=str(base))
     env.pop("IMAGO_LIBRARY", None)
+    env.pop("XDG_RUNTIME_DIR", None)  # no daemon of this user answers for the command line
     return env
 
 

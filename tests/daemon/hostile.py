@@ -182,7 +182,7 @@ def json_bodies_are_read_strictly():
         answer = server.ask("/v1/search", body)
         problem = answer.problem(400)
         assert problem["detail"], body[:50]
-    for kind in ("text/plain", "application/jsonx", "multipart/form-data; boundary=x",
+    for kind in ("text/plain", "application/jsonx", "multipart/mixed; boundary=x",
                  "application/x-www-form-urlencoded", ""):
         server.ask("/v1/search", part + b"}", Content_Type=kind).problem(415, "http_type")
     server.ask("/v1/search", part + b"}", Content_Encoding="gzip").problem(415, "http_type")
