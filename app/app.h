@@ -273,6 +273,31 @@ IM_NODISCARD im_code im_app_embed_many(im_library *library, const im_embed_piece
                                        const im_image_limits *limits, im_embed_result *out_result,
                                        size_t *out_tokens, im_error *err);
 void im_embed_result_clear(im_embed_result *result);
+
+/** How near documents are to a query. */
+typedef struct im_rerank_result {
+    char model[128];
+    size_t n;
+    double *scores;   /* [n]: (cosine - mean) / deviation of the query among unrelated things of the
+                       * document's kind: pictures of the model's background, or shipped texts.
+                       * Without these the cosine alone */
+    size_t *order;    /* [n]: the best first, equal ones as they came */
+    im_error *errors; /* [n + 1]: of the query, then of each document; IM_OK where it worked */
+    size_t n_failed;  /* when it is not 0, scores and order say nothing */
+    size_t tokens;    /* of all texts */
+} im_rerank_result;
+
+/** Scores documents by the vectors of im_app_embed_many, so that texts and pictures can stand in
+ * one list: cosines of two texts are far higher than those of a text and a picture.
+ * @param pieces [1 + n]: the query, then the documents
+ * @return as im_app_embed_many; pieces that fail are in out_result->errors */
+IM_NODISCARD im_code im_app_rerank(im_library *library, const im_embed_piece *pieces, size_t n,
+                                   const im_image_limits *limits, im_rerank_result *out_result,
+                                   im_error *err);
+/** The share of unrelated things that are expected to be less like the query than what has this
+ * score, as if these were normally distributed: 0 to 1, 0.5 for what is like the average one. */
+double im_rerank_relevance(double score);
+void im_rerank_result_clear(im_rerank_result *result);
 /** {"model","dimensions","data":[{"index","type","input","embedding"|"error"}]} */
 void im_embed_json(im_json_writer *w, const im_embed_request *request,
                    const im_embed_result *result);
@@ -375,6 +400,15 @@ void im_guard_close(im_guard *guard);
 
 /* ---- state ---- */
 
+typedef struct im_library_facts {
+    uint64_t items, vectors; /* of the active model */
+    uint64_t index_rows, index_bytes, database_bytes;
+    double audited_at; /* seconds since 1970; 0: no audit has been kept */
+    double recall[2];  /* of that audit: texts, pictures; < 0: none were asked */
+    char audited_engine[16];
+} im_library_facts;
+/** What a server tells those who watch it; cheap, but it counts rows. */
+IM_NODISCARD im_code im_app_facts(im_library *library, im_library_facts *out, im_error *err);
 /** How many pictures there are, and how many of them have a vector of the library's model. Counts
  * rows: 8 ms at 100,000 items. */
 IM_NODISCARD im_code im_app_count(im_library *library, uint64_t *out_items, uint64_t *out_vectors,
@@ -447,7 +481,8 @@ typedef struct im_audit_report {
 
 /** Holds the index, as searches use it, against the exact answer: with texts from the calibration
  * data, encoded by the library's model, and with pictures of the library, each left out of its own
- * answer. What is missing (no texts) is told to events->warning.
+ * answer. What is missing (no texts) is told to events->warning. A library that is open for writing
+ * keeps the recall for im_app_facts.
  * @return as im_app_search; IM_ERR_UNSUPPORTED for a wanted recall with an engine that has nothing
  * to choose; IM_ERR_NOT_FOUND (library_empty, engine_file_missing) */
 IM_NODISCARD im_code im_app_audit(im_library *library, const im_audit_request *request,

@@ -49,6 +49,10 @@ struct im_library {
     bool memory_of_cgroup; /* nobody asked for it */
     uint64_t memory_aside; /* no part of what the encoder may take: `add` decodes too */
 
+    float *text_background; /* [n_text_background, dim] of model text_background_model; or NULL */
+    size_t n_text_background;
+    uint64_t text_background_model; /* 0: not made yet */
+
     im_index *index;
     uint64_t *alive;   /* bit per slot; borrowed by index */
     uint64_t *present; /* those of which a file is there, or that never had one; NULL: all alive */
@@ -211,6 +215,23 @@ void engine_rebuild(im_store *store, const char *folder, const im_model_row *mod
 /** Back to imago's own scans (auto or tiered): files and records go. Takes the lock. */
 IM_NODISCARD im_code engine_drop(im_store *store, const char *folder, const im_model_row *model,
                                  im_engine engine, im_error *err);
+
+/* ---- calibration.c ---- */
+/** At most `wanted` of the texts that are shipped, evenly spread, through the library's text tower
+ * (library_model is the caller's). *out_n 0: there are none. @param out_vectors [n, dim], caller
+ * owns */
+IM_NODISCARD im_code calibration_texts(im_library *library, size_t wanted, float **out_vectors,
+                                       size_t *out_n, im_error *err);
+/** What unrelated texts look like to the model; made when first asked for, the library's. n 0: no
+ * texts are installed. */
+IM_NODISCARD im_code library_text_background(im_library *library, const float **out_vectors,
+                                             size_t *out_n, im_error *err);
+
+/* ---- audit_record.c ---- */
+/** Keeps the recall. Takes the lock. Never fails: what goes wrong is told as a warning. */
+void audit_record_put(im_library *library, const im_audit_report *report, const im_events *events);
+/** Fills what is about the audit. */
+IM_NODISCARD im_code audit_record_get(im_store *store, im_library_facts *out, im_error *err);
 
 /* ---- lists.c ---- */
 typedef struct id_list {

@@ -86,6 +86,9 @@ static im_code picture_vector(im_library *library, const im_search_how *how,
         rc = bytes_vector(library, how, im_view_of((const char *)bytes.data, bytes.size),
                           part->path, box, vector, err);
     }
+    if (rc != IM_OK) {
+        im_at_file(err, part->path);
+    }
     im_bytes_clear(&bytes);
     return rc;
 }

@@ -175,13 +175,26 @@ void exchange_log(const exchange *ex);
 
 typedef struct work work;
 
+#define HISTOGRAM_BUCKETS 13u
+
+typedef struct histogram {
+    uint64_t buckets[HISTOGRAM_BUCKETS]; /* each holds those of the ones before it */
+    uint64_t n;
+    double sum;
+} histogram;
+
+extern const double histogram_seconds[HISTOGRAM_BUCKETS], batch_bounds[HISTOGRAM_BUCKETS];
+void histogram_add(histogram *h, const double *bounds, double value);
+
 typedef struct work_facts {
     bool warm;        /* the first look at model and index has ended */
     im_error trouble; /* why the last search as a whole failed; IM_OK: it did not */
     size_t waiting;
     double busy_ms;           /* what is answered now has taken so long; 0: nothing is */
     uint64_t calls, answered; /* of answer functions, and exchanges they answered together */
-    uint64_t items, vectors;  /* of the library, when last counted */
+    im_library_facts library; /* when last counted */
+    histogram batches;        /* exchanges of a call */
+    histogram encode, search; /* seconds of the model, and of the index, per query or request */
 } work_facts;
 
 /** Opens the library and starts the thread. `wake` is an eventfd that is written to when exchanges
@@ -199,6 +212,8 @@ void work_close(work *w);
 /** For the functions of routes, on the library's thread. */
 im_library *work_library(work *w);
 void work_note_trouble(work *w, const im_error *error);
+/** Milliseconds of the model and of the index; < 0: it was not asked. */
+void work_note_times(work *w, double encode_ms, double search_ms);
 
 /* ---- answer_*.c ---- */
 
@@ -209,14 +224,11 @@ void work_note_trouble(work *w, const im_error *error);
 
 /* ---- metrics.c ---- */
 
-#define METRICS_BUCKETS 13u
 #define METRICS_STATUSES 31u
 
 typedef struct metrics_row {
     uint64_t statuses[METRICS_STATUSES]; /* in the order of metrics.c's table */
-    uint64_t buckets[METRICS_BUCKETS];
-    uint64_t n;
-    double seconds;
+    histogram seconds;
 } metrics_row;
 
 typedef struct metrics {

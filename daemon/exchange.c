@@ -66,6 +66,12 @@ static void put_problem(im_json_writer *w, const exchange *ex, const im_error *e
     im_json_put_string(w, "detail", error->message);
     im_json_put_string(w, "code", error->reason);
     im_json_put_string(w, "class", im_code_name(error->code));
+    if (error->field[0] != '\0') {
+        im_json_put_string(w, "field", error->field);
+    }
+    if (error->file[0] != '\0') {
+        im_json_put_string(w, "file", error->file);
+    }
     if (error->hint[0] != '\0') {
         im_json_put_string(w, "hint", error->hint);
     }

@@ -42,11 +42,12 @@ static void put_parameters(im_str *out, const route *r)
     const char *comma = "";
     im_str_add_c(out, ",\"parameters\":[");
     if (strchr(r->path, '{') != NULL) {
-        im_str_add_c(out, strstr(r->path, "{id}") != NULL
-                              ? "{\"name\":\"id\",\"in\":\"path\",\"required\":true,\"schema\":"
-                                "{\"type\":\"integer\",\"minimum\":1}}"
-                              : "{\"name\":\"name\",\"in\":\"path\",\"required\":true,"
-                                "\"schema\":{\"type\":\"string\",\"minLength\":1}}");
+        im_str_add_c(out,
+                     strstr(r->path, "{id}") != NULL
+                         ? "{\"name\":\"id\",\"in\":\"path\",\"required\":true,\"schema\":"
+                           "{\"type\":\"integer\",\"minimum\":1,\"maximum\":9223372036854775807}}"
+                         : "{\"name\":\"name\",\"in\":\"path\",\"required\":true,"
+                           "\"schema\":{\"type\":\"string\",\"minLength\":1}}");
         comma = ",";
     }
     for (size_t i = 0; i < IM_COUNT(parameters); i++) {
@@ -114,7 +115,10 @@ static void put_operation(im_str *out, const route *r)
                     "{\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}",
                     r->answer);
     } else {
-        im_str_add_c(out, "{\"text/plain\":{\"schema\":{\"type\":\"string\"}}}}");
+        im_str_addf(out, "{\"%s\":{\"schema\":{\"type\":\"string\"}}}}",
+                    r->id == ROUTE_PAGE         ? "text/html"
+                    : r->id == ROUTE_PAGE_ASSET ? "*/*"
+                                                : "text/plain");
     }
     if (r->id == ROUTE_HEALTH) {
         im_str_add_c(out, ",\"503\":{\"description\":\"searches are not answered\",\"content\":"

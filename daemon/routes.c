@@ -104,6 +104,7 @@ im_code route_check_parameters(const route *r, const http_parameters *parameters
         if (!known) {
             im_code rc = im_fail_as(err, IM_REASON_HTTP_PARAMETER, "%s has no parameter '%.40s'",
                                     r->path, parameters->list[i].name);
+            im_at_field(err, "%s", parameters->list[i].name);
             im_hint(err, "GET /openapi.json lists those that there are");
             return rc;
         }
@@ -111,8 +112,10 @@ im_code route_check_parameters(const route *r, const http_parameters *parameters
     for (size_t j = 0; j < IM_COUNT(parameter_rows); j++) {
         if (parameter_rows[j].route == r->id && parameter_rows[j].required &&
             http_parameter_of(parameters, parameter_rows[j].name) == NULL) {
-            return im_fail_as(err, IM_REASON_HTTP_PARAMETER, "%s needs the parameter '%s'", r->path,
-                              parameter_rows[j].name);
+            im_code rc = im_fail_as(err, IM_REASON_HTTP_PARAMETER, "%s needs the parameter '%s'",
+                                    r->path, parameter_rows[j].name);
+            im_at_field(err, "%s", parameter_rows[j].name);
+            return rc;
         }
     }
     return IM_OK;

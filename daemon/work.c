@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+const double batch_bounds[HISTOGRAM_BUCKETS] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 48, 64};
+
 struct work {
     server *server;
     im_library *library; /* the thread's own */
@@ -37,6 +39,18 @@ void work_note_trouble(work *w, const im_error *error)
 {
     pthread_mutex_lock(&w->lock);
     w->facts.trouble = *error;
+    pthread_mutex_unlock(&w->lock);
+}
+
+void work_note_times(work *w, double encode_ms, double search_ms)
+{
+    pthread_mutex_lock(&w->lock);
+    if (encode_ms >= 0) {
+        histogram_add(&w->facts.encode, histogram_seconds, encode_ms / 1000);
+    }
+    if (search_ms >= 0) {
+        histogram_add(&w->facts.search, histogram_seconds, search_ms / 1000);
+    }
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -75,12 +89,10 @@ static size_t take(work *w, exchange **list)
 
 static void count_library(work *w)
 {
-    uint64_t items = 0;
-    uint64_t vectors = 0;
-    if (im_app_count(w->library, &items, &vectors, NULL) == IM_OK) {
+    im_library_facts facts;
+    if (im_app_facts(w->library, &facts, NULL) == IM_OK) {
         pthread_mutex_lock(&w->lock);
-        w->facts.items = items;
-        w->facts.vectors = vectors;
+        w->facts.library = facts;
         pthread_mutex_unlock(&w->lock);
     }
 }
@@ -114,6 +126,9 @@ static void answer_list(work *w, exchange **list, size_t n)
     pthread_mutex_lock(&w->lock);
     w->facts.calls += n_wanted > 0;
     w->facts.answered += n_wanted;
+    if (n_wanted > 0) {
+        histogram_add(&w->facts.batches, batch_bounds, (double)n_wanted);
+    }
     for (size_t i = 0; i < n; i++) {
         list[i]->next = w->answered;
         w->answered = list[i];
