@@ -6,8 +6,8 @@
 #include <string.h>
 
 /* Scripts and styles are files of ours alone; pictures may also be made by the page itself. */
-#define PAGE_POLICY                                                                 \
-    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; "           \
+#define PAGE_POLICY                                                       \
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; " \
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 static const page_asset *find_asset(const char *name)
