@@ -103,13 +103,17 @@ export function requestOf(query, cursor = null) {
     if (cursor) params.set("cursor", cursor);
     return { path: "/v1/search?" + params };
   }
+  if (query.pictures.length === 0) {
+    const params = new URLSearchParams({ k: PAGE, ...order, ...(filter && { filter }), ...(cursor && { cursor }) });
+    return { path: "/v1/items?" + params };
+  }
   const parts = partsOf(query.text);
   if (parts === null) return { path: "/v1/search?" + new URLSearchParams({ q: query.text, k: PAGE }) }; // for its sentence
   const typed = parts.filter((part) => part.kind === "filter").map((part) => part.text).join(" ");
   const texts = parts.filter((part) => part.kind !== "filter").map(typedPart);
   const body = { parts: [...texts, ...query.pictures.map(picturePart)], k: PAGE, ...order };
   const all = [typed, filter].filter(Boolean).join(" ");
-  if (all || body.parts.length === 0) body.filter = all || "(is:partial or not is:partial)"; // all there are
+  if (all) body.filter = all;
   if (cursor) body.cursor = cursor;
   return { path: "/v1/search", body };
 }

@@ -133,7 +133,7 @@ class Page:
         time.sleep(0.05)
         self.idle()
 
-    def asked(self, prefix="/v1/search"):
+    def asked(self, prefix=None):
         """Requests since the last call: {method, path, params, body}."""
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
@@ -147,7 +147,8 @@ class Page:
                 self.requests.append({"method": request["method"], "path": url.path, "headers": request["headers"],
                                       "params": dict(urllib.parse.parse_qsl(url.query)),
                                       "body": json.loads(body) if body else None})
-        found = [one for one in self.requests if one["path"].startswith(prefix)]
+        found = [one for one in self.requests if one["path"].startswith(prefix or "/v1/search") or
+                 (prefix is None and one["path"] == "/v1/items")]
         self.requests = []
         return found
 
