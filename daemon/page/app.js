@@ -263,9 +263,9 @@ function start() {
     knowFields(Object.keys(status.fields ?? {}));
     draw();
   }).catch(() => {});
-  new Progress(() => {
+  new Progress((job) => {
     library = null;
-    announce("New pictures are there");
+    announce(job.state === "done" ? "New pictures are there" : "Adding pictures did not come to its end");
     if (isEmpty(query) && scrollY < 200 && !detail.dialog.open) run();
   });
 }

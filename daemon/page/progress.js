@@ -1,9 +1,10 @@
 // Jobs under way, live. A server without jobs has no such route: then nothing is shown.
-import { $, announce, count, h } from "./dom.js";
+import { $, count, h } from "./dom.js";
 import { ask, send } from "./api.js";
 
 const AGAIN_MS = 10000;
-const OPEN = new Set(["queued", "running"]);
+const OPEN = new Set(["waiting", "running"]);
+const KINDS = { add: "Adding", rebuild: "Building the index", compact: "Compacting the index" };
 
 export class Progress {
   constructor(finished) {
@@ -31,28 +32,31 @@ export class Progress {
     let last = job;
     try {
       for await (const event of events(`/v1/jobs/${Number(job.id)}/events`)) {
-        last = { ...last, ...event };
+        last = "state" in event || "progress" in event ? { ...last, ...event } : { ...last, progress: event };
         this.#draw(row, last);
-        if (last.state && !OPEN.has(last.state)) break;
+        if (!OPEN.has(last.state)) break;
       }
+      last = await ask(`/v1/jobs/${Number(job.id)}`); // how it ended
     } catch { /* the next look finds it again */ }
     row.remove();
     this.followed.delete(job.id);
     $("progress").hidden = $("progress").children.length === 0;
-    if (last.state && !OPEN.has(last.state)) this.finished(last);
+    if (!OPEN.has(last.state)) this.finished(last);
   }
 
   #draw(row, job) {
-    const done = job.done ?? job.added ?? 0;
+    const { done = 0, total = 0, failed = 0 } = job.progress ?? {};
     const [text, bar] = row.children;
-    const words = [job.path ? `Adding ${job.path}` : "Adding pictures", job.total ? `${count(done)} of ${count(job.total)}` : count(done)];
-    if (job.failed) words.push(`${count(job.failed)} could not be read`);
+    const what = KINDS[job.kind] ?? KINDS.add;
+    const words = [job.paths?.length ? `${what} ${job.paths.join(", ")}` : what];
+    if (job.state === "waiting") words.push("waiting");
+    else words.push(total ? `${count(done)} of ${count(total)}` : count(done));
+    if (failed) words.push(`${count(failed)} could not be read`);
     text.textContent = words.join(" · ");
-    if (job.total) {
-      bar.max = job.total;
+    if (total) {
+      bar.max = total;
       bar.value = done;
     }
-    if (job.state === "failed") announce("Adding pictures failed");
   }
 }
 
