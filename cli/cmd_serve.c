@@ -3,17 +3,17 @@
 #include "cli/commands_internal.h"
 #include "daemon/daemon.h"
 
-static void listening(void *context, const char *url)
+static void listening(void *context, const char *url, bool for_immich)
 {
-    cli_note(context, "listening on %s", url);
+    cli_note(context, "listening %son %s", for_immich ? "for Immich " : "", url);
 }
 
 /* Answers must be those of a command line without options: else it asks for itself. */
 static bool answers_as_the_command_line(const cli_args *args)
 {
     static const cli_option_id other[] = {
-        IM_OPT_PRECISION,  IM_OPT_ENGINE,     IM_OPT_MAX_PICTURE_BYTES, IM_OPT_MAX_SIDE,
-        IM_OPT_MAX_PIXELS, IM_OPT_MAX_SCANS,  IM_OPT_MAX_DECODER_BYTES, IM_OPT_MAX_DECODE_SECONDS};
+        IM_OPT_PRECISION,  IM_OPT_ENGINE,    IM_OPT_MAX_PICTURE_BYTES, IM_OPT_MAX_SIDE,
+        IM_OPT_MAX_PIXELS, IM_OPT_MAX_SCANS, IM_OPT_MAX_DECODER_BYTES, IM_OPT_MAX_DECODE_SECONDS};
     bool same = true;
     for (size_t i = 0; i < IM_COUNT(other); i++) {
         same = same && !args->given[other[i]];
@@ -29,6 +29,10 @@ im_code cmd_serve(cli_session *s, im_error *err)
         .n_listen = options->listen.n,
         .hosts = options->hosts.texts,
         .n_hosts = options->hosts.n,
+        .immich_listen = options->immich_listen,
+        .immich_models = options->immich_models.texts,
+        .n_immich_models = options->immich_models.n,
+        .warning = cli_events(s).warning,
         .local = answers_as_the_command_line(s->args),
         .library = cli_library_options(s, false),
         .limits = cli_limits(options),

@@ -172,6 +172,9 @@ static im_code open_all(server *s, im_error *err)
         rc = im_guard_open(s->options->library.places, &s->guard, err);
     }
     if (rc == IM_OK) {
+        rc = immich_open(s, err);
+    }
+    if (rc == IM_OK) {
         rc = listeners_open(s, err);
     }
     s->epoll = rc == IM_OK ? epoll_create1(EPOLL_CLOEXEC) : -1;
@@ -218,6 +221,7 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
     connections_close_all(s);
     work_close(s->writer);
     work_close(s->work);
+    immich_close(s);
     close_fd(s->epoll);
     listeners_close(s);
     im_guard_close(s->guard);
