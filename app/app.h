@@ -274,6 +274,10 @@ IM_NODISCARD im_code im_app_embed_many(im_library *library, const im_embed_piece
                                        size_t *out_tokens, im_error *err);
 void im_embed_result_clear(im_embed_result *result);
 
+/** Width and height of a picture after orientation, from its head alone. As im_image_probe. */
+IM_NODISCARD im_code im_app_picture_size(im_view bytes, const im_image_limits *limits,
+                                         uint32_t out_sides[2], im_error *err);
+
 /** A model that is open beside the library's. One thread at a time. */
 typedef struct im_embedder im_embedder;
 /** @param model a name or folder; of options places, precision and threads are looked at

@@ -3,7 +3,6 @@
  * on to the next server of its list. */
 #include "base/clock.h"
 #include "daemon/daemon_internal.h"
-#include "image/image.h"
 
 #include <string.h>
 
@@ -102,7 +101,7 @@ static int read_parts(exchange *ex, const http_parts *parts, prediction *p, im_e
 }
 
 /* {"clip": "[0.1,…]", "imageHeight": h, "imageWidth": w}: the vector is a text. */
-static void put_answer(exchange *ex, const im_embed_result *result, const im_image_info *size)
+static void put_answer(exchange *ex, const im_embed_result *result, const uint32_t *size)
 {
     im_json_writer vector;
     im_json_writer *w = &ex->answer;
@@ -115,8 +114,8 @@ static void put_answer(exchange *ex, const im_embed_result *result, const im_ima
     im_json_begin_object(w);
     im_json_put_string(w, "clip", im_str_text(&vector.out));
     if (size != NULL) {
-        im_json_put_uint(w, "imageHeight", size->height);
-        im_json_put_uint(w, "imageWidth", size->width);
+        im_json_put_uint(w, "imageHeight", size[1]);
+        im_json_put_uint(w, "imageWidth", size[0]);
     }
     im_json_end_object(w);
     w->out.failed = w->out.failed || !im_json_ok(&vector);
@@ -126,15 +125,13 @@ static void put_answer(exchange *ex, const im_embed_result *result, const im_ima
 
 static im_code predict(server *s, exchange *ex, const prediction *p, im_error *err)
 {
-    im_image_info size = {0};
+    uint32_t size[2] = {0}; /* width, height */
     im_embed_result result = {0};
     im_embed_piece piece = {0};
-    const im_image_options how = {.limits = s->options->limits};
     im_code rc = IM_OK;
     if (p->visual) {
         piece.picture = p->image->data;
-        rc = im_image_probe((const uint8_t *)piece.picture.data, piece.picture.size, "image", &how,
-                            &size, err);
+        rc = im_app_picture_size(piece.picture, &s->options->limits, size, err);
     } else {
         piece.text = p->text->data;
     }
@@ -149,7 +146,7 @@ static im_code predict(server *s, exchange *ex, const prediction *p, im_error *e
     }
     if (rc == IM_OK) {
         work_note_times(s->work, im_clock_ms_since(start_ns), -1);
-        put_answer(ex, &result, p->visual ? &size : NULL);
+        put_answer(ex, &result, p->visual ? size : NULL);
     }
     im_embed_result_clear(&result);
     return rc;
