@@ -86,7 +86,7 @@ def queries():
 def answers_are_those_given_without_a_daemon():
     before, n = asked(server), 0
     for query in queries():
-        for form in ([], ["--json"]) + ([["--paths"], ["-0"]] if query[0] != "show" else []):
+        for form in [[], ["--json"]] + ([["--paths"], ["-0"]] if query[0] != "show" else []):
             args = query + form
             ours = home.run(*args, "--no-daemon", code=None, env=WITH)
             theirs = home.run(*args, code=None, env=WITH)
@@ -161,7 +161,8 @@ def keys_are_for_others():
 
 def fake(behave):
     """Something else at the socket, for one command."""
-    os.unlink(SOCKET)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(SOCKET)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(SOCKET)
     listener.listen(8)
