@@ -149,6 +149,8 @@ typedef struct im_search_how {
     /** Gives the picture that "@-" stands for, borrowed until the search has ended; NULL: refused.
      */
     im_code (*read_input)(void *context, im_view *out_bytes, im_error *err);
+    /** Gives the picture that a path stands for, borrowed likewise; NULL: the file is read. */
+    im_code (*read_file)(void *context, const char *path, im_view *out_bytes, im_error *err);
     void *context;
 } im_search_how;
 

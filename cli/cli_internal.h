@@ -106,7 +106,7 @@ typedef struct cli_options {
     const char *index_params, *want, *name;
     uint64_t scope;
     uint64_t queries;
-    bool apply;
+    bool apply, no_daemon;
     bool json, quiet, no_color, help, version;
     uint64_t verbose;
     bool part; /* where PART options point; never written */

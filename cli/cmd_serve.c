@@ -3,6 +3,30 @@
 #include "cli/commands_internal.h"
 #include "daemon/daemon.h"
 
+#include <signal.h>
+
+static void note(void *context, const char *sentence)
+{
+    cli_note(context, "%s", sentence);
+}
+
+static void reload_asked(int signal_number)
+{
+    (void)signal_number;
+    im_reload_ask();
+}
+
+/* Where a parent ignores it (nohup), it stays ignored. */
+static void handle_reload(void)
+{
+    struct sigaction action = {.sa_handler = reload_asked, .sa_flags = SA_RESTART};
+    struct sigaction old;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+        (void)sigaction(SIGHUP, &action, NULL);
+    }
+}
+
 static void listening(void *context, const char *url, bool for_immich)
 {
     cli_note(context, "listening %son %s", for_immich ? "for Immich " : "", url);
@@ -32,14 +56,15 @@ im_code cmd_serve(cli_session *s, im_error *err)
         .immich_listen = options->immich_listen,
         .immich_models = options->immich_models.texts,
         .n_immich_models = options->immich_models.n,
-        .warning = cli_events(s).warning,
         .local = answers_as_the_command_line(s->args),
         .library = cli_library_options(s, false),
         .limits = cli_limits(options),
         .log = options->verbose > 0,
         .listening = listening,
+        .note = note,
         .context = s,
     };
+    handle_reload();
     im_code rc = im_daemon_run(&wanted, err);
     if (rc == IM_OK) {
         im_stop_reset(); /* to be stopped is how a daemon ends well */

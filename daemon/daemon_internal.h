@@ -216,6 +216,10 @@ exchange *work_take_answered(work *w);
 void work_look(work *w, work_facts *out);
 /** Ends the thread behind the answer it is at; what waits is dropped. */
 void work_close(work *w);
+/** Asks the thread to open the library again, behind the answer it is at. */
+void work_reload(work *w);
+/** False while that is under way; then what came of it: IM_OK, or why the old one was kept. */
+bool work_reloaded(work *w, im_error *out);
 /** For the functions of routes, on the library's thread. */
 im_library *work_library(work *w);
 void work_note_trouble(work *w, const im_error *error);
@@ -320,6 +324,23 @@ typedef struct attempts {
 int guard_check(server *s, const client *from, const http_head *head, const route *r,
                 unsigned *out_retry_s, im_error *err);
 
+/* ---- notify.c ---- */
+
+/** Tells the service manager "READY=1" and its kind, when there is one. */
+void notify_send(const char *state);
+
+/* ---- reload.c ---- */
+
+typedef struct reload_state {
+    enum { RELOAD_NONE, RELOAD_WORK, RELOAD_WRITER } at; /* who is to open the library again */
+    bool again;                                          /* asked for meanwhile */
+    im_guard *guard;                                     /* to be used when all went well */
+} reload_state;
+
+void reload_begin(server *s);
+/** After a thread has told something. */
+void reload_go_on(server *s);
+
 /* ---- server.c ---- */
 
 typedef struct connection connection;
@@ -332,8 +353,9 @@ struct server {
     im_guard *guard;
     immich_table immich; /* of the library's thread, once that has begun */
     attempts attempts;
-    work *work;   /* of PLACE_LIBRARY, PLACE_TOGETHER */
-    work *writer; /* of PLACE_WRITER: a handle of its own */
+    reload_state reload;
+    work *work;                       /* of PLACE_LIBRARY, PLACE_TOGETHER */
+    work *writer;                     /* of PLACE_WRITER: a handle of its own */
     connection *connections[DAEMON_MOST_CONNECTIONS];
     uint32_t generations[DAEMON_MOST_CONNECTIONS];
     size_t n_connections, most_connections;

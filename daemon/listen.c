@@ -163,14 +163,14 @@ static im_code bind_address(int fd, const address *a, const char *text, im_error
 static void warn_of_others(const server *s, const address *a, const char *text)
 {
     char sentence[256];
-    if (is_private(a) || s->options->warning == NULL) {
+    if (is_private(a) || s->options->note == NULL) {
         return;
     }
     (void)snprintf(sentence, sizeof(sentence),
-                   "'--immich-listen %.60s' is no private address: whoever reaches it may use the "
+                   "warning: '--immich-listen %.60s' is no private address: whoever reaches it may use the "
                    "model, there is no key",
                    text);
-    s->options->warning(s->options->context, sentence);
+    s->options->note(s->options->context, sentence);
 }
 
 static im_code open_listener(server *s, const char *text, bool immich, im_error *err)

@@ -102,6 +102,7 @@ static void hand_over_answers(server *s)
 static void begin_stop(server *s)
 {
     s->stopping = true;
+    notify_send("STOPPING=1");
     listeners_close(s); /* new clients are refused by the kernel from here */
 }
 
@@ -129,6 +130,10 @@ static im_code loop(server *s, im_error *err)
         for (int i = 0; i < n; i++) {
             handle(s, &events[i]);
         }
+        if (!s->stopping && im_reload_take()) {
+            reload_begin(s);
+        }
+        reload_go_on(s);
         if (!s->stopping && im_stop_asked()) {
             begin_stop(s);
             stop_ns = im_clock_ns();
@@ -216,6 +221,7 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
     im_code rc = open_all(s, err);
     if (rc == IM_OK) {
         listeners_tell(s);
+        notify_send("READY=1");
         rc = loop(s, err);
     }
     connections_close_all(s);
@@ -225,6 +231,7 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
     close_fd(s->epoll);
     listeners_close(s);
     im_guard_close(s->guard);
+    im_guard_close(s->reload.guard);
     close_fd(s->wake);
     close_fd(s->spare);
     im_str_clear(&s->openapi);
