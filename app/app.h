@@ -88,6 +88,7 @@ typedef struct im_add_request {
     bool prune;        /* delete rows of vanished files, after asking */
     bool retry_failed; /* try files again whose failure is recorded */
     bool exact_decode;
+    bool uploads; /* the files are uploads kept by the library: items are told so */
     im_image_limits limits;
     size_t decoders;  /* threads; 0 = as many as the machine has */
     size_t batch;     /* pictures of a forward pass; 0 = 8 */
@@ -343,6 +344,79 @@ typedef struct im_remove_request {
  * IM_ERR_PARTIAL. */
 IM_NODISCARD im_code im_app_remove(im_library *library, const im_remove_request *request,
                                    const im_events *events, uint64_t *out_removed, im_error *err);
+
+/** What is said of one item, as JSON: {"key": "k"|null, "tags": […]|null|{"add": […], "remove":
+ * […]}, "fields": {"name": value|null}, "caption": "text"|null}. What is not named stays as it is.
+ */
+typedef struct im_item_change {
+    im_view json;      /* borrowed */
+    const char *name;  /* of it, for the sentences: "request body" */
+    bool may_take_key; /* a key that another item has moves, and that item is removed
+                          (im_store_put_key); else that is key_taken */
+} im_item_change;
+/** Changes an item in one transaction, or not at all. IM_ERR_INVALID for what is wrong with the
+ * JSON, its names or values; item_not_found; key_taken. */
+IM_NODISCARD im_code im_app_change_item(im_library *library, uint64_t item,
+                                        const im_item_change *change, im_error *err);
+
+/** A picture that comes as bytes. Borrowed. */
+typedef struct im_upload {
+    im_view bytes;
+    const char *name; /* for the sentences: "part 'picture'" */
+} im_upload;
+
+typedef struct im_upload_request {
+    const im_upload *uploads;
+    size_t n;
+    const im_item_change *change; /* of each; NULL: none. A key fits one picture alone */
+    im_image_limits limits;
+} im_upload_request;
+
+typedef struct im_upload_result {
+    uint64_t item;  /* 0: it failed */
+    bool created;   /* else the library had this content already */
+    im_error error; /* also when the picture was added and its change failed */
+} im_upload_result;
+
+/** Keeps pictures under the library's originals/ and adds them; what the library has a file of is
+ * not kept again. Durable on return. A picture's own failure stops no other, and nothing of it is
+ * kept.
+ * @param out_results [n] @return IM_OK, also when pictures failed; else what stopped all */
+IM_NODISCARD im_code im_app_upload(im_library *library, const im_upload_request *request,
+                                   im_upload_result *out_results, im_error *err);
+
+/** As im_app_remove of one item; its files under originals/ are deleted too, never others.
+ * @param out_files how many */
+IM_NODISCARD im_code im_app_purge_item(im_library *library, uint64_t item, const im_events *events,
+                                       uint64_t *out_files, im_error *err);
+/** After a library was moved its originals/ are where it is now. Takes the lock when there is
+ * something to do. */
+IM_NODISCARD im_code im_app_settle_originals(im_library *library, im_error *err);
+
+/* ---- pictures given out ---- */
+
+/** SHA-256 of an item's content in hexadecimal. item_not_found. */
+IM_NODISCARD im_code im_app_digest(im_library *library, uint64_t item, char out[65], im_error *err);
+
+typedef struct im_original {
+    int fd; /* the caller closes it */
+    im_file_stamp stamp;
+    im_format format; /* by content */
+    char sha256[65];
+} im_original;
+/** Opens a file of an item that still holds its content, from below the folder it was added from,
+ * wherever links lead. item_not_found, IM_ERR_NOT_FOUND also when it has changed. */
+IM_NODISCARD im_code im_app_open_original(im_library *library, uint64_t item, im_original *out,
+                                          im_error *err);
+
+#define IM_THUMBNAIL_STEP_PX 64u
+#define IM_THUMBNAIL_MOST_PX 2048u
+/** The size that is made when so much is wanted: the next multiple of the step. */
+uint32_t im_thumbnail_px(uint32_t wanted);
+/** A JPEG whose longer side is at most im_thumbnail_px(px), from thumbs/ or made and kept there.
+ * *out is the caller's. item_not_found; what reading and decoding gave. */
+IM_NODISCARD im_code im_app_thumbnail(im_library *library, uint64_t item, uint32_t px,
+                                      const im_image_limits *limits, im_bytes *out, im_error *err);
 
 typedef struct im_relocate_report {
     uint64_t roots;     /* folders that have another place now */

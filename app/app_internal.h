@@ -309,6 +309,25 @@ IM_NODISCARD im_code items_named(im_library *library, const uint64_t *items, siz
 /** IM_OK; IM_ERR_PARTIAL when something named nothing; its own failure when all did. */
 IM_NODISCARD im_code items_named_verdict(const named_items *named, im_error *err);
 
+/* ---- item_change.c ---- */
+/** What im_app_change_item would refuse of an item that will be made. */
+IM_NODISCARD im_code item_change_check(im_library *library, const im_item_change *change,
+                                       bool *out_has_key, im_error *err);
+
+/* ---- originals.c ---- */
+/** The library's own folder of pictures, absolute. */
+IM_NODISCARD im_code originals_folder(const im_library *library, char out[PATH_MAX], im_error *err);
+/** As originals_folder; it is a root of the library on return, when `make` or when it was one.
+ * Takes the lock. */
+IM_NODISCARD im_code originals_settle(im_library *library, bool make, char out_folder[PATH_MAX],
+                                      im_error *err);
+/** FOLDER/ab/ab12….jpg */
+IM_NODISCARD im_code originals_path(const char *folder, const uint8_t sha256[32], im_format format,
+                                    char out[PATH_MAX], im_error *err);
+/** Writes a picture there, durable on return. */
+IM_NODISCARD im_code originals_keep(const char *folder, const char *path, im_view bytes,
+                                    im_error *err);
+
 /* ---- own.c ---- */
 /** "key", "fields", "tags" and "captions" of an item into an open object. */
 IM_NODISCARD im_code own_put_json(im_store *store, uint64_t item, im_json_writer *w, im_error *err);
@@ -336,6 +355,10 @@ IM_NODISCARD im_code picture_read(const char *path, const im_image_limits *limit
 IM_NODISCARD im_code picture_read_inside(im_store *store, const char *path,
                                          const im_image_limits *limits, im_bytes *out,
                                          im_error *err);
+/** Opens a file below a folder; the kernel itself keeps the look-up below it, whatever links lie or
+ * are put there. path_refused. */
+IM_NODISCARD im_code path_open_beneath(const char *folder, const char *below, int flags,
+                                       int *out_fd, im_error *err);
 /** Reads an item's bytes from whichever of its files still holds them: a file whose content has
  * changed since is another picture.
  * @param out_path where they came from, or for the sentence of a failure; new, may be NULL */

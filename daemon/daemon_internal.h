@@ -54,7 +54,13 @@ typedef enum route_scope {
     SCOPE_IMMICH
 } route_scope;
 
-typedef enum route_place { PLACE_QUICK, PLACE_LIBRARY, PLACE_TOGETHER, PLACE_WRITER } route_place;
+typedef enum route_place {
+    PLACE_QUICK,
+    PLACE_LIBRARY,
+    PLACE_TOGETHER,
+    PLACE_WRITER,
+    PLACE_PICTURES
+} route_place;
 
 /** Answers exchanges [n] of routes with this function; n is 1 unless the route's place is TOGETHER.
  */
@@ -167,6 +173,8 @@ void exchange_free(exchange *ex);
 void exchange_fail(exchange *ex, int status, const im_error *error);
 /** Answers 200 with what was written to ex->answer, or fails when it did not fit. */
 void exchange_done(exchange *ex, const char *type);
+/** The client says that it has these bytes: the answer will be 304. */
+bool exchange_client_has(const exchange *ex, const char *etag);
 /** As exchange_done; the client may keep the bytes, as those of this tag ("\"abc\"", with quotes).
  * 304 when it has them. */
 void exchange_done_tagged(exchange *ex, const char *type, const char *etag);
@@ -193,6 +201,12 @@ typedef struct histogram {
 extern const double histogram_seconds[HISTOGRAM_BUCKETS], batch_bounds[HISTOGRAM_BUCKETS];
 void histogram_add(histogram *h, const double *bounds, double value);
 
+typedef enum work_kind {
+    WORK_SEARCHES, /* begins with a search, and tries others while they fail */
+    WORK_CHANGES,  /* opens the library for writing, where that may be done */
+    WORK_READS
+} work_kind;
+
 typedef struct work_facts {
     bool warm;        /* the first look at model and index has ended */
     im_error trouble; /* why the last search as a whole failed; IM_OK: it did not */
@@ -205,10 +219,9 @@ typedef struct work_facts {
 } work_facts;
 
 /** Opens the library and starts the thread. `wake` is an eventfd that is written to when exchanges
- * have been answered. `searches`: the thread begins with a search, and tries others while they
- * fail. */
-IM_NODISCARD im_code work_open(const im_daemon_options *options, server *s, int wake, bool searches,
-                               work **out_work, im_error *err);
+ * have been answered. */
+IM_NODISCARD im_code work_open(const im_daemon_options *options, server *s, int wake,
+                               work_kind kind, work **out_work, im_error *err);
 /** False when the queue is full: the exchange stays the caller's. */
 bool work_put(work *w, exchange *ex);
 /** What has been answered since, as a list. */
@@ -356,6 +369,7 @@ struct server {
     reload_state reload;
     work *work;                       /* of PLACE_LIBRARY, PLACE_TOGETHER */
     work *writer;                     /* of PLACE_WRITER: a handle of its own */
+    work *pictures;                   /* of PLACE_PICTURES: likewise */
     connection *connections[DAEMON_MOST_CONNECTIONS];
     uint32_t generations[DAEMON_MOST_CONNECTIONS];
     size_t n_connections, most_connections;

@@ -117,11 +117,16 @@ static void drop_answer(exchange *ex)
     ex->file = -1;
 }
 
+bool exchange_client_has(const exchange *ex, const char *etag)
+{
+    return ex->if_none_match != NULL && http_etag_listed(im_view_from(ex->if_none_match), etag);
+}
+
 static void put_tag(exchange *ex, const char *etag)
 {
     ex->cache = "private, max-age=3600";
     im_str_addf(&ex->headers, "ETag: %s\r\n", etag);
-    if (ex->if_none_match != NULL && http_etag_listed(im_view_from(ex->if_none_match), etag)) {
+    if (exchange_client_has(ex, etag)) {
         drop_answer(ex);
         ex->status = 304;
     }

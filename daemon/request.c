@@ -85,7 +85,10 @@ step connection_dispatch(server *s, connection *c)
         ex->route->function(s, &ex, 1);
         return connection_finish(s, c);
     }
-    if (!work_put(ex->route->place == PLACE_WRITER ? s->writer : s->work, ex)) {
+    work *where = ex->route->place == PLACE_WRITER     ? s->writer
+                  : ex->route->place == PLACE_PICTURES ? s->pictures
+                                                       : s->work;
+    if (!work_put(where, ex)) {
         (void)!im_fail_as(&error, IM_REASON_QUEUE_FULL, "%u requests are waiting already",
                           DAEMON_MOST_WAITING);
         return fail(s, c, 0, &error);

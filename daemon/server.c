@@ -95,6 +95,7 @@ static void hand_over_answers(server *s)
     (void)!read(s->wake, &count, sizeof(count));
     hand_over(s, s->work);
     hand_over(s, s->writer);
+    hand_over(s, s->pictures);
 }
 
 /* ---- the loop ---- */
@@ -195,10 +196,13 @@ static im_code open_all(server *s, im_error *err)
         rc = add_watch(s, s->wake, ID_WAKE, err);
     }
     if (rc == IM_OK) {
-        rc = work_open(s->options, s, s->wake, true, &s->work, err);
+        rc = work_open(s->options, s, s->wake, WORK_SEARCHES, &s->work, err);
     }
     if (rc == IM_OK) {
-        rc = work_open(s->options, s, s->wake, false, &s->writer, err);
+        rc = work_open(s->options, s, s->wake, WORK_CHANGES, &s->writer, err);
+    }
+    if (rc == IM_OK) {
+        rc = work_open(s->options, s, s->wake, WORK_READS, &s->pictures, err);
     }
     return rc;
 }
@@ -225,6 +229,7 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
         rc = loop(s, err);
     }
     connections_close_all(s);
+    work_close(s->pictures);
     work_close(s->writer);
     work_close(s->work);
     immich_close(s);

@@ -19,7 +19,7 @@ struct work {
     int wake;
     pthread_t thread;
     bool started;
-    bool searches;
+    work_kind kind;
     pthread_mutex_t lock;
     pthread_cond_t more;
     /* guarded by lock */
@@ -169,18 +169,22 @@ static size_t wait_for_list(work *w, exchange **list, bool *out_ending, bool *ou
     return n;
 }
 
-/* The thread that changes the library has it open for that, where the library can be written. */
-static im_code open_library(const im_daemon_options *options, bool writes, im_library **out,
+/* Changes need a library that can be written; one that cannot is served all the same, and changes
+ * are then refused one by one. */
+static im_code open_library(const im_daemon_options *options, work_kind kind, im_library **out,
                             im_error *err)
 {
     im_library_options wanted = options->library;
     im_error why = IM_ERROR_INIT;
-    wanted.writable = writes;
+    wanted.writable = kind == WORK_CHANGES;
     im_code rc = im_library_open(&wanted, out, &why);
-    if (writes && (rc == IM_ERR_DENIED || rc == IM_ERR_IO || rc == IM_ERR_FULL)) {
+    if (wanted.writable && (rc == IM_ERR_DENIED || rc == IM_ERR_IO || rc == IM_ERR_FULL)) {
         wanted.writable = false;
         why = (im_error)IM_ERROR_INIT;
         rc = im_library_open(&wanted, out, &why);
+    }
+    if (rc == IM_OK && wanted.writable) {
+        rc = im_app_settle_originals(*out, &why);
     }
     if (rc != IM_OK && err != NULL) {
         *err = why;
@@ -194,8 +198,8 @@ static void reload_library(work *w)
     im_library *fresh = NULL;
     im_error error = IM_ERROR_INIT;
     im_error tried = IM_ERROR_INIT;
-    im_code rc = open_library(w->server->options, !w->searches, &fresh, &error);
-    if (rc == IM_OK && w->searches) {
+    im_code rc = open_library(w->server->options, w->kind, &fresh, &error);
+    if (rc == IM_OK && w->kind == WORK_SEARCHES) {
         tried = try_library(fresh);
         error = w->facts.trouble.code == IM_OK ? tried : error; /* written by this thread alone */
     }
@@ -203,7 +207,7 @@ static void reload_library(work *w)
         im_library_close(w->library);
         w->library = fresh;
         fresh = NULL;
-        if (w->searches) {
+        if (w->kind == WORK_SEARCHES) {
             work_note_trouble(w, &tried);
         }
     }
@@ -222,7 +226,7 @@ static void *run(void *context)
     exchange *list[DAEMON_MOST_TOGETHER];
     uint64_t counted_ns = 0;
     bool ending = false;
-    if (w->searches) {
+    if (w->kind == WORK_SEARCHES) {
         try_search(w);
     }
     pthread_mutex_lock(&w->lock);
@@ -240,7 +244,7 @@ static void *run(void *context)
             counted_ns = 0;
         } else if (n > 0) {
             answer_list(w, list, n);
-        } else if (!ending && w->searches &&
+        } else if (!ending && w->kind == WORK_SEARCHES &&
                    w->facts.trouble.code != IM_OK) { /* written by this thread alone */
             try_search(w);
         }
@@ -269,7 +273,7 @@ static int start_thread(work *w)
     return failed;
 }
 
-im_code work_open(const im_daemon_options *options, server *s, int wake, bool searches,
+im_code work_open(const im_daemon_options *options, server *s, int wake, work_kind kind,
                   work **out_work, im_error *err)
 {
     pthread_condattr_t monotonic;
@@ -279,14 +283,14 @@ im_code work_open(const im_daemon_options *options, server *s, int wake, bool se
     }
     w->server = s;
     w->wake = wake;
-    w->searches = searches;
+    w->kind = kind;
     w->facts.trouble = (im_error)IM_ERROR_INIT;
     (void)pthread_mutex_init(&w->lock, NULL);
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&w->more, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    im_code rc = open_library(options, !searches, &w->library, err);
+    im_code rc = open_library(options, w->kind, &w->library, err);
     *out_work = w; /* the daemon's from here: its thread looks for it there */
     if (rc == IM_OK) {
         int failed = start_thread(w);
