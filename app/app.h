@@ -160,6 +160,7 @@ typedef struct im_search_request {
     const im_query_part *parts; /* [n_parts], literally, behind those of text */
     size_t n_parts;
     const char *filter; /* joined to that of text by "and", or NULL */
+    bool all;           /* with neither text nor parts nor filter: a listing of all pictures */
     const char *sort;   /* a field, "score", or NULL: by score, a listing the newest first */
     im_order order;
     const char *group; /* "FIELD" or "FIELD:n": at most n (1) hits of each value; or NULL */
@@ -362,7 +363,7 @@ IM_NODISCARD im_code im_app_change_item(im_library *library, uint64_t item,
 /** A picture that comes as bytes. Borrowed. */
 typedef struct im_upload {
     im_view bytes;
-    const char *name; /* for the sentences: "part 'picture'" */
+    const char *name; /* for the sentences */
 } im_upload;
 
 typedef struct im_upload_request {

@@ -26,7 +26,7 @@ static im_code check_picture(upload_job *job, const im_image_limits *limits, im_
     uint64_t most = limits->max_bytes != 0 ? limits->max_bytes : IM_LIMIT_PICTURE_BYTES;
     im_image image = {0};
     if (size > most) {
-        return im_fail_as(err, IM_REASON_PICTURE_TOO_LARGE, "%s: %zu bytes, the limit is %llu",
+        return im_fail_as(err, IM_REASON_PICTURE_TOO_LARGE, "picture '%s': %zu bytes, the limit is %llu",
                           job->upload->name, size, (unsigned long long)most);
     }
     job->format = im_image_sniff(bytes, size);
@@ -150,7 +150,7 @@ static im_code finish(im_library *library, const im_upload_request *request, upl
     im_code rc = im_store_find_item(library->store, job->sha256, &job->result->item, err);
     if (rc == IM_OK && job->result->item == 0) {
         (void)!im_fail_as(&job->result->error, IM_REASON_CONFLICT,
-                          "%s was taken out again while it was added", job->upload->name);
+                          "picture '%s' was taken out again while it was added", job->upload->name);
         return IM_OK;
     }
     job->result->created = rc == IM_OK && !known && !came_before(batch, at);

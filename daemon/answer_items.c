@@ -44,7 +44,7 @@ typedef struct upload_form {
 static void add_upload(upload_form *form, const http_part *part)
 {
     size_t at = form->n++;
-    (void)snprintf(form->names[at], sizeof(form->names[at]), "part '%.*s'", (int)part->name.size,
+    (void)snprintf(form->names[at], sizeof(form->names[at]), "%.*s", (int)part->name.size,
                    part->name.data);
     form->uploads[at] = (im_upload){.bytes = part->data, .name = form->names[at]};
     form->part_names[at] = part->name;

@@ -101,6 +101,20 @@ static im_code read_parameters(const http_parameters *p, im_search_request *out,
 
 /* ---- multipart: pictures beside the query ---- */
 
+/* A query owns its bytes. */
+static im_code give_bytes(im_query_part *part, im_view bytes, im_error *err)
+{
+    char *copy = im_alloc(bytes.size + 1, 1);
+    if (copy == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a picture");
+    }
+    memcpy(copy, bytes.data, bytes.size);
+    part->bytes = im_view_of(copy, bytes.size);
+    im_free((void *)(uintptr_t)part->upload);
+    part->upload = NULL;
+    return IM_OK;
+}
+
 /* Gives the pictures of the queries that name a part its bytes; used[i]: some picture names part i.
  */
 static im_code attach(const http_parts *parts, bool *used, im_query_requests *requests,
@@ -117,10 +131,12 @@ static im_code attach(const http_parts *parts, bool *used, im_query_requests *re
                                   "a picture is 'file': '%.60s', but no part has that name",
                                   part->upload);
             }
+            im_code rc = bytes != NULL ? give_bytes(part, bytes->data, err) : IM_OK;
+            if (rc != IM_OK) {
+                return rc;
+            }
             if (bytes != NULL) {
                 used[bytes - parts->list] = true;
-                part->bytes = bytes->data;
-                part->upload = NULL;
             }
         }
     }
@@ -177,6 +193,7 @@ static im_code read_exchange(im_library *library, exchange *ex, im_query_request
     if (rc != IM_OK) {
         return rc;
     }
+    words.all = ex->route->id == ROUTE_ITEMS;
     out->requests = im_alloc_zero(1, sizeof(*out->requests));
     if (out->requests == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for a query");
