@@ -163,7 +163,7 @@ def the_description_fits_what_is_served():
         assert ref in spec["components"]["schemas"], ref
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
-            assert operation["summary"] and "200" in operation["responses"]
+            assert operation["summary"] and any(status[0] == "2" for status in operation["responses"])
             allowed = {name.upper() for name in operations}
             answer = server.ask(path.replace("{id}", "1"), method="PATCH")
             answer.problem(405, "http_method")
@@ -216,7 +216,7 @@ def a_stop_finishes_what_is_under_way():
 
 
 def it_starts_only_where_it_may():
-    for address, name in (("0.0.0.0:0", "keys"), ("[::]:0", "keys"), ("192.0.2.1:80", "keys"),
+    for address, name in (("0.0.0.0:0", "API key"), ("[::]:0", "API key"), ("192.0.2.1:80", "API key"),
                           ("127.0.0.1", "ADDRESS:PORT"), ("127.0.0.1:99999", "ADDRESS:PORT"),
                           ("nowhere.example:80", "ADDRESS:PORT"), ("::1:80", "ADDRESS:PORT"),
                           ("127.0.0.1:", "ADDRESS:PORT"), ("", "ADDRESS:PORT")):
