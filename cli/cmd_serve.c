@@ -36,8 +36,8 @@ static void listening(void *context, const char *url)
 static bool answers_as_the_command_line(const cli_args *args)
 {
     static const cli_option_id other[] = {
-        IM_OPT_PRECISION,  IM_OPT_ENGINE,     IM_OPT_MAX_PICTURE_BYTES, IM_OPT_MAX_SIDE,
-        IM_OPT_MAX_PIXELS, IM_OPT_MAX_SCANS,  IM_OPT_MAX_DECODER_BYTES, IM_OPT_MAX_DECODE_SECONDS};
+        IM_OPT_PRECISION,  IM_OPT_ENGINE,    IM_OPT_MAX_PICTURE_BYTES, IM_OPT_MAX_SIDE,
+        IM_OPT_MAX_PIXELS, IM_OPT_MAX_SCANS, IM_OPT_MAX_DECODER_BYTES, IM_OPT_MAX_DECODE_SECONDS};
     bool same = true;
     for (size_t i = 0; i < IM_COUNT(other); i++) {
         same = same && !args->given[other[i]];

@@ -28,7 +28,8 @@ static im_view bearer(const http_head *head)
 
 /* ---- attempts ---- */
 
-/* The row of an address whose minute is not over; else one to begin with: an empty or the oldest. */
+/* The row of an address whose minute is not over; else one to begin with: an empty or the oldest.
+ */
 static size_t find_row(const attempts *a, const uint8_t address[16], uint64_t now_ns)
 {
     size_t best = 0;

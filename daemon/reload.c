@@ -1,5 +1,6 @@
 /* daemon/reload.c — SIGHUP: keys and library are opened again, in case others lie there now. Each
- * thread opens its own anew between two answers, tries it, and keeps the old one when that fails. */
+ * thread opens its own anew between two answers, tries it, and keeps the old one when that fails.
+ */
 #include "base/clock.h"
 #include "daemon/daemon_internal.h"
 
