@@ -592,6 +592,9 @@ static void commands_survive_each_failed_allocation(void **state)
                                         "imago check --json",
                                         "imago tag id:1 --add a --remove b",
                                         "imago tag id:1",
+                                        "imago key add --scope read --json",
+                                        "imago key list",
+                                        "imago key revoke 1 2",
                                         "imago status"};
     (void)state;
     fake.paths = paths;
