@@ -344,12 +344,24 @@ void notify_send(const char *state);
 
 /* ---- reload.c ---- */
 
+/** Which folder lies at a path: tells one that was made anew or moved there from the one before. */
+typedef struct folder_mark {
+    uint64_t device, inode;
+    int64_t born_s;
+    uint32_t born_ns;
+} folder_mark;
+
 typedef struct reload_state {
     enum { RELOAD_NONE, RELOAD_WORK, RELOAD_WRITER } at; /* who is to open the library again */
     bool again;                                          /* asked for meanwhile */
-    im_guard *guard;                                     /* to be used when all went well */
+    im_guard *guard;    /* to be used when all went well … */
+    folder_mark folder; /* … as of the begin */
 } reload_state;
 
+/** All zero when there is none. */
+folder_mark folder_mark_of(const char *path);
+/** Whether the library that is served still lies where it was opened. */
+bool library_is_in_place(const server *s);
 void reload_begin(server *s);
 /** After a thread has told something. */
 void reload_go_on(server *s);
@@ -367,6 +379,7 @@ struct server {
     immich_table immich; /* of the library's thread, once that has begun */
     attempts attempts;
     reload_state reload;
+    folder_mark folder; /* of the library as it was opened */
     work *work;                       /* of PLACE_LIBRARY, PLACE_TOGETHER */
     work *writer;                     /* of PLACE_WRITER: a handle of its own */
     work *pictures;                   /* of PLACE_PICTURES: likewise */

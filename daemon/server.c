@@ -174,6 +174,7 @@ static im_code open_all(server *s, im_error *err)
     im_str_init(&s->openapi, 1u << 20);
     im_daemon_openapi(&s->openapi);
     im_code rc = s->openapi.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for the daemon") : IM_OK;
+    s->folder = folder_mark_of(s->options->library.places->library);
     if (rc == IM_OK) {
         rc = im_guard_open(s->options->library.places, &s->guard, err);
     }

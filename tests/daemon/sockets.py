@@ -443,6 +443,8 @@ def a_library_that_was_exchanged_is_taken_and_a_broken_one_is_not():
     try:
         os.rename(home.library, old)
         assert "could not reload" in reload(it, manager)  # nothing is there
+        health = it.ask("/health")  # the command line does not ask a daemon of another library
+        assert health.status == 503 and "SIGHUP" in health.json["reasons"][0], health.body
         os.mkdir(home.library)
         with open(os.path.join(home.library, "library.db"), "wb") as file:
             file.write(b"no database" * 1000)
@@ -451,7 +453,9 @@ def a_library_that_was_exchanged_is_taken_and_a_broken_one_is_not():
         assert it.ask("/v1/library").json["items"] == n_before
         subprocess.run(["rm", "-r", home.library], check=True)
         os.rename(other.library, home.library)
+        assert it.ask("/health").status == 503
         assert reload(it, manager).startswith("reloaded")
+        assert it.ask("/health").status == 200
         assert it.ask("/v1/library").json["items"] == 5
         stop.set()
         for thread in threads:

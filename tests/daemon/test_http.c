@@ -352,7 +352,8 @@ static void parameters_survive_a_failed_allocation(void **state)
 static void credentials_are_one_line_or_worth_nothing(void **state)
 {
     (void)state;
-    expect_status("GET / HTTP/1.1\r\n" HOST "Authorization: Bearer k \r\nOrigin: http://a:1\r\n\r\n", 200);
+    expect_status(
+        "GET / HTTP/1.1\r\n" HOST "Authorization: Bearer k \r\nOrigin: http://a:1\r\n\r\n", 200);
     assert_true(im_view_equal_c(head.authorization, "Bearer k"));
     assert_true(im_view_equal_c(head.origin, "http://a:1"));
     assert_true(im_view_equal_c(head.authority, "localhost"));
@@ -367,7 +368,8 @@ static void credentials_are_one_line_or_worth_nothing(void **state)
     expect_status("GET / HTTP/1.1\r\n" HOST "Authorization: a\rX: b\r\n\r\n", 400);
     expect_status("GET / HTTP/1.1\r\n" HOST "Origin: a\r\nOrigin: a\r\n\r\n", 400);
     expect_status("GET / HTTP/1.1\r\n" HOST "\r\n", 200);
-    assert_true(head.authorization.data == NULL && head.origin.data == NULL && !head.odd_credentials);
+    assert_true(head.authorization.data == NULL && head.origin.data == NULL &&
+                !head.odd_credentials);
 }
 
 static void only_this_machine_is_answered_for(void **state)
