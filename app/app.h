@@ -28,9 +28,9 @@ typedef struct im_places {
 /** @param library  what --library named, or NULL */
 IM_NODISCARD im_code im_places_find(const char *library, im_places *out, im_error *err);
 void im_places_clear(im_places *places);
-/** Where the daemon of a library listens for the command line: $XDG_RUNTIME_DIR/imago/HASH.sock, the
- * hash of the library's real path. *out_path is new (im_free); NULL when there is no such folder, or
- * its name is too long for a socket. */
+/** Where the daemon of a library listens for the command line: $XDG_RUNTIME_DIR/imago/HASH.sock,
+ * the hash of the library's real path. *out_path is new (im_free); NULL when there is no such
+ * folder, or its name is too long for a socket. */
 IM_NODISCARD im_code im_app_socket_path(const im_places *places, char **out_path, im_error *err);
 
 /* ---- a library in use ---- */
@@ -150,6 +150,8 @@ typedef struct im_search_how {
     /** Gives the picture that "@-" stands for, borrowed until the search has ended; NULL: refused.
      */
     im_code (*read_input)(void *context, im_view *out_bytes, im_error *err);
+    /** Gives the picture that a path stands for, borrowed likewise; NULL: the file is read. */
+    im_code (*read_file)(void *context, const char *path, im_view *out_bytes, im_error *err);
     void *context;
 } im_search_how;
 
@@ -275,6 +277,26 @@ IM_NODISCARD im_code im_app_embed_many(im_library *library, const im_embed_piece
                                        const im_image_limits *limits, im_embed_result *out_result,
                                        size_t *out_tokens, im_error *err);
 void im_embed_result_clear(im_embed_result *result);
+
+/** Width and height of a picture after orientation, from its head alone. As im_image_probe. */
+IM_NODISCARD im_code im_app_picture_size(im_view bytes, const im_image_limits *limits,
+                                         uint32_t out_sides[2], im_error *err);
+
+/** A model that is open beside the library's. One thread at a time. */
+typedef struct im_embedder im_embedder;
+/** @param model a name or folder; of options places, precision and threads are looked at
+ * @return as im_app_model_folder; what the model's files are not */
+IM_NODISCARD im_code im_embedder_open(const im_library_options *options, const char *model,
+                                      im_embedder **out_embedder, im_error *err);
+void im_embedder_close(im_embedder *embedder);
+/** As im_app_embed_many; n is 1 or more. */
+IM_NODISCARD im_code im_embedder_run(im_embedder *embedder, const im_embed_piece *pieces, size_t n,
+                                     const im_image_limits *limits, im_embed_result *out_result,
+                                     size_t *out_tokens, im_error *err);
+/** *out: whether the model of this name or folder is the one of the library. False, too, when there
+ * is no such model. */
+IM_NODISCARD im_code im_app_model_is_active(im_library *library, const char *model, bool *out,
+                                            im_error *err);
 
 /** How near documents are to a query. */
 typedef struct im_rerank_result {

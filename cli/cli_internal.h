@@ -94,7 +94,8 @@ typedef struct cli_options {
     uint64_t combine, k, offset, thumbnails, format, batch, decoders;
     const char *cursor, *output, *sort, *group, *min_score, *batch_file, *query_json, *meta;
     uint64_t order;
-    cli_texts filters, add_tags, remove_tags, listen, hosts;
+    cli_texts filters, add_tags, remove_tags, listen, hosts, immich_models;
+    const char *immich_listen;
     bool paths, print0, no_recursive, follow_links, prune, retry_failed, yes, profile, full,
         accept_damage, compact, trust_model, normalise;
     bool exact_decode, exact, fast;
@@ -105,7 +106,7 @@ typedef struct cli_options {
     const char *index_params, *want, *name;
     uint64_t scope;
     uint64_t queries;
-    bool apply;
+    bool apply, no_daemon;
     bool json, quiet, no_color, help, version;
     uint64_t verbose;
     bool part; /* where PART options point; never written */

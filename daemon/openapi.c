@@ -171,7 +171,7 @@ void im_daemon_openapi(im_str *out)
                 "\"paths\":{",
                 IM_VERSION);
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
-        if (!is_first_of_path(i)) {
+        if (daemon_routes[i].scope == SCOPE_IMMICH || !is_first_of_path(i)) {
             continue;
         }
         im_str_addf(out, "%s\"%s\":{", i > 0 ? "," : "", daemon_routes[i].path);

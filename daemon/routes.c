@@ -65,7 +65,7 @@ static bool path_fits(const char *pattern, im_view path, im_view *out_hole)
     return true;
 }
 
-const route *route_find(http_method method, im_view path, im_view *out_hole,
+const route *route_find(http_method method, im_view path, bool immich, im_view *out_hole,
                         char out_allow[ROUTE_ALLOW_BYTES])
 {
     http_method wanted = method == HTTP_HEAD ? HTTP_GET : method;
@@ -74,6 +74,9 @@ const route *route_find(http_method method, im_view path, im_view *out_hole,
     size_t used = 0;
     out_allow[0] = '\0';
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        if ((daemon_routes[i].scope == SCOPE_IMMICH) != immich) {
+            continue;
+        }
         if (all || path_fits(daemon_routes[i].path, path, out_hole)) {
             if (!all && daemon_routes[i].method == wanted) {
                 out_allow[0] = '\0';
