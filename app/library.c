@@ -80,6 +80,7 @@ void im_library_close(im_library *library)
     engine_close(library);
     im_encoder_close(library->encoder);
     im_model_row_clear(&library->model);
+    im_free(library->text_background);
     im_store_close(library->store);
     im_pool_close(library->pool);
     im_places_clear(&library->places);

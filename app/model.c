@@ -624,3 +624,22 @@ im_code im_app_model_info_json(const im_places *places, im_library *library_or_n
     im_free(folder);
     return rc;
 }
+
+im_code im_app_model_is_active(im_library *library, const char *model, bool *out, im_error *err)
+{
+    char *wanted = NULL;
+    char *active = NULL;
+    *out = false;
+    im_code rc = library_model(library, err);
+    if (rc == IM_OK) {
+        rc = library_model_folder(library, &active, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_app_model_folder(&library->places, model, &wanted, err);
+        *out = rc == IM_OK && strcmp(wanted, active) == 0;
+        rc = rc == IM_ERR_NOT_FOUND ? IM_OK : rc;
+    }
+    im_free(wanted);
+    im_free(active);
+    return rc;
+}

@@ -1,6 +1,7 @@
 /* app/places.c — where libraries, models and shipped data lie. */
 #include "app/app_internal.h"
 #include "base/file.h"
+#include "base/hash.h"
 
 #include <limits.h>
 #include <unistd.h>
@@ -129,4 +130,28 @@ void im_places_clear(im_places *places)
     im_free(places->packed);
     im_free(places->share);
     memset(places, 0, sizeof(*places));
+}
+
+/* sockaddr_un holds so much, with the NUL. */
+#define SOCKET_PATH_BYTES 108u
+
+im_code im_app_socket_path(const im_places *places, char **out_path, im_error *err)
+{
+    uint8_t digest[IM_SHA256_BYTES];
+    char hex[IM_SHA256_HEX];
+    char real[PATH_MAX];
+    im_str path;
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    *out_path = NULL;
+    if (runtime == NULL || runtime[0] != '/' || realpath(places->library, real) == NULL) {
+        return IM_OK;
+    }
+    im_sha256_of(real, strlen(real), digest);
+    im_sha256_hex(digest, hex);
+    im_str_init(&path, SOCKET_PATH_BYTES - 1);
+    im_str_addf(&path, "%s/imago/%.32s.sock", runtime, hex);
+    bool fits = !path.failed;
+    *out_path = fits ? im_strdup(im_str_text(&path)) : NULL;
+    im_str_clear(&path);
+    return fits && *out_path == NULL ? im_fail(err, IM_ERR_NOMEM, "no memory for a path") : IM_OK;
 }

@@ -138,6 +138,31 @@ im_code im_app_count(im_library *library, uint64_t *out_items, uint64_t *out_vec
     return rc;
 }
 
+im_code im_app_facts(im_library *library, im_library_facts *out, im_error *err)
+{
+    im_model_row model = {0};
+    im_store_counts counts = {0};
+    im_index_record record = {0};
+    memset(out, 0, sizeof(*out));
+    im_code rc = im_store_active_model(library->store, &model, err);
+    if (rc == IM_OK) {
+        rc = im_store_count(library->store, model.id, &counts, err);
+    }
+    if (rc == IM_OK && model.id != 0) {
+        rc = im_store_get_index(library->store, model.id, &record, err);
+    }
+    if (rc == IM_OK) {
+        rc = audit_record_get(library->store, out, err);
+    }
+    out->items = counts.items;
+    out->vectors = counts.embeddings;
+    out->database_bytes = counts.db_bytes + counts.wal_bytes;
+    out->index_rows = record.n_rows;
+    out->index_bytes = record.n_rows * model.dim * sizeof(float);
+    im_model_row_clear(&model);
+    return rc;
+}
+
 /* ---- check ---- */
 
 typedef struct check_context {

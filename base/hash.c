@@ -205,3 +205,15 @@ uint32_t im_crc32c(uint32_t crc, const void *data, size_t size)
 #endif
     return im_crc32c_plain(crc, data, size);
 }
+
+bool im_secret_equal(const void *a, const void *b, size_t size)
+{
+    /* volatile: the compiler must not find out that the rest of the loop could be left out */
+    const volatile uint8_t *left = a;
+    const volatile uint8_t *right = b;
+    unsigned differs = 0;
+    for (size_t i = 0; i < size; i++) {
+        differs |= (unsigned)(left[i] ^ right[i]);
+    }
+    return differs == 0;
+}

@@ -53,6 +53,7 @@ static im_code run_pictures(im_encoder *e, const uint8_t *rgb, const float *valu
                        e->folder);
     }
     pthread_mutex_lock(&e->lock);
+    im_fault_point("encode");
     for (size_t i = 0; i < n && rc == IM_OK; i += e->image.batch) {
         size_t batch = IM_MIN(n - i, e->image.batch);
         float *rows = out + i * e->config.dim;
@@ -164,6 +165,7 @@ im_code im_encoder_texts(im_encoder *encoder, const im_view *texts, size_t n, fl
                        encoder->folder);
     }
     pthread_mutex_lock(&encoder->lock);
+    im_fault_point("encode");
     for (size_t i = 0; i < n && rc == IM_OK;) {
         size_t done = 0;
         rc = run_some_texts(encoder, texts + i, n - i, &done, out + i * encoder->config.dim,

@@ -128,12 +128,34 @@ static void long_data_agree_with_the_table(void **state)
     free(data);
 }
 
+static void secrets_are_equal_only_as_a_whole(void **state)
+{
+    (void)state;
+    uint64_t seed = 3;
+    uint8_t a[64];
+    uint8_t b[64];
+    for (int round = 0; round < 2000; round++) {
+        size_t size = (size_t)(test_random(&seed) % (sizeof a + 1));
+        for (size_t i = 0; i < size; i++) {
+            a[i] = b[i] = (uint8_t)test_random(&seed);
+        }
+        assert_true(im_secret_equal(a, b, size));
+        for (size_t i = 0; i < size; i++) {
+            b[i] ^= (uint8_t)(1u << (test_random(&seed) % 8));
+            assert_false(im_secret_equal(a, b, size));
+            assert_true(im_secret_equal(a, b, i));
+            b[i] = a[i];
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha256_gives_the_published_digests),
         cmocka_unit_test(sha256_does_not_depend_on_the_pieces),
         cmocka_unit_test(crc32c_gives_the_values_of_rfc_3720),
+        cmocka_unit_test(secrets_are_equal_only_as_a_whole),
         cmocka_unit_test(the_instruction_agrees_with_the_table),
         cmocka_unit_test(long_data_agree_with_the_table),
     };

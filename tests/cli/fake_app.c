@@ -101,6 +101,61 @@ im_code im_app_meta_check(const char *path, im_error *err)
     return IM_OK;
 }
 
+im_code im_app_key_add(im_library *library, const char *name, im_key_scope scope, im_new_key *out,
+                       im_error *err)
+{
+    (void)library;
+    (void)name;
+    *out = (im_new_key){.id = 7, .scope = scope, .text = "imago_0123"};
+    return outcome(err);
+}
+
+im_code im_app_keys_json(im_library *library, im_json_writer *w, im_error *err)
+{
+    (void)library;
+    im_json_begin_object(w);
+    im_json_key(w, "keys");
+    im_json_begin_array(w);
+    for (uint64_t i = 1; i <= 2; i++) {
+        im_json_begin_object(w);
+        im_json_put_uint(w, "id", i);
+        im_json_put_string(w, "name", i == 1 ? "web\x1b" : "");
+        im_json_put_string(w, "scope", i == 1 ? "read" : "admin");
+        im_json_put_string(w, "made", "2026-11-26T20:00:00Z");
+        im_json_key(w, "revoked");
+        if (i == 1) {
+            im_json_null(w);
+        } else {
+            im_json_string_c(w, "2026-11-27T20:00:00Z");
+        }
+        im_json_end_object(w);
+    }
+    im_json_end_array(w);
+    im_json_end_object(w);
+    return outcome(err);
+}
+
+im_code im_app_key_revoke(im_library *library, uint64_t id, im_error *err)
+{
+    (void)library;
+    fake.items[fake.n_items++ % IM_COUNT(fake.items)] = id;
+    return outcome(err);
+}
+
+const char *im_key_scope_name(im_key_scope scope)
+{
+    static const char *const names[] = {"none", "read", "write", "admin"};
+    return names[scope];
+}
+
+im_code im_app_socket_path(const im_places *places, char **out_path, im_error *err)
+{
+    (void)places;
+    (void)err;
+    *out_path = NULL;
+    return IM_OK;
+}
+
 im_code im_app_tag(im_library *library, const im_tag_request *request, const im_events *events,
                    im_tag_report *out_report, im_error *err)
 {
@@ -502,8 +557,10 @@ im_code im_app_model_info_json(const im_places *places, im_library *library_or_n
 
 im_code im_daemon_run(const im_daemon_options *options, im_error *err)
 {
-    options->listening(options->context, "http://127.0.0.1:7070");
-    fake.listen = options->listen;
+    options->listening(options->context, "http://127.0.0.1:7070", false);
+    fake.listen = options->n_listen > 0 ? options->listen[options->n_listen - 1] : NULL;
+    fake.n_hosts = options->n_hosts;
+    fake.local = options->local;
     im_stop_ask(15); /* as SIGTERM would end it */
     return outcome(err);
 }
