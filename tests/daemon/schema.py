@@ -187,7 +187,7 @@ def schemathesis_finds_nothing():
         with open(os.path.join(folder, "schemathesis.toml"), "w", encoding="utf-8") as file:
             file.write(CONFIG)
         done = subprocess.run([*start, "--config-file", "schemathesis.toml", "run", own.url + "/openapi.json", "--seed", "1",
-                               "--max-examples", "25", "--no-color", "--generation-database", "none",
+                               "--max-examples", "12", "--no-color", "--generation-database", "none",
                                "--request-timeout", "20", "-H", f"Authorization: {key}"],
                               env=env, cwd=folder, capture_output=True, timeout=300, check=False)
     text = done.stdout.decode(errors="replace")
