@@ -101,6 +101,12 @@ void metrics_write(const server *s, im_str *out)
               facts.answered);
     put_value(out, "imago_items", "gauge", "Pictures of the library.", facts.items);
     put_value(out, "imago_index_rows", "gauge", "Pictures that searches can find.", facts.vectors);
+    put_value(out, "imago_items_without_vector", "gauge", "Pictures that searches cannot find yet.",
+              facts.items > facts.vectors ? facts.items - facts.vectors : 0);
+    jobs_facts jobs_now;
+    jobs_look(s->jobs, &jobs_now);
+    put_value(out, "imago_jobs_waiting", "gauge", "Jobs that wait.", jobs_now.waiting);
+    put_value(out, "imago_jobs_running", "gauge", "Jobs that run.", jobs_now.running);
     put_value(out, "imago_ready", "gauge", "1 when searches are answered.",
               facts.warm && facts.trouble.code == IM_OK && facts.busy_ms <= DAEMON_STUCK_MS);
 }

@@ -108,13 +108,16 @@ static void put_operation(im_str *out, const route *r)
     put_parameters(out, r);
     put_bodies(out, r);
     im_str_addf(out, ",\"responses\":{\"%s\":{\"description\":\"done\",\"content\":",
-                r->id == ROUTE_KEY_ADD ? "201" : "200");
+                r->id == ROUTE_KEY_ADD                                 ? "201"
+                : r->id == ROUTE_JOB_ADD || r->id == ROUTE_ROOT_ADD ? "202"
+                                                                    : "200");
     if (r->answer != NULL) {
         im_str_addf(out,
                     "{\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}",
                     r->answer);
     } else {
-        im_str_add_c(out, "{\"text/plain\":{\"schema\":{\"type\":\"string\"}}}}");
+        im_str_addf(out, "{\"%s\":{\"schema\":{\"type\":\"string\"}}}}",
+                    r->id == ROUTE_JOB_EVENTS ? "text/event-stream" : "text/plain");
     }
     if (r->id == ROUTE_HEALTH) {
         im_str_add_c(out, ",\"503\":{\"description\":\"searches are not answered\",\"content\":"

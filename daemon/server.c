@@ -95,6 +95,7 @@ static void hand_over_answers(server *s)
     (void)!read(s->wake, &count, sizeof(count));
     hand_over(s, s->work);
     hand_over(s, s->writer);
+    connections_stream(s);
 }
 
 /* ---- the loop ---- */
@@ -192,6 +193,9 @@ static im_code open_all(server *s, im_error *err)
     if (rc == IM_OK) {
         rc = work_open(s->options, s, s->wake, false, &s->writer, err);
     }
+    if (rc == IM_OK) {
+        rc = jobs_open(s->options, s->wake, &s->jobs, err);
+    }
     return rc;
 }
 
@@ -216,6 +220,7 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
         rc = loop(s, err);
     }
     connections_close_all(s);
+    jobs_close(s->jobs);
     work_close(s->writer);
     work_close(s->work);
     close_fd(s->epoll);

@@ -1,7 +1,7 @@
 /* tests/store/test_jobs.c — jobs: their states, who gets them, what a restart finds; roots that are
  * watched, counted and dropped; each entry point with every allocation failing. */
 #include "base/fault.h"
-#include "base/memory.h"
+#include "base/base.h"
 #include "tests/store/help.h"
 #include <stdio.h>
 #include <string.h>
