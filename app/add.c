@@ -17,6 +17,7 @@ static void *decode_main(void *context)
 {
     add_run *run = context;
     void *entry = NULL;
+    im_stop_heed(run->heeded);
     while (im_queue_take(run->found, &entry)) {
         add_job *job = entry;
         if (im_stop_asked() || atomic_load(&run->stop)) {
@@ -218,6 +219,7 @@ static im_code add_paths(im_library *library, const im_add_request *request,
     add_targets targets = {0};
     add_run run = {.library = library,
                    .request = request,
+                   .heeded = im_stop_heeded(),
                    .batch = request->batch != 0 ? request->batch : APP_DEFAULT_BATCH,
                    .first = {.error = IM_ERROR_INIT}};
     add_encode stage = {.run = &run, .events = events, .report = report};

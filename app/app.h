@@ -11,6 +11,7 @@
 #include "query/query.h"
 #include "store/store.h"
 #include "vlm/vlm.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -89,6 +90,7 @@ typedef struct im_add_request {
     bool follow_links;
     bool prune;        /* delete rows of vanished files, after asking */
     bool retry_failed; /* try files again whose failure is recorded */
+    bool as_found;     /* files are taken as a walk takes them: nobody named them */
     bool exact_decode;
     bool uploads; /* the files are uploads kept by the library: items are told so */
     im_image_limits limits;
@@ -145,6 +147,78 @@ IM_NODISCARD im_code im_app_meta_check(const char *path, im_error *err);
 size_t im_add_pace(const im_add_report *report, double *out_shares);
 /** The report as the "done" line of `imago add --json`. */
 void im_add_report_json(im_json_writer *w, const im_add_report *report);
+
+/* ---- jobs: long work that is asked for and done later ---- */
+
+typedef struct im_job_wish {
+    const char *kind;         /* "add", "rebuild", "compact" */
+    const char *const *paths; /* [n_paths] of "add": absolute, each a folder or a file that is there */
+    size_t n_paths;
+} im_job_wish;
+
+/** Puts a job into the library. IM_ERR_INVALID for another kind or a path that is not absolute;
+ * IM_ERR_NOT_FOUND, IM_ERR_DENIED for one that cannot be read. */
+IM_NODISCARD im_code im_app_job_put(im_library *library, const im_job_wish *wish, uint64_t *out_id,
+                                    im_error *err);
+/** What a job that runs has done so far, when its row does not say it yet. */
+typedef struct im_job_live {
+    uint64_t id; /* 0: none runs */
+    const char *progress;
+} im_job_live;
+/** {"id","kind","state","paths","progress","error","made","started","ended"}; not_found. */
+IM_NODISCARD im_code im_app_job_json(im_library *library, uint64_t id, const im_job_live *live,
+                                     im_json_writer *w, im_error *err);
+/** {"jobs":[…]}, the newest first. */
+IM_NODISCARD im_code im_app_jobs_json(im_library *library, const im_job_live *live,
+                                      im_json_writer *w, im_error *err);
+/** A job that waits is stopped; *out_running: it runs, and whoever runs it is to stop it. conflict
+ * when it has ended; not_found. */
+IM_NODISCARD im_code im_app_job_stop(im_library *library, uint64_t id, bool *out_running,
+                                     im_error *err);
+/** Before the first claim: what ran when its process died waits again. */
+IM_NODISCARD im_code im_app_jobs_revive(im_library *library, im_error *err);
+IM_NODISCARD im_code im_app_jobs_count(im_library *library, uint64_t *out_waiting,
+                                       uint64_t *out_running, im_error *err);
+/** The oldest that waits, which runs from now on; out->id 0: none. im_job_clear. */
+IM_NODISCARD im_code im_app_job_claim(im_library *library, im_job *out, im_error *err);
+
+typedef struct im_job_end {
+    im_job_state state; /* IM_JOB_WAITING: it is to be tried again, because of error */
+    im_error error;
+    char *progress; /* owned: JSON, the report */
+} im_job_end;
+void im_job_end_clear(im_job_end *end);
+/** Does a claimed job. `stopped`: it was asked to stop (the thread heeds the flag); a stop of the
+ * whole program leaves it waiting instead. What failed for a reason that may pass (a model that is
+ * not there, a full disk, a lock) waits again. */
+void im_app_job_run(im_library *library, const im_job *job, const im_image_limits *limits,
+                    const atomic_bool *stopped, const im_events *events, im_job_end *out);
+/** Records how it ended. */
+IM_NODISCARD im_code im_app_job_end(im_library *library, uint64_t id, const im_job_end *end,
+                                    im_error *err);
+/** Progress as it stands in a job. */
+void im_progress_json(im_json_writer *w, const im_progress *progress);
+
+/* ---- folders that were added ---- */
+
+/** {"roots":[{"id","path","recursive","watch","online","files","missing_files","items",
+ * "failures"}]}. */
+IM_NODISCARD im_code im_app_roots_json(im_library *library, im_json_writer *w, im_error *err);
+/** One of them; not_found. */
+IM_NODISCARD im_code im_app_root_json(im_library *library, uint64_t root, im_json_writer *w,
+                                      im_error *err);
+/** Makes an existing folder (absolute path) a root, or finds it; with `watch` it is followed from
+ * now on. Nothing is read in it. */
+IM_NODISCARD im_code im_app_root_put(im_library *library, const char *path, bool watch,
+                                     uint64_t *out_root, im_error *err);
+/** Forgets a root with its files, and pictures that have no other file; the files themselves are
+ * not touched, and adding the folder brings all back. Pictures below another root stay. In many
+ * short transactions: one that is interrupted has forgotten a part. not_found. */
+IM_NODISCARD im_code im_app_root_remove(im_library *library, uint64_t root, uint64_t *out_items,
+                                        im_error *err);
+typedef bool (*im_root_fn)(void *context, const im_root *root);
+IM_NODISCARD im_code im_app_each_root(im_library *library, im_root_fn fn, void *context,
+                                      im_error *err);
 
 /* ---- search ---- */
 

@@ -11,6 +11,7 @@ static bool put_root(void *context, const im_root *root)
     im_json_put_uint(w, "id", root->id);
     answer_put_path(w, root->path);
     im_json_put_bool(w, "recursive", root->recursive);
+    im_json_put_bool(w, "watch", root->watch);
     im_json_put_bool(w, "online", im_file_exists(root->path));
     im_json_end_object(w);
     return true;
@@ -77,9 +78,14 @@ im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err
     im_store_counts counts;
     im_index_record record = {0};
     precision_choice choice = {0};
+    uint64_t waiting = 0;
+    uint64_t running = 0;
     im_code rc = im_store_active_model(library->store, &model, err);
     if (rc == IM_OK) {
         rc = precision_of(library->store, model.digest, library->precision, &choice, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_store_count_jobs(library->store, &waiting, &running, err);
     }
     if (rc == IM_OK) {
         rc = im_store_count(library->store, model.id, &counts, err);
@@ -109,6 +115,11 @@ im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err
         im_json_put_uint(w, "coded_rows", stats.n_coded);
         put_model(w, &model, &choice);
         put_memory(w, library);
+        im_json_key(w, "jobs");
+        im_json_begin_object(w);
+        im_json_put_uint(w, "waiting", waiting);
+        im_json_put_uint(w, "running", running);
+        im_json_end_object(w);
         im_json_key(w, "roots");
         im_json_begin_array(w);
         rc = rc == IM_OK ? im_store_each_root(library->store, put_root, w, err) : rc;

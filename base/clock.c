@@ -8,6 +8,9 @@ static atomic_int stop_signal;
 static atomic_int reload_asked;
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "signal handlers need lock-free atomics");
 
+/* Of one piece of work: the thread's own, so that no other ends with it. */
+static _Thread_local const atomic_bool *heeded;
+
 static int64_t read_clock(clockid_t id)
 {
     struct timespec now = {0};
@@ -33,7 +36,18 @@ int64_t im_clock_wall_ns(void)
 
 bool im_stop_asked(void)
 {
-    return atomic_load_explicit(&stop_signal, memory_order_relaxed) != 0;
+    return atomic_load_explicit(&stop_signal, memory_order_relaxed) != 0 ||
+           (heeded != NULL && atomic_load_explicit(heeded, memory_order_relaxed));
+}
+
+void im_stop_heed(const atomic_bool *flag)
+{
+    heeded = flag;
+}
+
+const atomic_bool *im_stop_heeded(void)
+{
+    return heeded;
 }
 
 int im_stop_signal(void)

@@ -9,6 +9,7 @@
 #include "daemon/daemon.h"
 #include "daemon/http_internal.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #define DAEMON_MOST_CONNECTIONS 512u
@@ -30,6 +31,7 @@
 #define DAEMON_WRONG_KEYS 20u  /* from one address, in … */
 #define DAEMON_WRONG_MS 60000u /* … so long */
 #define DAEMON_WRONG_ADDRESSES 256u
+#define DAEMON_HEARTBEAT_MS 15000u /* of a stream without events */
 #define DAEMON_STUCK_MS 30000u /* a batch that takes longer turns /health to degraded */
 
 typedef struct server server;
@@ -154,6 +156,11 @@ struct exchange {
     uint64_t start_ns;
     atomic_bool abandoned; /* nobody waits for the answer any more */
 
+    uint64_t last_event;   /* Last-Event-ID; 0: none */
+    bool streams;          /* the answer has no length: it ends with the connection … */
+    uint64_t stream;       /* … and goes on with the events of this job; 0: it is whole … */
+    uint64_t stream_after; /* … that are newer */
+
     int status; /* 0: not answered yet */
     const char *type;
     unsigned retry_s; /* of Retry-After; 0: as its status has it */
@@ -258,6 +265,33 @@ void immich_close(server *s);
 /** Embeds with the model of that name; on the library's thread. model_not_found lists the names. */
 IM_NODISCARD im_code immich_embed(server *s, const char *name, const im_embed_piece *piece,
                                   im_embed_result *out_result, im_error *err);
+
+/** Starts a thread that leaves signals to the server's; 0, or an errno. */
+int thread_start(pthread_t *thread, void *(*run)(void *), void *context);
+
+/* ---- jobs.c: a thread that does long work ---- */
+
+typedef struct jobs jobs;
+
+typedef struct jobs_facts {
+    uint64_t waiting, running;
+} jobs_facts;
+
+/** Opens a library of its own and starts the thread, where the library can be written. */
+IM_NODISCARD im_code jobs_open(const im_daemon_options *options, int wake, jobs **out_jobs,
+                               im_error *err);
+/** A job was put. */
+void jobs_poke(jobs *j);
+/** Ends the job of that id, when it runs. */
+void jobs_stop(jobs *j, uint64_t id);
+void jobs_look(jobs *j, jobs_facts *out);
+/** What the job that runs has done, as JSON, a new string; NULL: nothing yet. */
+char *jobs_progress(jobs *j, uint64_t *out_id);
+/** Appends the events of a job that are newer than `after`, as an event stream writes them; sets
+ * *out_ended behind the last of all. @return the newest number of any job */
+uint64_t jobs_listen(jobs *j, uint64_t job, uint64_t after, im_str *out, bool *out_ended);
+/** Ends the job that runs (the next daemon goes on with it) and the thread. */
+void jobs_close(jobs *j);
 
 /* ---- answer_*.c ---- */
 
@@ -382,6 +416,7 @@ struct server {
     reload_state reload;
     folder_mark folder; /* of the library as it was opened */
     work *work;                       /* of PLACE_LIBRARY, PLACE_TOGETHER */
+    jobs *jobs;
     work *writer;                     /* of PLACE_WRITER: a handle of its own */
     work *pictures;                   /* of PLACE_PICTURES: likewise */
     connection *connections[DAEMON_MOST_CONNECTIONS];
@@ -399,6 +434,8 @@ struct server {
 bool connection_open(server *s, int fd, const client *from);
 /** After an event of epoll. */
 void connection_event(server *s, uint64_t id, uint32_t events);
+/** Hands new events to those who listen. */
+void connections_stream(server *s);
 /** The library's thread has answered. Takes the exchange. */
 void connection_answer(server *s, exchange *ex);
 /** Ends what has run out of time; with s->stopping also what waits for a request. */

@@ -193,8 +193,10 @@ bool exchange_write(const exchange *ex, im_str *out)
     im_str_addf(out, "HTTP/1.1 %d %s\r\n", ex->status, http_status_title(ex->status));
     put_date(out);
     if (!bare) {
-        im_str_addf(out, "Content-Type: %s\r\nContent-Length: %llu\r\n", ex->type,
-                    (unsigned long long)size);
+        im_str_addf(out, "Content-Type: %s\r\n", ex->type);
+    }
+    if (!bare && !(ex->streams && ex->status == 200)) {
+        im_str_addf(out, "Content-Length: %llu\r\n", (unsigned long long)size);
     }
     im_str_addf(out, "X-Request-Id: %s\r\nCache-Control: %s\r\n", ex->request_id, ex->cache);
     im_str_addf(out,

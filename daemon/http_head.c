@@ -264,6 +264,7 @@ static void read_condition(im_view name, im_view value, http_head *out)
 {
     im_view *to = http_same_word(name, "range")           ? &out->range
                   : http_same_word(name, "if-range")      ? &out->if_range
+                  : http_same_word(name, "last-event-id") ? &out->last_event_id
                   : http_same_word(name, "if-none-match") ? &out->if_none_match
                                                           : NULL;
     if (to != NULL) {

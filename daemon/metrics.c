@@ -176,6 +176,10 @@ void metrics_write(const server *s, im_str *out)
     put_one(out, "imago_search_seconds", "Time in the index, by query.", histogram_seconds,
             &facts.search);
     put_library(out, &facts.library);
+    jobs_facts jobs_now;
+    jobs_look(s->jobs, &jobs_now);
+    put_value(out, "imago_jobs_waiting", "gauge", "Jobs that wait.", jobs_now.waiting);
+    put_value(out, "imago_jobs_running", "gauge", "Jobs that run.", jobs_now.running);
     put_value(out, "imago_ready", "gauge", "1 when searches are answered.",
               facts.warm && facts.trouble.code == IM_OK && facts.busy_ms <= DAEMON_STUCK_MS);
 }

@@ -46,6 +46,8 @@ step connection_finish(server *s, connection *c)
     reserve_answer(s, c);
     bool whole = exchange_write(ex, &c->out);
     c->close = ex->close;
+    c->stream = ex->streams && ex->status == 200 && !ex->head_only && !s->stopping ? ex->stream : 0;
+    c->stream_after = ex->stream_after;
     c->exchange = NULL;
     take_file(c, ex);
     metrics_count(&s->metrics, ex);
@@ -233,6 +235,11 @@ static void keep_conditions(const http_head *head, exchange *ex)
 {
     if (head->method == HTTP_GET || head->method == HTTP_HEAD) {
         ex->if_none_match = copy(head->if_none_match);
+        char *last = copy(head->last_event_id);
+        if (last == NULL || !im_parse_u64(last, 0, UINT64_MAX, &ex->last_event)) {
+            ex->last_event = 0; /* not one of ours */
+        }
+        im_free(last);
     }
     if (head->method == HTTP_GET) {
         ex->range = copy(head->range);

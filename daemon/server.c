@@ -96,6 +96,7 @@ static void hand_over_answers(server *s)
     hand_over(s, s->work);
     hand_over(s, s->writer);
     hand_over(s, s->pictures);
+    connections_stream(s);
 }
 
 /* ---- the loop ---- */
@@ -205,6 +206,9 @@ static im_code open_all(server *s, im_error *err)
     if (rc == IM_OK) {
         rc = work_open(s->options, s, s->wake, WORK_READS, &s->pictures, err);
     }
+    if (rc == IM_OK) {
+        rc = jobs_open(s->options, s->wake, &s->jobs, err);
+    }
     return rc;
 }
 
@@ -230,6 +234,7 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
         rc = loop(s, err);
     }
     connections_close_all(s);
+    jobs_close(s->jobs);
     work_close(s->pictures);
     work_close(s->writer);
     work_close(s->work);

@@ -255,7 +255,7 @@ static void *run(void *context)
 /* ---- the server's side ---- */
 
 /* Signals are the server's: the thread is born with all of them blocked. */
-static int start_thread(work *w)
+int thread_start(pthread_t *thread, void *(*function)(void *), void *context)
 {
     sigset_t all;
     sigset_t before;
@@ -268,7 +268,7 @@ static int start_thread(work *w)
     sigdelset(&all, SIGFPE);
     sigdelset(&all, SIGILL);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&w->thread, NULL, run, w);
+    int failed = pthread_create(thread, NULL, function, context);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return failed;
 }
@@ -293,7 +293,7 @@ im_code work_open(const im_daemon_options *options, server *s, int wake, work_ki
     im_code rc = open_library(options, w->kind, &w->library, err);
     *out_work = w; /* the daemon's from here: its thread looks for it there */
     if (rc == IM_OK) {
-        int failed = start_thread(w);
+        int failed = thread_start(&w->thread, run, w);
         w->started = failed == 0;
         rc = failed == 0
                  ? IM_OK

@@ -111,6 +111,7 @@ typedef struct im_root {
     char *path; /* owned by whoever holds the struct; absolute, raw bytes */
     bool recursive;
     bool online; /* as last seen */
+    bool watch;  /* the daemon follows what changes in it */
 } im_root;
 
 void im_root_clear(im_root *root);
@@ -119,6 +120,15 @@ IM_NODISCARD im_code im_store_put_root(im_store *store, const char *path, bool r
                                        uint64_t *out_root, im_error *err);
 IM_NODISCARD im_code im_store_set_root_online(im_store *store, uint64_t root, bool online,
                                               im_error *err);
+IM_NODISCARD im_code im_store_set_root_watch(im_store *store, uint64_t root, bool watch,
+                                             im_error *err);
+/** Forgets a root without files (conflict: it has some), with its failures. */
+IM_NODISCARD im_code im_store_drop_root(im_store *store, uint64_t root, im_error *err);
+typedef struct im_root_counts {
+    uint64_t files, missing_files, items, failures;
+} im_root_counts;
+IM_NODISCARD im_code im_store_count_root(im_store *store, uint64_t root, im_root_counts *out,
+                                         im_error *err);
 /* Callbacks of every im_store_each_…: false stops; what they are given is borrowed for the call.
  * They may call this store, also to write, but not end its transaction or snapshot. */
 typedef bool (*im_store_root_fn)(void *context, const im_root *root);
@@ -545,6 +555,49 @@ IM_NODISCARD im_code im_store_slots_tagged(im_store *store, uint64_t model, uint
                                            uint64_t *bits, im_error *err);
 IM_NODISCARD im_code im_store_slots_captioned(im_store *store, uint64_t model, im_caption_kind kind,
                                               uint64_t n_rows, uint64_t *bits, im_error *err);
+
+/* ---- jobs ---- */
+
+typedef enum im_job_state {
+    IM_JOB_WAITING,
+    IM_JOB_RUNNING,
+    IM_JOB_DONE,   /* this and those behind it are ends */
+    IM_JOB_FAILED,
+    IM_JOB_STOPPED
+} im_job_state;
+const char *im_job_state_name(im_job_state state); /* "waiting" … */
+bool im_job_has_ended(im_job_state state);
+
+typedef struct im_job {
+    uint64_t id;
+    char kind[16];
+    im_job_state state;
+    char *arguments; /* owned: JSON */
+    char *progress;  /* owned: JSON, or NULL */
+    char *error;     /* owned: JSON, or NULL: why it failed, or waits again */
+    int64_t made_ns, started_ns, ended_ns; /* 0: not yet */
+} im_job;
+
+void im_job_clear(im_job *job);
+/** Puts one that waits. The newest 1,000 of those that have ended are kept. */
+IM_NODISCARD im_code im_store_put_job(im_store *store, const char *kind, const char *arguments,
+                                      uint64_t *out_id, im_error *err);
+/** not_found. */
+IM_NODISCARD im_code im_store_get_job(im_store *store, uint64_t id, im_job *out, im_error *err);
+/** Makes the oldest that waits the caller's: it is running. out->id 0 when none waits. */
+IM_NODISCARD im_code im_store_claim_job(im_store *store, im_job *out, im_error *err);
+/** Sets state, progress and error (JSON, or NULL) of one that has not ended; conflict when it has,
+ * not_found. */
+IM_NODISCARD im_code im_store_set_job(im_store *store, uint64_t id, im_job_state state,
+                                      const char *progress, const char *error, im_error *err);
+/** What ran when its process died waits again. For whoever is alone in running jobs. */
+IM_NODISCARD im_code im_store_revive_jobs(im_store *store, uint64_t *out_n, im_error *err);
+typedef bool (*im_store_job_fn)(void *context, const im_job *job);
+/** All, the newest first. */
+IM_NODISCARD im_code im_store_each_job(im_store *store, im_store_job_fn fn, void *context,
+                                       im_error *err);
+IM_NODISCARD im_code im_store_count_jobs(im_store *store, uint64_t *out_waiting,
+                                         uint64_t *out_running, im_error *err);
 
 /* ---- facts ---- */
 typedef struct im_store_counts {
