@@ -23,12 +23,17 @@
 typedef struct im_places {
     char *library; /* --library, IMAGO_LIBRARY, $XDG_DATA_HOME/imago/default */
     char *models;  /* $XDG_DATA_HOME/imago/models: the user's */
+    char *packed;  /* $XDG_CACHE_HOME/imago/packed: packed weights; NULL: there is none */
     char *share;   /* IMAGO_DATA, or share/imago of the install prefix, or data/ of a source tree */
 } im_places;
 
 /** @param library  what --library named, or NULL */
 IM_NODISCARD im_code im_places_find(const char *library, im_places *out, im_error *err);
 void im_places_clear(im_places *places);
+/** Where the daemon of a library listens for the command line: $XDG_RUNTIME_DIR/imago/HASH.sock,
+ * the hash of the library's real path. *out_path is new (im_free); NULL when there is no such
+ * folder, or its name is too long for a socket. */
+IM_NODISCARD im_code im_app_socket_path(const im_places *places, char **out_path, im_error *err);
 
 /* ---- a library in use ---- */
 
@@ -85,6 +90,7 @@ typedef struct im_add_request {
     bool prune;        /* delete rows of vanished files, after asking */
     bool retry_failed; /* try files again whose failure is recorded */
     bool exact_decode;
+    bool uploads; /* the files are uploads kept by the library: items are told so */
     im_image_limits limits;
     size_t decoders;  /* threads; 0 = as many as the machine has */
     size_t batch;     /* pictures of a forward pass; 0 = 8 */
@@ -93,12 +99,14 @@ typedef struct im_add_request {
 } im_add_request;
 
 typedef struct im_stage_time {
-    const char *name; /* "scan", "read", "decode", "encode", "write" */
+    const char *name; /* "prepare" (of the model, before all others), "scan", "read",
+                          "decode", "encode", "write" */
     double busy_s;    /* summed over its threads */
     size_t threads;
 } im_stage_time;
 
-#define IM_ADD_STAGES 5
+#define IM_ADD_STAGES 6
+#define IM_ADD_NO_STAGE IM_ADD_STAGES
 
 typedef struct im_skip_count {
     char what[24]; /* "webp", "not a picture" … */
@@ -131,6 +139,10 @@ IM_NODISCARD im_code im_app_add(im_library *library, const im_add_request *reque
                                 const im_events *events, im_add_report *out_report, im_error *err);
 /** Whether a meta file can be read at all (its header too), before there is a library. */
 IM_NODISCARD im_code im_app_meta_check(const char *path, im_error *err);
+/** The stage whose threads were busiest, for which all others waited (place in stages,
+ * IM_ADD_NO_STAGE when none worked). "prepare" comes before them and never does.
+ * @param out_shares [IM_ADD_STAGES] busy part of each one's time; of all for "prepare" */
+size_t im_add_pace(const im_add_report *report, double *out_shares);
 /** The report as the "done" line of `imago add --json`. */
 void im_add_report_json(im_json_writer *w, const im_add_report *report);
 
@@ -147,6 +159,8 @@ typedef struct im_search_how {
     /** Gives the picture that "@-" stands for, borrowed until the search has ended; NULL: refused.
      */
     im_code (*read_input)(void *context, im_view *out_bytes, im_error *err);
+    /** Gives the picture that a path stands for, borrowed likewise; NULL: the file is read. */
+    im_code (*read_file)(void *context, const char *path, im_view *out_bytes, im_error *err);
     void *context;
 } im_search_how;
 
@@ -155,6 +169,7 @@ typedef struct im_search_request {
     const im_query_part *parts; /* [n_parts], literally, behind those of text */
     size_t n_parts;
     const char *filter; /* joined to that of text by "and", or NULL */
+    bool all;           /* with neither text nor parts nor filter: a listing of all pictures */
     const char *sort;   /* a field, "score", or NULL: by score, a listing the newest first */
     im_order order;
     const char *group; /* "FIELD" or "FIELD:n": at most n (1) hits of each value; or NULL */
@@ -273,7 +288,7 @@ IM_NODISCARD im_code im_app_vlm_probe(im_library *library, const im_vlm_request 
  * without a line of vlm_audit. The answer's cursor stays that of the first stage.
  * @return IM_ERR_INVALID (no text in the query, another order than by score, no server known),
  * url_refused, IM_ERR_NOMEM */
-IM_NODISCARD im_code im_app_rerank(im_library *library, const im_vlm_request *request, size_t n,
+IM_NODISCARD im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, size_t n,
                                    im_answer *answer, im_error *err);
 typedef struct im_vlm_calibration {
     im_vlm_fit fit;
@@ -348,6 +363,51 @@ IM_NODISCARD im_code im_app_embed_many(im_library *library, const im_embed_piece
                                        const im_image_limits *limits, im_embed_result *out_result,
                                        size_t *out_tokens, im_error *err);
 void im_embed_result_clear(im_embed_result *result);
+
+/** Width and height of a picture after orientation, from its head alone. As im_image_probe. */
+IM_NODISCARD im_code im_app_picture_size(im_view bytes, const im_image_limits *limits,
+                                         uint32_t out_sides[2], im_error *err);
+
+/** A model that is open beside the library's. One thread at a time. */
+typedef struct im_embedder im_embedder;
+/** @param model a name or folder; of options places, precision and threads are looked at
+ * @return as im_app_model_folder; what the model's files are not */
+IM_NODISCARD im_code im_embedder_open(const im_library_options *options, const char *model,
+                                      im_embedder **out_embedder, im_error *err);
+void im_embedder_close(im_embedder *embedder);
+/** As im_app_embed_many; n is 1 or more. */
+IM_NODISCARD im_code im_embedder_run(im_embedder *embedder, const im_embed_piece *pieces, size_t n,
+                                     const im_image_limits *limits, im_embed_result *out_result,
+                                     size_t *out_tokens, im_error *err);
+/** *out: whether the model of this name or folder is the one of the library. False, too, when there
+ * is no such model. */
+IM_NODISCARD im_code im_app_model_is_active(im_library *library, const char *model, bool *out,
+                                            im_error *err);
+
+/** How near documents are to a query. */
+typedef struct im_rerank_result {
+    char model[128];
+    size_t n;
+    double *scores;   /* [n]: (cosine - mean) / deviation of the query among unrelated things of the
+                       * document's kind: pictures of the model's background, or shipped texts.
+                       * Without these the cosine alone */
+    size_t *order;    /* [n]: the best first, equal ones as they came */
+    im_error *errors; /* [n + 1]: of the query, then of each document; IM_OK where it worked */
+    size_t n_failed;  /* when it is not 0, scores and order say nothing */
+    size_t tokens;    /* of all texts */
+} im_rerank_result;
+
+/** Scores documents by the vectors of im_app_embed_many, so that texts and pictures can stand in
+ * one list: cosines of two texts are far higher than those of a text and a picture.
+ * @param pieces [1 + n]: the query, then the documents
+ * @return as im_app_embed_many; pieces that fail are in out_result->errors */
+IM_NODISCARD im_code im_app_rerank(im_library *library, const im_embed_piece *pieces, size_t n,
+                                   const im_image_limits *limits, im_rerank_result *out_result,
+                                   im_error *err);
+/** The share of unrelated things that are expected to be less like the query than what has this
+ * score, as if these were normally distributed: 0 to 1, 0.5 for what is like the average one. */
+double im_rerank_relevance(double score);
+void im_rerank_result_clear(im_rerank_result *result);
 /** {"model","dimensions","data":[{"index","type","input","embedding"|"error"}]} */
 void im_embed_json(im_json_writer *w, const im_embed_request *request,
                    const im_embed_result *result);
@@ -371,6 +431,79 @@ typedef struct im_remove_request {
  * IM_ERR_PARTIAL. */
 IM_NODISCARD im_code im_app_remove(im_library *library, const im_remove_request *request,
                                    const im_events *events, uint64_t *out_removed, im_error *err);
+
+/** What is said of one item, as JSON: {"key": "k"|null, "tags": […]|null|{"add": […], "remove":
+ * […]}, "fields": {"name": value|null}, "caption": "text"|null}. What is not named stays as it is.
+ */
+typedef struct im_item_change {
+    im_view json;      /* borrowed */
+    const char *name;  /* of it, for the sentences: "request body" */
+    bool may_take_key; /* a key that another item has moves, and that item is removed
+                          (im_store_put_key); else that is key_taken */
+} im_item_change;
+/** Changes an item in one transaction, or not at all. IM_ERR_INVALID for what is wrong with the
+ * JSON, its names or values; item_not_found; key_taken. */
+IM_NODISCARD im_code im_app_change_item(im_library *library, uint64_t item,
+                                        const im_item_change *change, im_error *err);
+
+/** A picture that comes as bytes. Borrowed. */
+typedef struct im_upload {
+    im_view bytes;
+    const char *name; /* for the sentences */
+} im_upload;
+
+typedef struct im_upload_request {
+    const im_upload *uploads;
+    size_t n;
+    const im_item_change *change; /* of each; NULL: none. A key fits one picture alone */
+    im_image_limits limits;
+} im_upload_request;
+
+typedef struct im_upload_result {
+    uint64_t item;  /* 0: it failed */
+    bool created;   /* else the library had this content already */
+    im_error error; /* also when the picture was added and its change failed */
+} im_upload_result;
+
+/** Keeps pictures under the library's originals/ and adds them; what the library has a file of is
+ * not kept again. Durable on return. A picture's own failure stops no other, and nothing of it is
+ * kept.
+ * @param out_results [n] @return IM_OK, also when pictures failed; else what stopped all */
+IM_NODISCARD im_code im_app_upload(im_library *library, const im_upload_request *request,
+                                   im_upload_result *out_results, im_error *err);
+
+/** As im_app_remove of one item; its files under originals/ are deleted too, never others.
+ * @param out_files how many */
+IM_NODISCARD im_code im_app_purge_item(im_library *library, uint64_t item, const im_events *events,
+                                       uint64_t *out_files, im_error *err);
+/** After a library was moved its originals/ are where it is now. Takes the lock when there is
+ * something to do. */
+IM_NODISCARD im_code im_app_settle_originals(im_library *library, im_error *err);
+
+/* ---- pictures given out ---- */
+
+/** SHA-256 of an item's content in hexadecimal. item_not_found. */
+IM_NODISCARD im_code im_app_digest(im_library *library, uint64_t item, char out[65], im_error *err);
+
+typedef struct im_original {
+    int fd; /* the caller closes it */
+    im_file_stamp stamp;
+    im_format format; /* by content */
+    char sha256[65];
+} im_original;
+/** Opens a file of an item that still holds its content, from below the folder it was added from,
+ * wherever links lead. item_not_found, IM_ERR_NOT_FOUND also when it has changed. */
+IM_NODISCARD im_code im_app_open_original(im_library *library, uint64_t item, im_original *out,
+                                          im_error *err);
+
+#define IM_THUMBNAIL_STEP_PX 64u
+#define IM_THUMBNAIL_MOST_PX 2048u
+/** The size that is made when so much is wanted: the next multiple of the step. */
+uint32_t im_thumbnail_px(uint32_t wanted);
+/** A JPEG whose longer side is at most im_thumbnail_px(px), from thumbs/ or made and kept there.
+ * *out is the caller's. item_not_found; what reading and decoding gave. */
+IM_NODISCARD im_code im_app_thumbnail(im_library *library, uint64_t item, uint32_t px,
+                                      const im_image_limits *limits, im_bytes *out, im_error *err);
 
 typedef struct im_relocate_report {
     uint64_t roots;     /* folders that have another place now */
@@ -412,8 +545,53 @@ IM_NODISCARD im_code im_app_tag(im_library *library, const im_tag_request *reque
 IM_NODISCARD im_code im_app_tags_json(im_library *library, const im_tag_request *request,
                                       const im_events *events, im_json_writer *w, im_error *err);
 
+/* ---- API keys ---- */
+
+#define IM_KEY_PREFIX "imago_" /* so that a key that got lost is found as one */
+#define IM_KEY_TEXT 71u        /* with the NUL: 256 random bits behind the prefix, in hex */
+
+typedef struct im_new_key {
+    uint64_t id;
+    im_key_scope scope;
+    char text[IM_KEY_TEXT]; /* shown once: the library keeps its hash alone */
+} im_new_key;
+
+/** @param name what it is for, or NULL
+ * @return IM_ERR_INVALID for a name that cannot be; IM_ERR_LIMIT; as im_library_open */
+IM_NODISCARD im_code im_app_key_add(im_library *library, const char *name, im_key_scope scope,
+                                    im_new_key *out, im_error *err);
+/** {"keys":[{"id","name","scope","made","revoked"}]}, revoked ones too. */
+IM_NODISCARD im_code im_app_keys_json(im_library *library, im_json_writer *w, im_error *err);
+/** The key is refused from now on, also by a daemon that runs. key_not_found. */
+IM_NODISCARD im_code im_app_key_revoke(im_library *library, uint64_t id, im_error *err);
+
+/** Tells what keys may do, always as of now; a store of its own, for one thread. */
+typedef struct im_guard im_guard;
+typedef struct im_guard_facts {
+    bool any;           /* keys were made, though all may be revoked */
+    size_t n_valid;     /* that are not */
+    im_key_scope scope; /* of the key asked for; none when it is no valid one */
+} im_guard_facts;
+IM_NODISCARD im_code im_guard_open(const im_places *places, im_guard **out, im_error *err);
+/** Costs microseconds while the library does not change.
+ * @param key data NULL: none
+ * @return IM_ERR_BUSY, IM_ERR_IO, IM_ERR_NOMEM … when the library cannot be read: nothing is
+ * allowed then */
+IM_NODISCARD im_code im_guard_look(im_guard *guard, im_view key, im_guard_facts *out,
+                                   im_error *err);
+void im_guard_close(im_guard *guard);
+
 /* ---- state ---- */
 
+typedef struct im_library_facts {
+    uint64_t items, vectors; /* of the active model */
+    uint64_t index_rows, index_bytes, database_bytes;
+    double audited_at; /* seconds since 1970; 0: no audit has been kept */
+    double recall[2];  /* of that audit: texts, pictures; < 0: none were asked */
+    char audited_engine[16];
+} im_library_facts;
+/** What a server tells those who watch it; cheap, but it counts rows. */
+IM_NODISCARD im_code im_app_facts(im_library *library, im_library_facts *out, im_error *err);
 /** How many pictures there are, and how many of them have a vector of the library's model. Counts
  * rows: 8 ms at 100,000 items. */
 IM_NODISCARD im_code im_app_count(im_library *library, uint64_t *out_items, uint64_t *out_vectors,
@@ -486,7 +664,8 @@ typedef struct im_audit_report {
 
 /** Holds the index, as searches use it, against the exact answer: with texts from the calibration
  * data, encoded by the library's model, and with pictures of the library, each left out of its own
- * answer. What is missing (no texts) is told to events->warning.
+ * answer. What is missing (no texts) is told to events->warning. A library that is open for writing
+ * keeps the recall for im_app_facts.
  * @return as im_app_search; IM_ERR_UNSUPPORTED for a wanted recall with an engine that has nothing
  * to choose; IM_ERR_NOT_FOUND (library_empty, engine_file_missing) */
 IM_NODISCARD im_code im_app_audit(im_library *library, const im_audit_request *request,
@@ -565,9 +744,18 @@ void im_import_report_json(im_json_writer *w, const im_import_report *report);
  */
 IM_NODISCARD im_code im_app_model_list_json(const im_places *places, im_library *library_or_null,
                                             im_json_writer *w, im_error *err);
-/** Facts of one model (name or folder; NULL: the active or bundled one). */
-IM_NODISCARD im_code im_app_model_info_json(const im_places *places, const char *model,
-                                            im_json_writer *w, im_error *err);
+/** Facts of one model (name or folder; NULL: the library's, or the bundled one). Which precision it
+ * computes with is known of the models of a library. */
+IM_NODISCARD im_code im_app_model_info_json(const im_places *places, im_library *library_or_null,
+                                            const char *model, im_json_writer *w, im_error *err);
+/** Makes the file of packed weights of a model (NULL: the library's, or the bundled one) unless it
+ * is there and whole, for the precision that it is used with; what bf16 gains is measured when that
+ * is not known of this processor and the library is writable.
+ * {"model","file","bytes","made","kernel","precision" …}; an error when there is no file in the
+ * end. */
+IM_NODISCARD im_code im_app_model_warm(const im_places *places, im_library *library_or_null,
+                                       const char *model, im_precision wanted,
+                                       const im_events *events, im_json_writer *w, im_error *err);
 /** Makes a model the library's active one: prepares it (digest, background) and embeds every item
  * with it before it becomes active. */
 IM_NODISCARD im_code im_app_model_use(im_library *library, const char *model,

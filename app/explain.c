@@ -162,7 +162,7 @@ static im_code check_attributes(im_library *library, uint64_t item, explanation 
     im_code rc =
         im_store_get_embedding(library->store, item, library->model.id, picture, dim, &slot, err);
     if (rc == IM_OK) {
-        rc = library_encoder(library, IM_TOWERS_TEXT, err);
+        rc = library_encoder(library, IM_TOWERS_TEXT, NULL, err);
     }
     if (rc == IM_OK) {
         rc = im_encoder_texts(library->encoder, texts, e->n, vectors, cut, err);

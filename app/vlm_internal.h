@@ -62,7 +62,7 @@ typedef struct vlm_batch {
 IM_NODISCARD im_code vlm_judge_batch(const vlm_use *use, im_view query, const vlm_batch *batch,
                                      im_rerank_report *report, im_error *err);
 
-/* ---- rerank.c ---- */
+/* ---- vlm_rerank.c ---- */
 
 /** What belongs to the hits that are judged. */
 typedef struct reranking {

@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- making and ending ---- */
@@ -33,10 +35,18 @@ static void drop_exchange(server *s, connection *c)
     if (c->state == CONN_WAIT) { /* the library's thread has it: it comes back later */
         atomic_store(&c->exchange->abandoned, true);
     } else {
-        s->body_bytes -= c->exchange->body_counted;
+        body_uncount(s, c->exchange);
         exchange_free(c->exchange);
     }
     c->exchange = NULL;
+}
+
+static void close_file(connection *c)
+{
+    if (c->file >= 0) {
+        (void)close(c->file);
+        c->file = -1;
+    }
 }
 
 static void close_connection(server *s, connection *c)
@@ -44,6 +54,7 @@ static void close_connection(server *s, connection *c)
     uint32_t slot = (uint32_t)c->id;
     drop_exchange(s, c);
     s->answer_bytes -= c->out_counted;
+    close_file(c);
     (void)close(c->fd);
     im_str_clear(&c->out);
     im_free(c->in);
@@ -53,7 +64,7 @@ static void close_connection(server *s, connection *c)
     s->n_connections--;
 }
 
-bool connection_open(server *s, int fd)
+bool connection_open(server *s, int fd, const client *from)
 {
     uint32_t slot = 0;
     while (slot < DAEMON_MOST_CONNECTIONS && s->connections[slot] != NULL) {
@@ -66,8 +77,12 @@ bool connection_open(server *s, int fd)
         im_free(in);
         return false;
     }
-    *c = (connection){
-        .fd = fd, .id = (uint64_t)s->generations[slot] << 32 | slot, .in = in, .events = EPOLLIN};
+    *c = (connection){.file = -1,
+                      .fd = fd,
+                      .from = *from,
+                      .id = (uint64_t)s->generations[slot] << 32 | slot,
+                      .in = in,
+                      .events = EPOLLIN};
     im_str_init(&c->out, DAEMON_ANSWER_BYTES + (64u << 10));
     connection_deadline(c, DAEMON_IDLE_MS);
     struct epoll_event event = {.events = EPOLLIN, .data = {.u64 = c->id}};
@@ -140,11 +155,11 @@ static http_state take_body(connection *c, http_fault *fault)
     http_state state = HTTP_MORE;
     if (c->chunked) {
         state = http_chunks_read(&c->chunks, im_view_of(c->in, c->in_size), &used, &ex->body,
-                                 ex->route->most, fault);
+                                 body_most(ex) - ex->spooled, fault);
     } else {
-        used = (size_t)IM_MIN((uint64_t)c->in_size, c->length - ex->body.size);
+        used = (size_t)IM_MIN((uint64_t)c->in_size, c->length - body_size(ex));
         im_str_add(&ex->body, c->in, used);
-        state = ex->body.size == c->length ? HTTP_READY : HTTP_MORE;
+        state = body_size(ex) == c->length ? HTTP_READY : HTTP_MORE;
         if (ex->body.failed) {
             state = http_refuse(fault, 503, IM_REASON_NOMEM, "no memory for a body");
         }
@@ -158,12 +173,11 @@ static step body_step(server *s, connection *c)
     http_fault fault;
     exchange *ex = c->exchange;
     http_state state = take_body(c, &fault);
-    s->body_bytes += ex->body.size - ex->body_counted;
-    ex->body_counted = ex->body.size;
-    if (state != HTTP_REFUSED && s->body_bytes > DAEMON_BODIES_BYTES) {
-        state = http_refuse(&fault, 503, IM_REASON_QUEUE_FULL,
-                            "the bodies of all requests are above %llu bytes together",
-                            DAEMON_BODIES_BYTES);
+    fault.error = state == HTTP_REFUSED ? fault.error : (im_error)IM_ERROR_INIT;
+    if (state != HTTP_REFUSED &&
+        (body_count(s, ex, &fault.error) != IM_OK || body_flush(ex, &fault.error) != IM_OK)) {
+        fault.status = im_code_http(fault.error.code);
+        state = HTTP_REFUSED;
     }
     if (state == HTTP_REFUSED) {
         return connection_refuse(s, c, &fault);
@@ -171,18 +185,36 @@ static step body_step(server *s, connection *c)
     return state == HTTP_READY ? connection_dispatch(s, c) : read_more(c);
 }
 
-static step write_step(server *s, connection *c)
+/* What is left of the answer's file. One that has become another file ends the connection: the
+ * client sees that its answer is not whole. */
+static step send_file(connection *c)
 {
-    while (c->sent < c->out.size) {
-        ssize_t n = send(c->fd, c->out.data + c->sent, c->out.size - c->sent, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            return errno == EAGAIN ? STEP_WAIT : STEP_CLOSE;
-        }
-        c->sent += (size_t)n;
+    struct stat info;
+    off_t at = (off_t)c->file_at;
+    size_t most = (size_t)IM_MIN(c->file_left, (uint64_t)CONNECTION_FILE_BYTES);
+    if (fstat(c->file, &info) != 0) {
+        return STEP_CLOSE;
     }
+    im_file_stamp now = im_file_stamp_of(&info);
+    if (now.size != c->file_stamp.size || now.mtime_ns != c->file_stamp.mtime_ns) {
+        return STEP_CLOSE;
+    }
+    ssize_t n = sendfile(c->fd, c->file, &at, most);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return STEP_WAIT;
+    }
+    if (n <= 0) {
+        return STEP_CLOSE;
+    }
+    c->file_at += (uint64_t)n;
+    c->file_left -= (uint64_t)n;
+    return c->file_left > 0 ? STEP_WAIT : STEP_ON; /* others have their turn in between */
+}
+
+/* All of the answer is sent. */
+static step end_answer(server *s, connection *c)
+{
+    close_file(c);
     c->sent = 0;
     s->answer_bytes -= c->out_counted;
     c->out_counted = 0;
@@ -200,6 +232,27 @@ static step write_step(server *s, connection *c)
     c->state = CONN_HEAD;
     connection_deadline(c, DAEMON_IDLE_MS);
     return s->stopping ? STEP_CLOSE : STEP_ON;
+}
+
+static step write_step(server *s, connection *c)
+{
+    while (c->sent < c->out.size) {
+        ssize_t n = send(c->fd, c->out.data + c->sent, c->out.size - c->sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return errno == EAGAIN ? STEP_WAIT : STEP_CLOSE;
+        }
+        c->sent += (size_t)n;
+    }
+    if (c->file >= 0 && c->file_left > 0) {
+        step next = send_file(c);
+        if (next != STEP_ON) {
+            return next;
+        }
+    }
+    return end_answer(s, c);
 }
 
 /* Drops what still comes, so that the last answer is not lost in a reset. */
@@ -268,7 +321,7 @@ void connection_answer(server *s, exchange *ex)
 {
     connection *c = find(s, ex->connection);
     if (c == NULL || c->exchange != ex) {
-        s->body_bytes -= ex->body_counted;
+        body_uncount(s, ex);
         exchange_free(ex);
         return;
     }
@@ -293,7 +346,10 @@ void connections_tick(server *s, uint64_t now_ns)
             http_fault fault;
             (void)http_refuse(&fault, 408, IM_REASON_HTTP_SLOW,
                               "the request did not arrive within %u s",
-                              (c->state == CONN_HEAD ? DAEMON_HEAD_MS : DAEMON_BODY_MS) / 1000);
+                              (c->state == CONN_HEAD     ? DAEMON_HEAD_MS
+                               : c->exchange->spool >= 0 ? DAEMON_FILE_MS
+                                                         : DAEMON_BODY_MS) /
+                                  1000);
             if (connection_refuse(s, c, &fault) == STEP_CLOSE) {
                 close_connection(s, c);
             } else {

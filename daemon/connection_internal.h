@@ -6,12 +6,14 @@
 
 #define CONNECTION_IN_BYTES (32u << 10) /* of the socket, at once */
 #define CONNECTION_OUT_KEPT_BYTES (64u << 10)
-#define CONNECTION_TURN 200u /* steps; about 60 small requests */
+#define CONNECTION_FILE_BYTES (1u << 20) /* of a file, before others have their turn */
+#define CONNECTION_TURN 200u             /* steps; about 60 small requests */
 
 typedef enum step { STEP_ON, STEP_WAIT, STEP_CLOSE } step;
 
 struct connection {
     int fd;
+    client from;
     uint64_t id; /* generation and slot */
     enum {
         CONN_HEAD,
@@ -30,6 +32,9 @@ struct connection {
     im_str out;
     size_t out_counted; /* of DAEMON_ANSWERS_BYTES */
     size_t sent;
+    int file; /* follows out; -1: none */
+    uint64_t file_at, file_left;
+    im_file_stamp file_stamp;
     bool close; /* behind what is in out */
     uint64_t deadline_ns;
     uint32_t events; /* that epoll watches for */

@@ -4,6 +4,7 @@
 #ifndef IM_DAEMON_DAEMON_INTERNAL_H
 #define IM_DAEMON_DAEMON_INTERNAL_H
 
+#include "base/file.h"
 #include "base/json.h"
 #include "daemon/daemon.h"
 #include "daemon/http_internal.h"
@@ -14,15 +15,21 @@
 #define DAEMON_MOST_WAITING 256u           /* exchanges in the queue of the library's thread */
 #define DAEMON_MOST_TOGETHER 64u           /* exchanges of one call */
 #define DAEMON_TOGETHER_BYTES (32u << 10)  /* of bodies beside the first: about 1,024 queries */
-#define DAEMON_BODIES_BYTES (256ull << 20) /* of all bodies in hand */
+#define DAEMON_BODIES_BYTES (256ull << 20) /* of all bodies in memory */
+#define DAEMON_SPOOLS_BYTES (2ull << 30)   /* of all bodies in files */
 #define DAEMON_ANSWER_BYTES (256u << 20)
 #define DAEMON_ANSWERS_BYTES (256ull << 20) /* of all long ones that wait for their readers */
 #define DAEMON_IDLE_MS 60000u               /* a kept connection without a request */
 #define DAEMON_HEAD_MS 10000u               /* from the first byte of a head to its last */
 #define DAEMON_BODY_MS 60000u               /* from the head's end to the body's */
 #define DAEMON_WRITE_MS 60000u              /* a whole answer */
+#define DAEMON_FILE_MS 600000u              /* a body kept in a file; an answer that is one */
 #define DAEMON_LINGER_MS 2000u              /* to read the last answer before a reset */
 #define DAEMON_STOP_MS 10000u               /* answers under way when the daemon is to stop */
+#define DAEMON_MOST_LISTENERS 16u
+#define DAEMON_WRONG_KEYS 20u  /* from one address, in … */
+#define DAEMON_WRONG_MS 60000u /* … so long */
+#define DAEMON_WRONG_ADDRESSES 256u
 #define DAEMON_STUCK_MS 30000u /* a batch that takes longer turns /health to degraded */
 
 typedef struct server server;
@@ -37,10 +44,23 @@ typedef enum route_id {
     ROUTE_COUNT
 } route_id;
 
-/** What a caller must be allowed to do; each scope holds those before it. */
-typedef enum route_scope { SCOPE_PUBLIC, SCOPE_READ, SCOPE_WRITE, SCOPE_ADMIN } route_scope;
+/** What a caller must be allowed to do; each scope holds those before it. IMMICH: nothing, but the
+ * route is on Immich's own address, and on no other. */
+typedef enum route_scope {
+    SCOPE_PUBLIC,
+    SCOPE_READ,
+    SCOPE_WRITE,
+    SCOPE_ADMIN,
+    SCOPE_IMMICH
+} route_scope;
 
-typedef enum route_place { PLACE_QUICK, PLACE_LIBRARY, PLACE_TOGETHER, PLACE_WRITER } route_place;
+typedef enum route_place {
+    PLACE_QUICK,
+    PLACE_LIBRARY,
+    PLACE_TOGETHER,
+    PLACE_WRITER,
+    PLACE_PICTURES
+} route_place;
 
 /** Answers exchanges [n] of routes with this function; n is 1 unless the route's place is TOGETHER.
  */
@@ -63,14 +83,51 @@ extern const route daemon_routes[ROUTE_COUNT];
 #define ROUTE_ALLOW_BYTES 48u
 
 /** Finds a route; *out_hole is the text of "{id}" or "{name}", or empty. NULL: none of that path
- * (*out_allow empty), or none of that method (*out_allow lists those there are). HEAD finds GET. */
-const route *route_find(http_method method, im_view path, im_view *out_hole,
+ * (*out_allow empty), or none of that method (*out_allow lists those there are). HEAD finds GET.
+ * @param immich among the routes for Immich, else among all others */
+const route *route_find(http_method method, im_view path, bool immich, im_view *out_hole,
                         char out_allow[ROUTE_ALLOW_BYTES]);
 /** "GET"; lower: "get". */
 const char *route_method_name(http_method method, bool lower);
 /** IM_OK, or http_parameter: a parameter that the route does not have, or lacks. */
 IM_NODISCARD im_code route_check_parameters(const route *r, const http_parameters *parameters,
                                             im_error *err);
+
+/* ---- body.c: what a request brings ---- */
+
+typedef enum body_keep { BODY_MEMORY, BODY_FILE } body_keep;
+
+/** A body that a route takes (bodies.def; JSON by routes.def). */
+typedef struct body_kind {
+    route_id route;
+    const char *type; /* of the header, without parameters */
+    size_t most;
+    body_keep keep;
+    const char *schema;
+} body_kind;
+
+extern const body_kind daemon_bodies[];
+extern const size_t daemon_n_bodies;
+
+/** Whether the route has a body at all. */
+bool body_is_taken(const route *r);
+/** Finds the kind of a body of this type; http_type naming those that the route takes. */
+IM_NODISCARD im_code body_choose(exchange *ex, im_view content_type, im_error *err);
+/** Bytes that the body may have, of the kind that was chosen. */
+size_t body_most(const exchange *ex);
+/** Counts what has come among the bodies of all; queue_full above their limit. */
+IM_NODISCARD im_code body_count(server *s, exchange *ex, im_error *err);
+void body_uncount(server *s, exchange *ex);
+/** Ready to take the bytes of a body. */
+IM_NODISCARD im_code body_begin(const server *s, exchange *ex, im_error *err);
+/** Bytes taken so far. */
+uint64_t body_size(const exchange *ex);
+/** Moves what ex->body has taken to where the body is kept. */
+IM_NODISCARD im_code body_flush(exchange *ex, im_error *err);
+/** The whole body, borrowed until the exchange is freed. */
+IM_NODISCARD im_code body_view(exchange *ex, im_view *out, im_error *err);
+/** The parts of a multipart body, views into it. http_multipart. */
+IM_NODISCARD im_code body_parts(exchange *ex, http_parts *out, im_error *err);
 
 /* ---- exchange.c ---- */
 
@@ -86,16 +143,28 @@ struct exchange {
     uint64_t item;   /* "{id}" */
     char name[128];  /* "{name}", still percent-encoded */
     http_parameters parameters;
-    im_str body;
-    uint64_t body_counted; /* of DAEMON_BODIES_BYTES */
+    const body_kind *kind; /* of the body; NULL: none */
+    char boundary[HTTP_BOUNDARY_BYTES + 1];
+    im_str body;                            /* BODY_FILE: what is still to be written */
+    int spool;                              /* BODY_FILE: -1 before */
+    uint64_t spooled;                       /* bytes in it */
+    im_map *map;                            /* of it */
+    uint64_t body_counted;                  /* of DAEMON_BODIES_BYTES, or DAEMON_SPOOLS_BYTES */
+    char *range, *if_range, *if_none_match; /* NULL: none */
     uint64_t start_ns;
     atomic_bool abandoned; /* nobody waits for the answer any more */
 
     int status; /* 0: not answered yet */
     const char *type;
+    unsigned retry_s; /* of Retry-After; 0: as its status has it */
+    const char *policy; /* Content-Security-Policy; NULL: nothing may be loaded */
     char allow[ROUTE_ALLOW_BYTES];
-    im_str headers; /* lines of the answer beside those of each */
+    const char *cache; /* Cache-Control */
+    im_str headers;    /* lines of the answer beside those of each */
     im_json_writer answer;
+    int file; /* the answer is so many bytes of this file; -1: it is `answer` */
+    uint64_t file_at, file_size;
+    im_file_stamp file_stamp; /* it ends when the file is another one */
 };
 
 /** NULL when memory is out. */
@@ -105,6 +174,14 @@ void exchange_free(exchange *ex);
 void exchange_fail(exchange *ex, int status, const im_error *error);
 /** Answers 200 with what was written to ex->answer, or fails when it did not fit. */
 void exchange_done(exchange *ex, const char *type);
+/** The client says that it has these bytes: the answer will be 304. */
+bool exchange_client_has(const exchange *ex, const char *etag);
+/** As exchange_done; the client may keep the bytes, as those of this tag ("\"abc\"", with quotes).
+ * 304 when it has them. */
+void exchange_done_tagged(exchange *ex, const char *type, const char *etag);
+/** Answers with a file, whole or the range that was asked for; 304, 416. Takes the descriptor. */
+void exchange_done_file(exchange *ex, int fd, const im_file_stamp *stamp, const char *type,
+                        const char *etag);
 /** Appends status line, headers and (but for HEAD) the body. False when memory was out, also for
  * the body. */
 bool exchange_write(const exchange *ex, im_str *out);
@@ -114,20 +191,38 @@ void exchange_log(const exchange *ex);
 
 typedef struct work work;
 
+#define HISTOGRAM_BUCKETS 13u
+
+typedef struct histogram {
+    uint64_t buckets[HISTOGRAM_BUCKETS]; /* each holds those of the ones before it */
+    uint64_t n;
+    double sum;
+} histogram;
+
+extern const double histogram_seconds[HISTOGRAM_BUCKETS], batch_bounds[HISTOGRAM_BUCKETS];
+void histogram_add(histogram *h, const double *bounds, double value);
+
+typedef enum work_kind {
+    WORK_SEARCHES, /* begins with a search, and tries others while they fail */
+    WORK_CHANGES,  /* opens the library for writing, where that may be done */
+    WORK_READS
+} work_kind;
+
 typedef struct work_facts {
     bool warm;        /* the first look at model and index has ended */
     im_error trouble; /* why the last search as a whole failed; IM_OK: it did not */
     size_t waiting;
     double busy_ms;           /* what is answered now has taken so long; 0: nothing is */
     uint64_t calls, answered; /* of answer functions, and exchanges they answered together */
-    uint64_t items, vectors;  /* of the library, when last counted */
+    im_library_facts library; /* when last counted */
+    histogram batches;        /* exchanges of a call */
+    histogram encode, search; /* seconds of the model, and of the index, per query or request */
 } work_facts;
 
 /** Opens the library and starts the thread. `wake` is an eventfd that is written to when exchanges
- * have been answered. `searches`: the thread begins with a search, and tries others while they
- * fail. */
-IM_NODISCARD im_code work_open(const im_daemon_options *options, server *s, int wake, bool searches,
-                               work **out_work, im_error *err);
+ * have been answered. */
+IM_NODISCARD im_code work_open(const im_daemon_options *options, server *s, int wake,
+                               work_kind kind, work **out_work, im_error *err);
 /** False when the queue is full: the exchange stays the caller's. */
 bool work_put(work *w, exchange *ex);
 /** What has been answered since, as a list. */
@@ -135,9 +230,34 @@ exchange *work_take_answered(work *w);
 void work_look(work *w, work_facts *out);
 /** Ends the thread behind the answer it is at; what waits is dropped. */
 void work_close(work *w);
+/** Asks the thread to open the library again, behind the answer it is at. */
+void work_reload(work *w);
+/** False while that is under way; then what came of it: IM_OK, or why the old one was kept. */
+bool work_reloaded(work *w, im_error *out);
 /** For the functions of routes, on the library's thread. */
 im_library *work_library(work *w);
 void work_note_trouble(work *w, const im_error *error);
+/** Milliseconds of the model and of the index; < 0: it was not asked. */
+void work_note_times(work *w, double encode_ms, double search_ms);
+
+/* ---- immich.c: which models are meant by Immich's names ---- */
+
+typedef struct immich_model {
+    char *name, *model;    /* owned; model: a name or folder */
+    im_embedder *embedder; /* NULL: not open, or the library's own model */
+} immich_model;
+
+typedef struct immich_table {
+    immich_model *models; /* [n] */
+    size_t n;
+} immich_table;
+
+/** Reads the options' table and adds the names that Immich has for models that are there. */
+IM_NODISCARD im_code immich_open(server *s, im_error *err);
+void immich_close(server *s);
+/** Embeds with the model of that name; on the library's thread. model_not_found lists the names. */
+IM_NODISCARD im_code immich_embed(server *s, const char *name, const im_embed_piece *piece,
+                                  im_embed_result *out_result, im_error *err);
 
 /* ---- answer_*.c ---- */
 
@@ -148,14 +268,11 @@ void work_note_trouble(work *w, const im_error *error);
 
 /* ---- metrics.c ---- */
 
-#define METRICS_BUCKETS 13u
-#define METRICS_STATUSES 24u
+#define METRICS_STATUSES 31u
 
 typedef struct metrics_row {
     uint64_t statuses[METRICS_STATUSES]; /* in the order of metrics.c's table */
-    uint64_t buckets[METRICS_BUCKETS];
-    uint64_t n;
-    double seconds;
+    histogram seconds;
 } metrics_row;
 
 typedef struct metrics {
@@ -166,19 +283,111 @@ typedef struct metrics {
 void metrics_count(metrics *m, const exchange *ex);
 void metrics_write(const server *s, im_str *out);
 
+/* ---- listen.c ---- */
+
+typedef struct listener {
+    int fd;
+    bool loopback; /* only programs of this machine reach it */
+    bool immich;   /* for the routes of SCOPE_IMMICH alone */
+    char *path;    /* of the library's own Unix socket, owned; else NULL */
+    int lock;      /* … held while we have it; else -1 */
+} listener;
+
+/** Who is at the other end. */
+typedef struct client {
+    bool loopback; /* it came in at an address of this machine alone */
+    bool immich;   /* it came in at Immich's address */
+    bool trusted;  /* the user who runs us (or root), at a Unix socket: needs no key */
+    uint8_t
+        address[16]; /* its own; IPv4 mapped, of IPv6 the network: what wrong keys are counted by */
+    uint8_t here[16]; /* where it came in, likewise mapped, but whole; zero for Unix sockets */
+} client;
+
+/** Opens all listeners of the options, and takes those that were passed. needs s->guard */
+IM_NODISCARD im_code listeners_open(server *s, im_error *err);
+void listeners_close(server *s);
+/** Tells options->listening. */
+void listeners_tell(const server *s);
+/** False when the client is to be turned away without a word. */
+bool client_read(const listener *from, int fd, client *out);
+/** Whether a request's Host names this server: DNS rebinding stops here. */
+bool host_is_ours(const server *s, const client *from, im_view host);
+/** Whether the page that asks came from this server itself. */
+bool origin_is_ours(const http_head *head);
+
+/* ---- local.c ---- */
+
+/** Listens on the library's own Unix socket, 0600 in a folder that is ours alone. A stale one is
+ * replaced; IM_ERR_CONFLICT when a daemon has it. */
+IM_NODISCARD im_code local_open(const char *path, listener *out, im_error *err);
+void local_close(listener *l);
+
+/* ---- guard.c ---- */
+
+/** Wrong keys by address. */
+typedef struct attempts {
+    struct {
+        uint8_t address[16];
+        uint64_t since_ns; /* 0: an empty row */
+        unsigned n;
+    } rows[DAEMON_WRONG_ADDRESSES];
+} attempts;
+
+/** 0 when the request may go on to this route; else the status of the refusal.
+ * @param out_retry_s for 429 */
+int guard_check(server *s, const client *from, const http_head *head, const route *r,
+                unsigned *out_retry_s, im_error *err);
+
+/* ---- notify.c ---- */
+
+/** Tells the service manager "READY=1" and its kind, when there is one. */
+void notify_send(const char *state);
+
+/* ---- reload.c ---- */
+
+/** Which folder lies at a path: tells one that was made anew or moved there from the one before. */
+typedef struct folder_mark {
+    uint64_t device, inode;
+    int64_t born_s;
+    uint32_t born_ns;
+} folder_mark;
+
+typedef struct reload_state {
+    enum { RELOAD_NONE, RELOAD_WORK, RELOAD_WRITER } at; /* who is to open the library again */
+    bool again;                                          /* asked for meanwhile */
+    im_guard *guard;    /* to be used when all went well … */
+    folder_mark folder; /* … as of the begin */
+} reload_state;
+
+/** All zero when there is none. */
+folder_mark folder_mark_of(const char *path);
+/** Whether the library that is served still lies where it was opened. */
+bool library_is_in_place(const server *s);
+void reload_begin(server *s);
+/** After a thread has told something. */
+void reload_go_on(server *s);
+
 /* ---- server.c ---- */
 
 typedef struct connection connection;
 
 struct server {
     const im_daemon_options *options;
-    int epoll, listener, wake, spare; /* -1: none. spare is given up to turn one more client away */
+    int epoll, wake, spare; /* -1: none. spare is given up to turn one more client away */
+    listener listeners[DAEMON_MOST_LISTENERS];
+    size_t n_listeners;
+    im_guard *guard;
+    immich_table immich; /* of the library's thread, once that has begun */
+    attempts attempts;
+    reload_state reload;
+    folder_mark folder; /* of the library as it was opened */
     work *work;                       /* of PLACE_LIBRARY, PLACE_TOGETHER */
     work *writer;                     /* of PLACE_WRITER: a handle of its own */
+    work *pictures;                   /* of PLACE_PICTURES: likewise */
     connection *connections[DAEMON_MOST_CONNECTIONS];
     uint32_t generations[DAEMON_MOST_CONNECTIONS];
     size_t n_connections, most_connections;
-    uint64_t body_bytes, answer_bytes;
+    uint64_t body_bytes, spool_bytes, answer_bytes;
     metrics metrics;
     im_str openapi;
     bool stopping;
@@ -187,7 +396,7 @@ struct server {
 /* ---- connection.c ---- */
 
 /** Takes a descriptor over; false when memory is out (the descriptor stays the caller's). */
-bool connection_open(server *s, int fd);
+bool connection_open(server *s, int fd, const client *from);
 /** After an event of epoll. */
 void connection_event(server *s, uint64_t id, uint32_t events);
 /** The library's thread has answered. Takes the exchange. */

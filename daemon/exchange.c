@@ -24,10 +24,19 @@ exchange *exchange_new(uint64_t whose)
     ex->type = "application/json";
     (void)snprintf(ex->request_id, sizeof(ex->request_id), "%016llx", (unsigned long long)random);
     (void)snprintf(ex->method, sizeof(ex->method), "-");
+    ex->cache = "no-store";
+    ex->spool = ex->file = -1;
     im_str_init(&ex->body, 0);
     im_str_init(&ex->headers, 16u << 10);
     im_json_init(&ex->answer, DAEMON_ANSWER_BYTES);
     return ex;
+}
+
+static void close_fd(int fd)
+{
+    if (fd >= 0) {
+        (void)close(fd);
+    }
 }
 
 void exchange_free(exchange *ex)
@@ -36,6 +45,12 @@ void exchange_free(exchange *ex)
         return;
     }
     http_parameters_clear(&ex->parameters);
+    im_map_close(ex->map);
+    close_fd(ex->spool);
+    close_fd(ex->file);
+    im_free(ex->range);
+    im_free(ex->if_range);
+    im_free(ex->if_none_match);
     im_str_clear(&ex->body);
     im_str_clear(&ex->headers);
     im_json_clear(&ex->answer);
@@ -51,6 +66,12 @@ static void put_problem(im_json_writer *w, const exchange *ex, const im_error *e
     im_json_put_string(w, "detail", error->message);
     im_json_put_string(w, "code", error->reason);
     im_json_put_string(w, "class", im_code_name(error->code));
+    if (error->field[0] != '\0') {
+        im_json_put_string(w, "field", error->field);
+    }
+    if (error->file[0] != '\0') {
+        im_json_put_string(w, "file", error->file);
+    }
     if (error->hint[0] != '\0') {
         im_json_put_string(w, "hint", error->hint);
     }
@@ -62,7 +83,11 @@ void exchange_fail(exchange *ex, int status, const im_error *error)
 {
     im_json_clear(&ex->answer);
     im_json_init(&ex->answer, DAEMON_ANSWER_BYTES);
-    im_str_clear(&ex->headers);
+    im_str_reset(&ex->headers);
+    close_fd(ex->file);
+    ex->file = -1;
+    ex->cache = "no-store";
+    ex->policy = NULL;
     ex->status = status != 0 ? status : im_code_http(error->code);
     if (ex->status == 200) { /* IM_ERR_PARTIAL has no answer of its own here */
         ex->status = 500;
@@ -84,6 +109,71 @@ void exchange_done(exchange *ex, const char *type)
     ex->type = type;
 }
 
+/* An answer without a body, whatever was written. */
+static void drop_answer(exchange *ex)
+{
+    im_json_clear(&ex->answer);
+    im_json_init(&ex->answer, DAEMON_ANSWER_BYTES);
+    close_fd(ex->file);
+    ex->file = -1;
+}
+
+bool exchange_client_has(const exchange *ex, const char *etag)
+{
+    return ex->if_none_match != NULL && http_etag_listed(im_view_from(ex->if_none_match), etag);
+}
+
+static void put_tag(exchange *ex, const char *etag)
+{
+    ex->cache = "private, max-age=3600";
+    im_str_addf(&ex->headers, "ETag: %s\r\n", etag);
+    if (exchange_client_has(ex, etag)) {
+        drop_answer(ex);
+        ex->status = 304;
+    }
+}
+
+void exchange_done_tagged(exchange *ex, const char *type, const char *etag)
+{
+    exchange_done(ex, type);
+    if (ex->status == 200) {
+        put_tag(ex, etag);
+    }
+}
+
+void exchange_done_file(exchange *ex, int fd, const im_file_stamp *stamp, const char *type,
+                        const char *etag)
+{
+    http_range range = HTTP_RANGE_WHOLE;
+    exchange_done(ex, type);
+    ex->file = fd;
+    ex->file_stamp = *stamp;
+    ex->file_size = stamp->size;
+    im_str_add_c(&ex->headers, "Accept-Ranges: bytes\r\n");
+    put_tag(ex, etag);
+    if (ex->status != 200) {
+        return;
+    }
+    if (ex->range != NULL && (ex->if_range == NULL || strcmp(ex->if_range, etag) == 0)) {
+        range = http_range_read(im_view_from(ex->range), stamp->size, &ex->file_at, &ex->file_size);
+    }
+    if (range == HTTP_RANGE_PART) {
+        ex->status = 206;
+        im_str_addf(&ex->headers, "Content-Range: bytes %llu-%llu/%llu\r\n",
+                    (unsigned long long)ex->file_at,
+                    (unsigned long long)(ex->file_at + ex->file_size - 1),
+                    (unsigned long long)stamp->size);
+    } else if (range == HTTP_RANGE_OUTSIDE) {
+        im_error error = IM_ERROR_INIT;
+        (void)!im_fail_as(&error, IM_REASON_HTTP_RANGE,
+                          "'Range' is '%.60s', the file has %llu bytes", ex->range,
+                          (unsigned long long)stamp->size);
+        exchange_fail(ex, 416, &error);
+        im_str_addf(&ex->headers, "Content-Range: bytes */%llu\r\n",
+                    (unsigned long long)stamp->size);
+    }
+}
+
 static void put_date(im_str *out)
 {
     char text[40];
@@ -98,22 +188,31 @@ static void put_date(im_str *out)
 bool exchange_write(const exchange *ex, im_str *out)
 {
     const im_str *body = &ex->answer.out;
+    uint64_t size = ex->file >= 0 ? ex->file_size : body->size;
+    bool bare = ex->status == 204 || ex->status == 304;
     im_str_addf(out, "HTTP/1.1 %d %s\r\n", ex->status, http_status_title(ex->status));
     put_date(out);
-    im_str_addf(out, "Content-Type: %s\r\nContent-Length: %zu\r\nX-Request-Id: %s\r\n", ex->type,
-                body->size, ex->request_id);
-    im_str_add_c(out, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-                      "Referrer-Policy: no-referrer\r\n"
-                      "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n");
+    if (!bare) {
+        im_str_addf(out, "Content-Type: %s\r\nContent-Length: %llu\r\n", ex->type,
+                    (unsigned long long)size);
+    }
+    im_str_addf(out, "X-Request-Id: %s\r\nCache-Control: %s\r\n", ex->request_id, ex->cache);
+    im_str_addf(out,
+                "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+                "Content-Security-Policy: %s\r\n",
+                ex->policy != NULL ? ex->policy : "default-src 'none'; frame-ancestors 'none'");
     im_str_add(out, im_str_text(&ex->headers), ex->headers.size);
     if (ex->allow[0] != '\0') {
         im_str_addf(out, "Allow: %s\r\n", ex->allow);
     }
-    if (ex->status == 503) {
-        im_str_add_c(out, "Retry-After: 1\r\n");
+    if (ex->status == 503 || ex->status == 429) {
+        im_str_addf(out, "Retry-After: %u\r\n", ex->retry_s > 0 ? ex->retry_s : 1);
+    }
+    if (ex->status == 401) {
+        im_str_add_c(out, "WWW-Authenticate: Bearer realm=\"imago\"\r\n");
     }
     im_str_add_c(out, ex->close ? "Connection: close\r\n\r\n" : "\r\n");
-    if (!ex->head_only) {
+    if (!ex->head_only && !bare) {
         im_str_add(out, im_str_text(body), body->size);
     }
     return !out->failed && !ex->headers.failed && im_json_ok(&ex->answer);
@@ -136,7 +235,7 @@ void exchange_log(const exchange *ex)
     im_json_put_string(&w, "method", ex->method);
     im_json_put_string(&w, "path", ex->path);
     im_json_put_int(&w, "status", ex->status);
-    im_json_put_uint(&w, "bytes", ex->answer.out.size);
+    im_json_put_uint(&w, "bytes", ex->file >= 0 ? ex->file_size : ex->answer.out.size);
     im_json_put_double(&w, "ms", im_clock_ms_since(ex->start_ns));
     im_json_end_object(&w);
     im_str_add_char(&w.out, '\n');

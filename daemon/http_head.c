@@ -43,7 +43,7 @@ static bool is_control(char c)
     return ((unsigned char)c < 0x20 && c != '\t') || c == 0x7f;
 }
 
-static bool same_word(im_view text, const char *word)
+bool http_same_word(im_view text, const char *word)
 {
     size_t size = strlen(word);
     for (size_t i = 0; i < size && text.size == size; i++) {
@@ -92,7 +92,7 @@ static http_state read_target(im_view target, http_head *out, http_fault *fault)
                           (unsigned)(unsigned char)target.data[i], i + 1);
         }
     }
-    if (same_word(out->method_name, "connect")) {
+    if (http_same_word(out->method_name, "connect")) {
         return HTTP_READY; /* an authority; refused as a method */
     }
     if (!im_view_equal_c(target, "*") && (target.size == 0 || target.data[0] != '/')) {
@@ -183,6 +183,7 @@ static http_state read_host(im_view value, http_head *out, http_fault *fault)
         return REFUSE("header 'Host' names no host, expected NAME or NAME:PORT");
     }
     out->host = name;
+    out->authority = value;
     return HTTP_READY;
 }
 
@@ -214,7 +215,7 @@ static http_state read_coding(im_view value, http_head *out, http_fault *fault)
     if (out->chunked) {
         return REFUSE("there are two 'Transfer-Encoding' headers");
     }
-    if (!same_word(value, "chunked")) {
+    if (!http_same_word(value, "chunked")) {
         return http_refuse(fault, 501, IM_REASON_HTTP_HEAD,
                            "header 'Transfer-Encoding' is '%.*s', only 'chunked' is understood",
                            (int)IM_MIN(value.size, (size_t)40), value.data);
@@ -232,41 +233,80 @@ static bool asks_to_close(im_view value)
     bool close = false;
     while (value.size > 0) {
         im_view word = until(value, ',');
-        close = close || same_word(trim(word), "close");
+        close = close || http_same_word(trim(word), "close");
         value = behind(value, word.size + 1);
     }
     return close;
 }
 
+/* Whatever is wrong with credentials, the answer is that they are wrong. */
+static void read_credentials(im_view value, http_head *out)
+{
+    bool odd = out->authorization.data != NULL;
+    for (size_t i = 0; i < value.size; i++) {
+        odd = odd || is_control(value.data[i]);
+    }
+    out->odd_credentials = out->odd_credentials || odd;
+    out->authorization = out->odd_credentials ? im_view_of("", 0) : value;
+}
+
+static http_state read_origin(im_view value, http_head *out, http_fault *fault)
+{
+    if (out->origin.data != NULL) {
+        return REFUSE("there are two 'Origin' headers");
+    }
+    out->origin = value;
+    return HTTP_READY;
+}
+
+/* One that is there twice is worth nothing: the whole answer is always right. */
+static void read_condition(im_view name, im_view value, http_head *out)
+{
+    im_view *to = http_same_word(name, "range")           ? &out->range
+                  : http_same_word(name, "if-range")      ? &out->if_range
+                  : http_same_word(name, "if-none-match") ? &out->if_none_match
+                                                          : NULL;
+    if (to != NULL) {
+        *to = to->data == NULL ? value : im_view_of(value.data, 0);
+    }
+}
+
 static http_state read_header(im_view name, im_view value, http_head *out, bool *close,
                               http_fault *fault)
 {
-    if (same_word(name, "host")) {
+    if (http_same_word(name, "host")) {
         return read_host(value, out, fault);
     }
-    if (same_word(name, "content-length")) {
+    if (http_same_word(name, "content-length")) {
         return read_length(value, out, fault);
     }
-    if (same_word(name, "transfer-encoding")) {
+    if (http_same_word(name, "transfer-encoding")) {
         return read_coding(value, out, fault);
     }
-    if (same_word(name, "connection")) {
+    if (http_same_word(name, "origin")) {
+        return read_origin(value, out, fault);
+    }
+    if (http_same_word(name, "authorization")) {
+        read_credentials(value, out);
+    } else if (http_same_word(name, "connection")) {
         *close = *close || asks_to_close(value);
-    } else if (same_word(name, "expect")) {
-        if (!same_word(value, "100-continue")) {
+    } else if (http_same_word(name, "expect")) {
+        if (!http_same_word(value, "100-continue")) {
             return http_refuse(fault, 417, IM_REASON_HTTP_HEAD,
                                "header 'Expect' asks for something else than '100-continue'");
         }
         out->expects_continue = true;
-    } else if (same_word(name, "content-encoding") && !same_word(value, "identity")) {
+    } else if (http_same_word(name, "content-encoding") && !http_same_word(value, "identity")) {
         return http_refuse(fault, 415, IM_REASON_HTTP_TYPE,
                            "header 'Content-Encoding' is '%.*s', expected a body as it is",
                            (int)IM_MIN(value.size, (size_t)40), value.data);
-    } else if (same_word(name, "content-type")) {
+    } else if (http_same_word(name, "content-type")) {
         if (out->content_type.data != NULL) {
             return REFUSE("there are two 'Content-Type' headers");
         }
         out->content_type = value;
+    } else {
+        read_condition(name, value, out);
     }
     return HTTP_READY;
 }
@@ -295,8 +335,10 @@ static http_state next_line(im_view bytes, size_t *at, im_view *out_line, http_f
         return REFUSE("a line ends in a line feed alone");
     }
     size_t size = line.size > 0 && line.data[line.size - 1] == '\r' ? line.size - 1 : line.size;
+    /* a key with a NUL is a wrong key, not a head that cannot be read */
+    bool credentials = http_same_word(until(im_view_of(line.data, size), ':'), "authorization");
     for (size_t i = 0; i < size; i++) {
-        if (is_control(line.data[i])) {
+        if (is_control(line.data[i]) && (!credentials || line.data[i] == '\r')) {
             return REFUSE("the head holds a byte 0x%02x", (unsigned)(unsigned char)line.data[i]);
         }
     }
@@ -330,7 +372,8 @@ static http_state check_whole(http_head *out, bool close, http_fault *fault)
     if (out->chunked && out->has_length) {
         return REFUSE("'Content-Length' and 'Transfer-Encoding' tell the body's length twice");
     }
-    out->close = out->close || close || out->chunked; /* a chunked request is the last one */
+    /* a chunked request is the last one, as is one that a proxy may have read otherwise */
+    out->close = out->close || close || out->chunked || out->odd_credentials;
     return HTTP_READY;
 }
 

@@ -27,6 +27,18 @@ static void reserve_answer(server *s, connection *c)
     c->out_counted = size;
 }
 
+/* The answer's file becomes the connection's, which sends it behind the head. */
+static void take_file(connection *c, exchange *ex)
+{
+    if (ex->file >= 0 && !ex->head_only) {
+        c->file = ex->file;
+        c->file_at = ex->file_at;
+        c->file_left = ex->file_size;
+        c->file_stamp = ex->file_stamp;
+        ex->file = -1;
+    }
+}
+
 step connection_finish(server *s, connection *c)
 {
     exchange *ex = c->exchange;
@@ -35,14 +47,15 @@ step connection_finish(server *s, connection *c)
     bool whole = exchange_write(ex, &c->out);
     c->close = ex->close;
     c->exchange = NULL;
+    take_file(c, ex);
     metrics_count(&s->metrics, ex);
     if (s->options->log) {
         exchange_log(ex);
     }
-    s->body_bytes -= ex->body_counted;
+    body_uncount(s, ex);
     exchange_free(ex);
     c->state = CONN_WRITE;
-    connection_deadline(c, DAEMON_WRITE_MS);
+    connection_deadline(c, c->file >= 0 ? DAEMON_FILE_MS : DAEMON_WRITE_MS);
     return whole ? STEP_ON : STEP_CLOSE;
 }
 
@@ -72,7 +85,10 @@ step connection_dispatch(server *s, connection *c)
         ex->route->function(s, &ex, 1);
         return connection_finish(s, c);
     }
-    if (!work_put(ex->route->place == PLACE_WRITER ? s->writer : s->work, ex)) {
+    work *where = ex->route->place == PLACE_WRITER     ? s->writer
+                  : ex->route->place == PLACE_PICTURES ? s->pictures
+                                                       : s->work;
+    if (!work_put(where, ex)) {
         (void)!im_fail_as(&error, IM_REASON_QUEUE_FULL, "%u requests are waiting already",
                           DAEMON_MOST_WAITING);
         return fail(s, c, 0, &error);
@@ -83,25 +99,10 @@ step connection_dispatch(server *s, connection *c)
 
 /* ---- what a head is checked for ---- */
 
-static bool is_json(im_view type)
+static int check_route(const client *from, const http_head *head, exchange *ex, im_view *out_hole,
+                       im_error *err)
 {
-    static const char json[] = "application/json";
-    if (type.size < sizeof(json) - 1) {
-        return false;
-    }
-    for (size_t i = 0; i < sizeof(json) - 1; i++) {
-        if (im_ascii_lower(type.data[i]) != json[i]) {
-            return false;
-        }
-    }
-    char next = type.size > sizeof(json) - 1 ? type.data[sizeof(json) - 1] : ';';
-    return next == ';' || next == ' ' || next == '\t';
-}
-
-static int check_route(const http_head *head, exchange *ex, im_error *err)
-{
-    im_view hole;
-    ex->route = route_find(head->method, head->path, &hole, ex->allow);
+    ex->route = route_find(head->method, head->path, from->immich, out_hole, ex->allow);
     if (ex->route == NULL && ex->allow[0] != '\0') {
         (void)!im_fail_as(err, IM_REASON_HTTP_METHOD, "'%.60s' has no method %s, but %s", ex->path,
                           ex->method, ex->allow);
@@ -109,9 +110,15 @@ static int check_route(const http_head *head, exchange *ex, im_error *err)
     }
     if (ex->route == NULL) {
         (void)!im_fail_as(err, IM_REASON_ROUTE_NOT_FOUND, "there is no route '%.100s'", ex->path);
-        im_hint(err, "GET /openapi.json lists those that there are");
+        im_hint(err, from->immich ? "this address is for Immich: GET /ping, POST /predict"
+                                  : "GET /openapi.json lists those that there are");
         return 404;
     }
+    return 0;
+}
+
+static int check_hole(exchange *ex, im_view hole, im_error *err)
+{
     bool fits = hole.size < sizeof(ex->name);
     (void)snprintf(ex->name, sizeof(ex->name), "%.*s", fits ? (int)hole.size : 0, hole.data);
     if (!fits || (strstr(ex->route->path, "{id}") != NULL &&
@@ -123,40 +130,69 @@ static int check_route(const http_head *head, exchange *ex, im_error *err)
     return 0;
 }
 
-static int check_body(const http_head *head, const exchange *ex, im_error *err)
+static int check_body(const http_head *head, exchange *ex, im_error *err)
 {
     bool has_body = head->chunked || (head->has_length && head->length > 0);
-    size_t most = ex->route->most;
-    if (has_body && most == 0) {
-        (void)!im_fail_as(err, IM_REASON_HTTP_TOO_LARGE, "%s takes no body", ex->route->path);
-        return 413;
+    if (!body_is_taken(ex->route)) {
+        if (has_body) {
+            (void)!im_fail_as(err, IM_REASON_HTTP_TOO_LARGE, "%s takes no body", ex->route->path);
+        }
+        return has_body ? 413 : 0;
     }
-    if (head->has_length && head->length > most) {
-        (void)!im_fail_as(err, IM_REASON_HTTP_TOO_LARGE,
-                          "the body has %llu bytes, the limit of %s is %zu",
-                          (unsigned long long)head->length, ex->route->path, most);
-        return 413;
+    im_code rc = body_choose(ex, head->content_type, err);
+    if (rc == IM_OK && head->has_length && head->length > body_most(ex)) {
+        rc = im_fail_as(err, IM_REASON_HTTP_TOO_LARGE,
+                        "the body has %llu bytes, the limit of %s is %zu",
+                        (unsigned long long)head->length, ex->route->path, body_most(ex));
     }
-    if (most > 0 && !is_json(head->content_type)) {
-        (void)!im_fail_as(err, IM_REASON_HTTP_TYPE,
-                          "header 'Content-Type' is '%.*s', expected 'application/json'",
-                          (int)IM_MIN(head->content_type.size, (size_t)60),
-                          head->content_type.data != NULL ? head->content_type.data : "");
-        return 415;
-    }
-    return 0;
+    return rc == IM_OK ? 0 : im_code_http(rc);
 }
 
-/* The status of what is wrong with a head, 0 when nothing is. */
-static int check_head(const http_head *head, exchange *ex, im_error *err)
+/* A browser names the page that asks; a page of another site must change nothing here. */
+static int check_origin(const http_head *head, im_error *err)
 {
-    if (!http_host_is_loopback(head->host)) {
-        (void)!im_fail_as(err, IM_REASON_HTTP_HOST,
-                          "header 'Host' is '%.*s', this server answers for localhost",
-                          (int)IM_MIN(head->host.size, (size_t)80), head->host.data);
-        return 421;
+    bool changes = head->method != HTTP_GET && head->method != HTTP_HEAD;
+    if (!changes || origin_is_ours(head)) {
+        return 0;
     }
-    int status = check_route(head, ex, err);
+    (void)!im_fail_as(err, IM_REASON_ORIGIN_REFUSED,
+                      "header 'Origin' is '%.*s', which is not this server",
+                      (int)IM_MIN(head->origin.size, (size_t)80), head->origin.data);
+    return 403;
+}
+
+static int check_host(const server *s, const client *from, const http_head *head, im_error *err)
+{
+    /* what Immich calls us is a name of its own network, and nothing here can be read or changed */
+    if (from->immich || host_is_ours(s, from, head->host)) {
+        return 0;
+    }
+    (void)!im_fail_as(err, IM_REASON_HTTP_HOST,
+                      "header 'Host' is '%.*s', which is not what this server is called",
+                      (int)IM_MIN(head->host.size, (size_t)80), head->host.data);
+    im_hint(err, "imago serve --host NAME adds a name");
+    return 421;
+}
+
+/* The status of what is wrong with a head, 0 when nothing is. Who asks is looked at before what is
+ * asked for, so that strangers learn nothing of it. */
+static int check_head(server *s, const connection *c, const http_head *head, exchange *ex,
+                      im_error *err)
+{
+    im_view hole = im_view_of("", 0);
+    int status = check_host(s, &c->from, head, err);
+    if (status == 0) {
+        status = check_route(&c->from, head, ex, &hole, err);
+    }
+    if (status == 0) {
+        status = check_origin(head, err);
+    }
+    if (status == 0) {
+        status = guard_check(s, &c->from, head, ex->route, &ex->retry_s, err);
+    }
+    if (status == 0) {
+        status = check_hole(ex, hole, err);
+    }
     if (status == 0) {
         status = check_body(head, ex, err);
     }
@@ -170,10 +206,61 @@ static int check_head(const http_head *head, exchange *ex, im_error *err)
     return status;
 }
 
+/* Who writes a key into the address is refused; it must not get into logs that way. */
+static void hide_key(char *path)
+{
+    for (char *at = strstr(path, IM_KEY_PREFIX); at != NULL; at = strstr(at, IM_KEY_PREFIX)) {
+        at += strlen(IM_KEY_PREFIX);
+        while (im_ascii_is_alnum(*at)) {
+            *at++ = '*';
+        }
+    }
+}
+
+/* A copy; NULL when there is none, or no memory for what is only a wish. */
+static char *copy(im_view text)
+{
+    char *out = text.data != NULL ? im_alloc(text.size + 1, 1) : NULL;
+    if (out != NULL) {
+        memcpy(out, text.data, text.size);
+        out[text.size] = '\0';
+    }
+    return out;
+}
+
+/* Ranges are for GET alone (RFC 9110, 14.2). */
+static void keep_conditions(const http_head *head, exchange *ex)
+{
+    if (head->method == HTTP_GET || head->method == HTTP_HEAD) {
+        ex->if_none_match = copy(head->if_none_match);
+    }
+    if (head->method == HTTP_GET) {
+        ex->range = copy(head->range);
+        ex->if_range = copy(head->if_range);
+    }
+}
+
 static bool invite_body(connection *c)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     return send(c->fd, go_on, sizeof(go_on) - 1, MSG_NOSIGNAL) == (ssize_t)sizeof(go_on) - 1;
+}
+
+/* The head is good and a body comes. */
+static step begin_body(server *s, connection *c, const http_head *head)
+{
+    im_error error = IM_ERROR_INIT;
+    if (body_begin(s, c->exchange, &error) != IM_OK) {
+        c->exchange->close = true;
+        return fail(s, c, 0, &error);
+    }
+    c->chunked = head->chunked;
+    c->length = head->length;
+    c->chunks = (http_chunks){0};
+    c->state = CONN_BODY;
+    connection_deadline(c, c->exchange->spool >= 0 ? DAEMON_FILE_MS : DAEMON_BODY_MS);
+    bool invite = head->expects_continue && c->in_size == head->size;
+    return !invite || invite_body(c) ? STEP_ON : STEP_CLOSE;
 }
 
 step connection_begin(server *s, connection *c, const http_head *head)
@@ -193,20 +280,12 @@ step connection_begin(server *s, connection *c, const http_head *head)
     (void)snprintf(ex->path, sizeof(ex->path), "%.*s",
                    (int)IM_MIN(head->path.size, sizeof(ex->path) - 1),
                    head->path.data != NULL ? head->path.data : "");
-    int status = check_head(head, ex, &error);
+    hide_key(ex->path);
+    int status = check_head(s, c, head, ex, &error);
     if (status != 0) {
         ex->close = ex->close || has_body; /* which nobody will read */
         return fail(s, c, status, &error);
     }
-    if (!has_body) {
-        return connection_dispatch(s, c);
-    }
-    c->chunked = head->chunked;
-    c->length = head->length;
-    c->chunks = (http_chunks){0};
-    im_str_init(&ex->body, ex->route->most);
-    c->state = CONN_BODY;
-    connection_deadline(c, DAEMON_BODY_MS);
-    bool invite = head->expects_continue && c->in_size == head->size;
-    return !invite || invite_body(c) ? STEP_ON : STEP_CLOSE;
+    keep_conditions(head, ex);
+    return has_body ? begin_body(s, c, head) : connection_dispatch(s, c);
 }

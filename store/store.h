@@ -73,6 +73,38 @@ IM_NODISCARD im_code im_store_get_setting(im_store *store, const char *name, cha
 IM_NODISCARD im_code im_store_set_setting(im_store *store, const char *name, const char *value,
                                           im_error *err);
 
+/* ---- API keys ---- */
+
+/** What the bearer of a key may do; each scope holds those before it. */
+typedef enum im_key_scope { IM_KEY_NONE, IM_KEY_READ, IM_KEY_WRITE, IM_KEY_ADMIN } im_key_scope;
+const char *im_key_scope_name(im_key_scope scope); /* "none", "read", "write", "admin" */
+/** False when `name` is none of the last three. */
+bool im_key_scope_of(im_view name, im_key_scope *out);
+
+typedef struct im_key {
+    uint64_t id;
+    im_view name;
+    const uint8_t *hash; /* [32]: SHA-256 of the key, which is not kept itself */
+    im_key_scope scope;
+    int64_t made_ns;
+    int64_t revoked_ns; /* 0: it is valid */
+} im_key;
+
+/** @param name "" or a line of at most IM_LIMIT_KEY_NAME_BYTES
+ * @return IM_ERR_INVALID for another name; IM_ERR_LIMIT when there are IM_LIMIT_KEYS;
+ * IM_ERR_CONFLICT for a hash that is there */
+IM_NODISCARD im_code im_store_add_key(im_store *store, im_view name, const uint8_t hash[32],
+                                      im_key_scope scope, uint64_t *out_id, im_error *err);
+/** All that were ever made, by id. A row whose scope is not known here is told as revoked. */
+typedef bool (*im_store_key_fn)(void *context, const im_key *key);
+IM_NODISCARD im_code im_store_each_key(im_store *store, im_store_key_fn fn, void *context,
+                                       im_error *err);
+/** The row stays; revoking twice changes nothing. key_not_found. */
+IM_NODISCARD im_code im_store_revoke_key(im_store *store, uint64_t id, im_error *err);
+/** A number that is another one after a commit of any other store of this library. A look into
+ * shared memory, not at the file. */
+IM_NODISCARD im_code im_store_version(im_store *store, uint64_t *out_version, im_error *err);
+
 /* ---- roots ---- */
 typedef struct im_root {
     uint64_t id;

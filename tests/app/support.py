@@ -51,8 +51,10 @@ def environment(base):
     """No calibration pictures: preparing the model takes no time, scores are plain cosines."""
     data = pathlib.Path(base) / "share"
     (data / "models").mkdir(parents=True, exist_ok=True)
-    env = dict(os.environ, IMAGO_DATA=str(data), XDG_DATA_HOME=str(base), HOME=str(base))
+    env = dict(os.environ, IMAGO_DATA=str(data), XDG_DATA_HOME=str(base), HOME=str(base),
+               XDG_CACHE_HOME=os.path.join(base, ".cache"))
     env.pop("IMAGO_LIBRARY", None)
+    env.pop("XDG_RUNTIME_DIR", None)  # no daemon of this user answers for the command line
     return env
 
 

@@ -699,6 +699,20 @@ def a_folder_that_moved_is_followed():
     imago("relocate", old, new, library=library, code=3)
 
 
+@test
+def keys_are_made_listed_and_revoked():
+    key = imago("key", "add", "--scope", "read", "--name", "web")
+    assert re.fullmatch(rb"imago_[0-9a-f]{64}\n", key.out) and b"only time" in key.err, (key.out, key.err)
+    made = imago("key", "add", "--scope", "admin", "--json").json
+    assert made["scope"] == "admin" and made["id"] == 2, made
+    lines = imago("key", "list").out.decode().splitlines()
+    assert [line.split("\t")[1] for line in lines] == ["read", "admin"] and lines[0].endswith("\tweb"), lines
+    imago("key", "revoke", "1")
+    rows = imago("key", "list", "--json").json["keys"]
+    assert [row["revoked"] is None for row in rows] == [False, True], rows
+    imago("key", "revoke", "77", code=3)
+
+
 # ---- the vision-language model (tests/vlm has a server for it) ----
 
 @test

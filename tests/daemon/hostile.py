@@ -182,7 +182,7 @@ def json_bodies_are_read_strictly():
         answer = server.ask("/v1/search", body)
         problem = answer.problem(400)
         assert problem["detail"], body[:50]
-    for kind in ("text/plain", "application/jsonx", "multipart/form-data; boundary=x",
+    for kind in ("text/plain", "application/jsonx", "multipart/mixed; boundary=x",
                  "application/x-www-form-urlencoded", ""):
         server.ask("/v1/search", part + b"}", Content_Type=kind).problem(415, "http_type")
     server.ask("/v1/search", part + b"}", Content_Encoding="gzip").problem(415, "http_type")
@@ -498,13 +498,14 @@ def failed_allocations_are_said_and_leave_a_server():
             refused_starts += 1
         if own is not None:
             statuses = []
-            for path, body in (("/v1/search?q=red", None), ("/v1/embeddings", {"input": "red"}), ("/v1/library", None)):
+            for path, body in (("/v1/search?q=red", None), ("/v1/embeddings", {"input": "red"}), ("/v1/library", None),
+                               ("/v1/rerank", {"query": "red", "documents": ["a"]})):
                 try:
                     statuses.append(own.ask(path, body).status)
                 except OSError:  # no memory even to say so
                     statuses.append(503)
             assert set(statuses) <= {200, 503}, (nth, statuses)
-            passed += statuses == [200] * 3
+            passed += statuses == [200] * 4
             assert own.ask("/v1/search?q=red").status == 200, nth
             own.stop()
         nth += 1 + nth // 12
