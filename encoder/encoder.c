@@ -1,4 +1,5 @@
 /* encoder/encoder.c — the calls that turn pictures and texts into vectors. */
+#include "base/fault.h"
 #include "encoder/encoder_internal.h"
 
 #include <math.h>
