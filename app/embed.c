@@ -246,7 +246,7 @@ im_code im_app_embed_many(im_library *library, const im_embed_piece *pieces, siz
         rc = result_open(&result, err);
     }
     if (rc == IM_OK && n > 0) {
-        rc = library_encoder(library, towers_of(pieces, n), err);
+        rc = library_encoder(library, towers_of(pieces, n), NULL, err);
     }
     if (rc == IM_OK && n > 0) {
         rc = embed_pieces(library->encoder, pieces, limits, &result, out_tokens, err);

@@ -584,7 +584,7 @@ im_code im_app_model_use(im_library *library, const char *model, const im_events
     return outcome(err);
 }
 
-im_code im_app_rerank(im_library *library, const im_vlm_request *request, size_t n,
+im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, size_t n,
                       im_answer *answer, im_error *err)
 {
     (void)library;
