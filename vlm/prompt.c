@@ -47,37 +47,32 @@ static size_t marker_at(const char *p, size_t size)
     return 0;
 }
 
-/* Takes all markers out once; true when there was one. */
-static bool clean_once(char *text, size_t *size)
+/* Bytes of a marker at the end of a text, 0 when there is none. */
+static size_t marker_behind(const char *text, size_t size)
 {
-    size_t n = 0;
-    bool found = false;
-    for (size_t i = 0; i < *size;) {
-        size_t marker = marker_at(text + i, *size - i);
-        if (marker > 0) {
-            found = true;
-            i += marker;
-        } else {
-            text[n++] = text[i++];
+    char last = size > 0 ? text[size - 1] : '\0';
+    for (size_t n = 2; (last == '>' || last == ']') && n <= IM_MIN(size, (size_t)MARKER_BYTES);
+         n++) {
+        if (marker_at(text + size - n, n) == n) {
+            return n;
         }
     }
-    *size = n;
-    return found;
+    return 0;
 }
 
 void im_vlm_clean(im_str *out, im_view text)
 {
     im_str valid;
+    size_t n = 0;
     im_str_init(&valid, 4 * text.size + 1);
     (void)im_text_lossy(&valid, text.data, text.size);
-    for (size_t i = 0; i < valid.size; i++) {
+    for (size_t i = 0; i < valid.size; i++) { /* as each marker is complete it goes, so that what is
+                                               * left of two in each other goes too */
         unsigned char c = (unsigned char)valid.data[i];
-        valid.data[i] = (char)(c < 32 || c == 127 ? ' ' : c);
+        valid.data[n++] = (char)(c < 32 || c == 127 ? ' ' : c);
+        n -= marker_behind(valid.data, n);
     }
-    while (valid.size > 0 && clean_once(valid.data, &valid.size)) {
-        /* what is left of two markers in each other may be one again */
-    }
-    im_str_add(out, valid.size > 0 ? valid.data : "", valid.size);
+    im_str_add(out, n > 0 ? valid.data : "", n);
     out->failed = out->failed || valid.failed;
     im_str_clear(&valid);
 }
