@@ -71,7 +71,8 @@ typedef struct add_run {
     pthread_mutex_t lookup_lock;
     im_queue *found;  /* scan → decode */
     im_queue *ready;  /* decode → encode */
-    atomic_bool stop; /* a stage failed for good: all others end */
+    const atomic_bool *heeded; /* what else stops the caller's thread: NULL, or heeded by all */
+    atomic_bool stop;          /* a stage failed for good: all others end */
     atomic_uint_least64_t n_found, n_unchanged;
     atomic_uint_least64_t busy_scan_ns, busy_read_ns, busy_decode_ns; /* for the profile */
     add_failure first;                                                /* the caller's thread only */
@@ -151,6 +152,7 @@ typedef struct add_encode {
     add_run *run;
     const im_events *events;
     im_add_report *report;
+    uint64_t prepare_ns; /* until the model was open */
     progress_meter meter;
     add_job **pending; /* [batch] JOB_NEW, waiting for a forward pass */
     size_t n_pending;

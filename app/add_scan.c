@@ -171,8 +171,8 @@ static void scan_target(add_scan *scan, add_target *target)
     im_code rc = full != NULL ? im_file_stat(full, &stamp, &error)
                               : im_fail(&error, IM_ERR_NOMEM, "no memory for a path");
     if (rc == IM_OK) {
-        (void)scan_file(scan, target->below, &stamp, true);
-    } else {
+        (void)scan_file(scan, target->below, &stamp, !scan->run->request->as_found);
+    } else if (!scan->run->request->as_found || rc != IM_ERR_NOT_FOUND) {
         add_job *job = new_job(scan, target->below, true);
         if (job != NULL) {
             job->outcome = JOB_FAILED;
@@ -187,6 +187,7 @@ void *add_scan_main(void *context)
 {
     add_scan *scan = context;
     uint64_t start = im_clock_ns();
+    im_stop_heed(scan->run->heeded);
     for (size_t i = 0; i < scan->targets->n && scan->rc == IM_OK; i++) {
         if (!im_stop_asked() && !atomic_load(&scan->run->stop)) {
             scan_target(scan, &scan->targets->targets[i]);

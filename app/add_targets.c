@@ -111,6 +111,9 @@ static im_code find_one(add_run *run, root_list *roots, const char *path, const 
         report->offline_root = true;
         event_warning(events, "a folder is not there (not mounted?): nothing of it was changed");
     }
+    if (rc == IM_ERR_NOT_FOUND && run->request->as_found) {
+        return IM_OK; /* found, and gone since */
+    }
     if (rc == IM_ERR_NOT_FOUND || rc == IM_ERR_DENIED || rc == IM_ERR_INVALID) {
         event_failed(events, path, &error);
         report->failed++;

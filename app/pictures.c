@@ -203,3 +203,15 @@ im_code picture_pixels(const im_encoder *encoder, im_view bytes, const char *nam
     im_image_clear(&part);
     return rc;
 }
+
+im_code im_app_picture_size(im_view bytes, const im_image_limits *limits, uint32_t out_sides[2],
+                            im_error *err)
+{
+    im_image_info info = {0};
+    const im_image_options options = {.limits = *limits};
+    im_code rc = im_image_probe((const uint8_t *)bytes.data, bytes.size, "the picture sent",
+                                &options, &info, err);
+    out_sides[0] = info.width;
+    out_sides[1] = info.height;
+    return rc;
+}

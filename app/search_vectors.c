@@ -79,12 +79,20 @@ static im_code picture_vector(im_library *library, const im_search_how *how,
     if (part->bytes.data != NULL) {
         return bytes_vector(library, how, part->bytes, "the picture sent", box, vector, err);
     }
+    if (how->read_file != NULL) {
+        im_view given = {0};
+        im_code rc = how->read_file(how->context, part->path, &given, err);
+        return rc == IM_OK ? bytes_vector(library, how, given, part->path, box, vector, err) : rc;
+    }
     im_code rc = how->inside_roots
                      ? picture_read_inside(library->store, part->path, &how->limits, &bytes, err)
                      : picture_read(part->path, &how->limits, &bytes, err);
     if (rc == IM_OK) {
         rc = bytes_vector(library, how, im_view_of((const char *)bytes.data, bytes.size),
                           part->path, box, vector, err);
+    }
+    if (rc != IM_OK) {
+        im_at_file(err, part->path);
     }
     im_bytes_clear(&bytes);
     return rc;
@@ -180,7 +188,8 @@ static im_code open_towers(im_library *library, const search_job *jobs, size_t n
         return library_model(library, err);
     }
     im_towers towers = text && picture ? IM_TOWERS_BOTH : text ? IM_TOWERS_TEXT : IM_TOWERS_IMAGE;
-    return library_encoder(library, towers, err);
+    const im_events events = search_events(jobs[0].answer);
+    return library_encoder(library, towers, &events, err);
 }
 
 static im_code plan_job(im_library *library, search_job *job)

@@ -5,7 +5,11 @@
 
 /* A lock-free atomic may be written in a signal handler (C11 7.14.1.1). */
 static atomic_int stop_signal;
+static atomic_int reload_asked;
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "signal handlers need lock-free atomics");
+
+/* Of one piece of work: the thread's own, so that no other ends with it. */
+static _Thread_local const atomic_bool *heeded;
 
 static int64_t read_clock(clockid_t id)
 {
@@ -32,7 +36,18 @@ int64_t im_clock_wall_ns(void)
 
 bool im_stop_asked(void)
 {
-    return atomic_load_explicit(&stop_signal, memory_order_relaxed) != 0;
+    return atomic_load_explicit(&stop_signal, memory_order_relaxed) != 0 ||
+           (heeded != NULL && atomic_load_explicit(heeded, memory_order_relaxed));
+}
+
+void im_stop_heed(const atomic_bool *flag)
+{
+    heeded = flag;
+}
+
+const atomic_bool *im_stop_heeded(void)
+{
+    return heeded;
 }
 
 int im_stop_signal(void)
@@ -48,4 +63,14 @@ void im_stop_ask(int signal_number)
 void im_stop_reset(void)
 {
     atomic_store(&stop_signal, 0);
+}
+
+void im_reload_ask(void)
+{
+    atomic_store(&reload_asked, 1);
+}
+
+bool im_reload_take(void)
+{
+    return atomic_exchange(&reload_asked, 0) != 0;
 }

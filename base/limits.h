@@ -41,6 +41,8 @@
 #define IM_LIMIT_KEY_BYTES 1024u
 #define IM_LIMIT_TAG_BYTES 200u
 #define IM_LIMIT_NAME_BYTES 4096u
+#define IM_LIMIT_KEY_NAME_BYTES 100u /* what an API key is called */
+#define IM_LIMIT_KEYS 1000u          /* API keys of a library, revoked ones too */
 #define IM_LIMIT_CAPTION_BYTES (256u << 10)
 #define IM_LIMIT_META_LINE_BYTES (4u << 20) /* of a file of `add --meta`: a caption as JSON escapes */
 #define IM_LIMIT_META_COLUMNS 1024u         /* fields of such a line */

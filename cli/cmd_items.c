@@ -2,6 +2,13 @@
 #include "base/clock.h"
 #include "cli/commands_internal.h"
 
+static bool ask_show(cli_session *s, uint64_t id, im_json_writer *w)
+{
+    char path[48];
+    (void)snprintf(path, sizeof(path), "/v1/items/%llu", (unsigned long long)id);
+    return cli_ask(s, path, NULL, &w->out);
+}
+
 im_code cmd_show(cli_session *s, im_error *err)
 {
     im_library *library = NULL;
@@ -12,6 +19,9 @@ im_code cmd_show(cli_session *s, im_error *err)
     if (rc == IM_OK && id == 0) {
         rc = im_fail(err, IM_ERR_INVALID, "'%s' is no id of an item", s->args->operands[0]);
         im_hint(err, "ids look like id:17; 'imago similar FILE' finds that of a file");
+    }
+    if (rc == IM_OK && ask_show(s, id, &w)) {
+        return cli_put_result(s, &w, err);
     }
     if (rc == IM_OK) {
         rc = cli_open_library(s, false, &library, err);

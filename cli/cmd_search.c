@@ -12,6 +12,14 @@ static im_code check_options(const cli_options *options, im_error *err)
         return im_fail(err, IM_ERR_INVALID, "option '--json' and '--%s' exclude each other",
                        options->paths ? "paths" : "print0");
     }
+    if (options->rerank > 0 && (options->sort != NULL || options->group != NULL ||
+                                options->cursor != NULL || options->offset > 0)) {
+        im_code rc = im_fail(err, IM_ERR_INVALID,
+                             "option '--rerank' moves the best hits by score: not with --sort, "
+                             "--group, --cursor or --offset");
+        im_hint(err, "leave one of them out");
+        return rc;
+    }
     return IM_OK;
 }
 
@@ -68,14 +76,67 @@ static im_code read_input(void *context, im_view *out_bytes, im_error *err)
     return rc;
 }
 
+/* The best of the hits that are shown, looked at by the vision-language model. */
+static im_code rerank(cli_session *s, im_library *library, im_answer *answer, im_error *err)
+{
+    const cli_options *options = &s->args->options;
+    im_vlm_request request;
+    im_str key;
+    im_code rc = cli_vlm_request(options, &request, &key, err);
+    if (rc == IM_OK) {
+        size_t n = (size_t)IM_MIN(options->rerank, options->k);
+        rc = im_app_vlm_rerank(library, &request, n, answer, err);
+    }
+    im_str_clear(&key);
+    return rc;
+}
+
+static im_code answer_here(cli_session *s, const im_search_request *request, im_error *err)
+{
+    im_library *library = NULL;
+    im_answer answer = {0};
+    im_code rc = cli_open_library(s, false, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_search(library, request, &answer, err);
+    }
+    if (rc == IM_OK && s->args->options.rerank > 0) {
+        rc = rerank(s, library, &answer, err);
+    }
+    if (rc == IM_OK && s->args->options.json) {
+        rc = cli_put_answer_json(s, &answer, err);
+    } else if (rc == IM_OK) {
+        cli_put_answer(s, &answer);
+    }
+    im_answer_clear(&answer);
+    im_library_close(library);
+    return rc;
+}
+
+/* By the daemon that has the library, model and index open, or here. */
+static im_code answer_request(cli_session *s, const im_search_request *request,
+                              const im_bytes *input, im_error *err)
+{
+    im_answer answer = {0};
+    im_str json;
+    im_str_init(&json, SIZE_MAX / 2);
+    bool asked = s->args->options.rerank == 0 && cli_ask_search(s, request, input, &answer, &json);
+    if (asked && s->args->options.json) {
+        cli_put(&s->out, json.data, json.size);
+        cli_puts(&s->out, "\n");
+    } else if (asked) {
+        cli_put_answer(s, &answer);
+    }
+    im_answer_clear(&answer);
+    im_str_clear(&json);
+    return asked ? IM_OK : answer_here(s, request, err);
+}
+
 static im_code search(cli_session *s, const char *query, bool leave_out, im_error *err)
 {
     static const im_order orders[] = {IM_ORDER_DEFAULT, IM_ORDER_ASCENDING, IM_ORDER_DESCENDING};
     const cli_args *args = s->args;
-    im_library *library = NULL;
     im_bytes input = {0};
     im_str filter;
-    im_answer answer = {0};
     im_query_part *parts = im_alloc_zero(args->n_parts, sizeof(*parts));
     im_search_request request = {
         .text = query,
@@ -115,19 +176,9 @@ static im_code search(cli_session *s, const char *query, bool leave_out, im_erro
         rc = check_request(&request, err);
     }
     if (rc == IM_OK) {
-        rc = cli_open_library(s, false, &library, err);
-    }
-    if (rc == IM_OK) {
         request.how.leave_out = leave_out ? parts[0].item : 0;
-        rc = im_app_search(library, &request, &answer, err);
+        rc = answer_request(s, &request, &input, err);
     }
-    if (rc == IM_OK && args->options.json) {
-        rc = cli_put_answer_json(s, &answer, err);
-    } else if (rc == IM_OK) {
-        cli_put_answer(s, &answer);
-    }
-    im_answer_clear(&answer);
-    im_library_close(library);
     im_bytes_clear(&input);
     im_str_clear(&filter);
     im_free(parts);
@@ -140,6 +191,7 @@ im_code cmd_search(cli_session *s, im_error *err)
     const cli_options *options = &args->options;
     bool asked = args->n_operands > 0 || args->n_parts > 0 || options->filters.n > 0;
     if (options->batch_file != NULL || options->query_json != NULL) {
+        asked = asked || options->rerank > 0;
         if (asked || (options->batch_file != NULL && options->query_json != NULL)) {
             return im_fail(err, IM_ERR_INVALID,
                            "option '--%s' holds the whole query: it takes no other part",

@@ -65,6 +65,31 @@ IM_NODISCARD im_code cli_stdin_picture(im_bytes *out, im_error *err);
 IM_NODISCARD im_code cli_query_parts(const cli_args *args, im_query_part *out_parts,
                                      im_bytes *out_stdin, im_error *err);
 
+/* ---- cmd_vlm.c ---- */
+/** How the vision-language model is to be asked, by the options; *out_key holds the key.
+ * @param out_key im_str_clear, in each case */
+IM_NODISCARD im_code cli_vlm_request(const cli_options *options, im_vlm_request *out,
+                                     im_str *out_key, im_error *err);
+
+/* ---- ask.c: the daemon that serves the library, if one does ---- */
+
+/** Whether there may be a daemon whose answers would be ours: no option, and nothing of the
+ * environment, says otherwise. */
+bool cli_may_ask(const cli_session *s);
+/** Asks the library's daemon, when there is one that is ready within 200 ms.
+ * @param body NULL: GET, else POST of that JSON
+ * @param out the body of its answer, a JSON object
+ * @return false: no daemon, or no good answer of it: the work is to be done here */
+bool cli_ask(cli_session *s, const char *path, const im_str *body, im_str *out);
+
+/* ---- ask_search.c ---- */
+/** Asks the daemon for a search. *out_answer is filled as im_app_search fills it, as far as
+ * cli_put_answer looks at it; *out_json is the answer as JSON. Both are the caller's to clear.
+ * @param input what was read of standard input for a part of the request
+ * @return as cli_ask */
+bool cli_ask_search(cli_session *s, const im_search_request *request, const im_bytes *input,
+                    im_answer *out_answer, im_str *out_json);
+
 /* ---- cmd_batch.c ---- */
 /** `search --batch` and `--query-json`. */
 IM_NODISCARD im_code cli_search_batch(cli_session *s, im_error *err);

@@ -11,9 +11,11 @@ static im_code read_number(const http_parameters *p, const char *name, uint64_t 
 {
     const char *text = http_parameter_of(p, name);
     if (text != NULL && !im_parse_u64(text, min, max, value)) {
-        return im_fail_as(err, IM_REASON_HTTP_PARAMETER,
-                          "parameter '%s' is '%.40s', expected a number from %llu to %llu", name,
-                          text, (unsigned long long)min, (unsigned long long)max);
+        im_code rc = im_fail_as(err, IM_REASON_HTTP_PARAMETER,
+                                "parameter '%s' is '%.40s', expected a number from %llu to %llu",
+                                name, text, (unsigned long long)min, (unsigned long long)max);
+        im_at_field(err, "%s", name);
+        return rc;
     }
     return IM_OK;
 }
@@ -28,10 +30,14 @@ static im_code read_word(const http_parameters *p, const char *name, const char 
             return IM_OK;
         }
     }
-    return text == NULL ? IM_OK
-                        : im_fail_as(err, IM_REASON_HTTP_PARAMETER,
-                                     "parameter '%s' is '%.40s', expected %s, %s or %s", name, text,
-                                     words[0], words[1], words[2]);
+    if (text == NULL) {
+        return IM_OK;
+    }
+    im_code rc = im_fail_as(err, IM_REASON_HTTP_PARAMETER,
+                            "parameter '%s' is '%.40s', expected %s, %s or %s", name, text,
+                            words[0], words[1], words[2]);
+    im_at_field(err, "%s", name);
+    return rc;
 }
 
 static im_code read_score(const http_parameters *p, im_search_request *request, im_error *err)
@@ -42,8 +48,10 @@ static im_code read_score(const http_parameters *p, im_search_request *request, 
         return IM_OK;
     }
     if (!im_parse_double(text, &score) || !(score >= -IM_SCORE_MAX && score <= IM_SCORE_MAX)) {
-        return im_fail_as(err, IM_REASON_HTTP_PARAMETER,
-                          "parameter 'min_score' is '%.40s', expected a number", text);
+        im_code rc = im_fail_as(err, IM_REASON_HTTP_PARAMETER,
+                                "parameter 'min_score' is '%.40s', expected a number", text);
+        im_at_field(err, "min_score");
+        return rc;
     }
     request->has_min_score = true;
     request->min_score = (float)score;
@@ -310,6 +318,13 @@ static im_code answer_batch(server *s, search_batch *batch, im_error *err)
     if (rc == IM_OK) {
         rc = im_app_search_many(work_library(s->work), &how, batch->requests, batch->n_requests,
                                 batch->answers, batch->errors, err);
+    }
+    for (size_t i = 0; rc == IM_OK && i < batch->n_requests; i++) {
+        const im_answer *answer = &batch->answers[i];
+        if (batch->errors[i].code == IM_OK) {
+            work_note_times(s->work, answer->n_parts > 0 ? answer->encode_ms : -1,
+                            answer->search_ms);
+        }
     }
     return rc;
 }

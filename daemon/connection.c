@@ -19,6 +19,8 @@ static void watch(server *s, connection *c)
 {
     uint32_t events = c->state == CONN_WAIT    ? 0
                       : c->state == CONN_WRITE ? (uint32_t)EPOLLOUT
+                      : c->state == CONN_STREAM
+                          ? (uint32_t)EPOLLIN | (c->sent < c->out.size ? (uint32_t)EPOLLOUT : 0)
                                                : (uint32_t)EPOLLIN;
     struct epoll_event event = {.events = events, .data = {.u64 = c->id}};
     if (events != c->events) {
@@ -64,7 +66,7 @@ static void close_connection(server *s, connection *c)
     s->n_connections--;
 }
 
-bool connection_open(server *s, int fd)
+bool connection_open(server *s, int fd, const client *from)
 {
     uint32_t slot = 0;
     while (slot < DAEMON_MOST_CONNECTIONS && s->connections[slot] != NULL) {
@@ -79,6 +81,7 @@ bool connection_open(server *s, int fd)
     }
     *c = (connection){.file = -1,
                       .fd = fd,
+                      .from = *from,
                       .id = (uint64_t)s->generations[slot] << 32 | slot,
                       .in = in,
                       .events = EPOLLIN};
@@ -222,6 +225,11 @@ static step end_answer(server *s, connection *c)
         im_str_init(&c->out, DAEMON_ANSWER_BYTES + (64u << 10));
     }
     im_str_reset(&c->out);
+    if (c->stream != 0) {
+        c->state = CONN_STREAM;
+        c->beat_ns = im_clock_ns();
+        return STEP_ON;
+    }
     if (c->close) {
         (void)shutdown(c->fd, SHUT_WR);
         c->state = CONN_LINGER;
@@ -254,6 +262,45 @@ static step write_step(server *s, connection *c)
     return end_answer(s, c);
 }
 
+/* What is new for a listener; one who does not read what came before is dropped. A listener says
+ * nothing: what comes from it is its end, or thrown away. */
+static step stream_step(server *s, connection *c)
+{
+    bool ended = false;
+    c->in_size = 0;
+    if (read_more(c) == STEP_CLOSE) {
+        return STEP_CLOSE;
+    }
+    c->in_size = 0;
+    c->stream_after = jobs_listen(s->jobs, c->stream, c->stream_after, &c->out, &ended);
+    if (c->out.size == 0 && im_clock_ms_since(c->beat_ns) > DAEMON_HEARTBEAT_MS) {
+        im_str_add_c(&c->out, ": still here\n\n");
+    }
+    if (c->out.failed || c->out.size > CONNECTION_STREAM_BYTES) {
+        return STEP_CLOSE;
+    }
+    if (ended || s->stopping) { /* what is left is sent as any answer is */
+        c->stream = 0;
+        c->state = CONN_WRITE;
+        connection_deadline(c, DAEMON_WRITE_MS);
+        return STEP_ON;
+    }
+    while (c->sent < c->out.size) {
+        ssize_t n = send(c->fd, c->out.data + c->sent, c->out.size - c->sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EAGAIN) {
+            return STEP_WAIT;
+        }
+        if (n < 0) {
+            return STEP_CLOSE;
+        }
+        c->sent += (size_t)n;
+        c->beat_ns = im_clock_ns();
+    }
+    c->sent = 0;
+    im_str_reset(&c->out);
+    return STEP_WAIT;
+}
+
 /* Drops what still comes, so that the last answer is not lost in a reset. */
 static step linger_step(connection *c)
 {
@@ -271,6 +318,8 @@ static step one_step(server *s, connection *c)
         return body_step(s, c);
     case CONN_WRITE:
         return write_step(s, c);
+    case CONN_STREAM:
+        return stream_step(s, c);
     case CONN_LINGER:
         return linger_step(c);
     case CONN_WAIT:
@@ -331,11 +380,24 @@ void connection_answer(server *s, exchange *ex)
     go_on(s, c);
 }
 
+void connections_stream(server *s)
+{
+    for (size_t i = 0; i < DAEMON_MOST_CONNECTIONS; i++) {
+        if (s->connections[i] != NULL && s->connections[i]->state == CONN_STREAM) {
+            go_on(s, s->connections[i]);
+        }
+    }
+}
+
 void connections_tick(server *s, uint64_t now_ns)
 {
     for (size_t i = 0; i < DAEMON_MOST_CONNECTIONS; i++) {
         connection *c = s->connections[i];
         if (c == NULL || c->state == CONN_WAIT) {
+            continue;
+        }
+        if (c->state == CONN_STREAM) {
+            go_on(s, c); /* its heartbeat, or the end */
             continue;
         }
         bool late = now_ns >= c->deadline_ns;

@@ -6,6 +6,7 @@
 
 #define CONNECTION_IN_BYTES (32u << 10) /* of the socket, at once */
 #define CONNECTION_OUT_KEPT_BYTES (64u << 10)
+#define CONNECTION_STREAM_BYTES (256u << 10) /* of events that a listener has not read */
 #define CONNECTION_FILE_BYTES (1u << 20) /* of a file, before others have their turn */
 #define CONNECTION_TURN 200u             /* steps; about 60 small requests */
 
@@ -13,12 +14,14 @@ typedef enum step { STEP_ON, STEP_WAIT, STEP_CLOSE } step;
 
 struct connection {
     int fd;
+    client from;
     uint64_t id; /* generation and slot */
     enum {
         CONN_HEAD,
         CONN_BODY,
         CONN_WAIT, /* for the library's thread, which has the exchange */
         CONN_WRITE,
+        CONN_STREAM, /* events are sent as they come */
         CONN_LINGER
     } state;
     char *in; /* [CONNECTION_IN_BYTES], owned */
@@ -35,6 +38,8 @@ struct connection {
     uint64_t file_at, file_left;
     im_file_stamp file_stamp;
     bool close; /* behind what is in out */
+    uint64_t stream, stream_after; /* job whose events follow what is in out; 0: none */
+    uint64_t beat_ns;              /* when something was sent last */
     uint64_t deadline_ns;
     uint32_t events; /* that epoll watches for */
 };

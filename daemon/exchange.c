@@ -66,6 +66,12 @@ static void put_problem(im_json_writer *w, const exchange *ex, const im_error *e
     im_json_put_string(w, "detail", error->message);
     im_json_put_string(w, "code", error->reason);
     im_json_put_string(w, "class", im_code_name(error->code));
+    if (error->field[0] != '\0') {
+        im_json_put_string(w, "field", error->field);
+    }
+    if (error->file[0] != '\0') {
+        im_json_put_string(w, "file", error->file);
+    }
     if (error->hint[0] != '\0') {
         im_json_put_string(w, "hint", error->hint);
     }
@@ -81,6 +87,7 @@ void exchange_fail(exchange *ex, int status, const im_error *error)
     close_fd(ex->file);
     ex->file = -1;
     ex->cache = "no-store";
+    ex->policy = NULL;
     ex->status = status != 0 ? status : im_code_http(error->code);
     if (ex->status == 200) { /* IM_ERR_PARTIAL has no answer of its own here */
         ex->status = 500;
@@ -186,19 +193,25 @@ bool exchange_write(const exchange *ex, im_str *out)
     im_str_addf(out, "HTTP/1.1 %d %s\r\n", ex->status, http_status_title(ex->status));
     put_date(out);
     if (!bare) {
-        im_str_addf(out, "Content-Type: %s\r\nContent-Length: %llu\r\n", ex->type,
-                    (unsigned long long)size);
+        im_str_addf(out, "Content-Type: %s\r\n", ex->type);
+    }
+    if (!bare && !(ex->streams && ex->status == 200)) {
+        im_str_addf(out, "Content-Length: %llu\r\n", (unsigned long long)size);
     }
     im_str_addf(out, "X-Request-Id: %s\r\nCache-Control: %s\r\n", ex->request_id, ex->cache);
-    im_str_add_c(out, "X-Content-Type-Options: nosniff\r\n"
-                      "Referrer-Policy: no-referrer\r\n"
-                      "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n");
+    im_str_addf(out,
+                "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+                "Content-Security-Policy: %s\r\n",
+                ex->policy != NULL ? ex->policy : "default-src 'none'; frame-ancestors 'none'");
     im_str_add(out, im_str_text(&ex->headers), ex->headers.size);
     if (ex->allow[0] != '\0') {
         im_str_addf(out, "Allow: %s\r\n", ex->allow);
     }
-    if (ex->status == 503) {
-        im_str_add_c(out, "Retry-After: 1\r\n");
+    if (ex->status == 503 || ex->status == 429) {
+        im_str_addf(out, "Retry-After: %u\r\n", ex->retry_s > 0 ? ex->retry_s : 1);
+    }
+    if (ex->status == 401) {
+        im_str_add_c(out, "WWW-Authenticate: Bearer realm=\"imago\"\r\n");
     }
     im_str_add_c(out, ex->close ? "Connection: close\r\n\r\n" : "\r\n");
     if (!ex->head_only && !bare) {

@@ -183,6 +183,7 @@ static http_state read_host(im_view value, http_head *out, http_fault *fault)
         return REFUSE("header 'Host' names no host, expected NAME or NAME:PORT");
     }
     out->host = name;
+    out->authority = value;
     return HTTP_READY;
 }
 
@@ -238,11 +239,32 @@ static bool asks_to_close(im_view value)
     return close;
 }
 
+/* Whatever is wrong with credentials, the answer is that they are wrong. */
+static void read_credentials(im_view value, http_head *out)
+{
+    bool odd = out->authorization.data != NULL;
+    for (size_t i = 0; i < value.size; i++) {
+        odd = odd || is_control(value.data[i]);
+    }
+    out->odd_credentials = out->odd_credentials || odd;
+    out->authorization = out->odd_credentials ? im_view_of("", 0) : value;
+}
+
+static http_state read_origin(im_view value, http_head *out, http_fault *fault)
+{
+    if (out->origin.data != NULL) {
+        return REFUSE("there are two 'Origin' headers");
+    }
+    out->origin = value;
+    return HTTP_READY;
+}
+
 /* One that is there twice is worth nothing: the whole answer is always right. */
 static void read_condition(im_view name, im_view value, http_head *out)
 {
     im_view *to = http_same_word(name, "range")           ? &out->range
                   : http_same_word(name, "if-range")      ? &out->if_range
+                  : http_same_word(name, "last-event-id") ? &out->last_event_id
                   : http_same_word(name, "if-none-match") ? &out->if_none_match
                                                           : NULL;
     if (to != NULL) {
@@ -262,7 +284,12 @@ static http_state read_header(im_view name, im_view value, http_head *out, bool 
     if (http_same_word(name, "transfer-encoding")) {
         return read_coding(value, out, fault);
     }
-    if (http_same_word(name, "connection")) {
+    if (http_same_word(name, "origin")) {
+        return read_origin(value, out, fault);
+    }
+    if (http_same_word(name, "authorization")) {
+        read_credentials(value, out);
+    } else if (http_same_word(name, "connection")) {
         *close = *close || asks_to_close(value);
     } else if (http_same_word(name, "expect")) {
         if (!http_same_word(value, "100-continue")) {
@@ -309,8 +336,10 @@ static http_state next_line(im_view bytes, size_t *at, im_view *out_line, http_f
         return REFUSE("a line ends in a line feed alone");
     }
     size_t size = line.size > 0 && line.data[line.size - 1] == '\r' ? line.size - 1 : line.size;
+    /* a key with a NUL is a wrong key, not a head that cannot be read */
+    bool credentials = http_same_word(until(im_view_of(line.data, size), ':'), "authorization");
     for (size_t i = 0; i < size; i++) {
-        if (is_control(line.data[i])) {
+        if (is_control(line.data[i]) && (!credentials || line.data[i] == '\r')) {
             return REFUSE("the head holds a byte 0x%02x", (unsigned)(unsigned char)line.data[i]);
         }
     }
@@ -344,7 +373,8 @@ static http_state check_whole(http_head *out, bool close, http_fault *fault)
     if (out->chunked && out->has_length) {
         return REFUSE("'Content-Length' and 'Transfer-Encoding' tell the body's length twice");
     }
-    out->close = out->close || close || out->chunked; /* a chunked request is the last one */
+    /* a chunked request is the last one, as is one that a proxy may have read otherwise */
+    out->close = out->close || close || out->chunked || out->odd_credentials;
     return HTTP_READY;
 }
 

@@ -27,7 +27,12 @@ typedef struct http_head {
     im_view path; /* begins with '/', or "*"; empty for CONNECT */
     im_view query;
     im_view host; /* without the port; an IPv6 address keeps its brackets */
+    im_view authority;     /* with the port */
+    im_view origin;        /* of the page that asks; data NULL: none */
+    im_view authorization; /* data NULL: none */
+    bool odd_credentials;  /* two of them, or bytes that none has: authorization is then empty */
     im_view content_type;
+    im_view last_event_id;
     im_view range, if_range, if_none_match; /* data NULL: none; empty: none that counts */
     bool close;                             /* the client sends nothing behind it */
     bool chunked;

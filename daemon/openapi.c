@@ -52,11 +52,12 @@ static void put_parameters(im_str *out, const route *r)
     const char *comma = "";
     im_str_add_c(out, ",\"parameters\":[");
     if (strchr(r->path, '{') != NULL) {
-        im_str_add_c(out, strstr(r->path, "{id}") != NULL
-                              ? "{\"name\":\"id\",\"in\":\"path\",\"required\":true,\"schema\":"
-                                "{\"type\":\"integer\",\"minimum\":1}}"
-                              : "{\"name\":\"name\",\"in\":\"path\",\"required\":true,"
-                                "\"schema\":{\"type\":\"string\",\"minLength\":1}}");
+        im_str_add_c(out,
+                     strstr(r->path, "{id}") != NULL
+                         ? "{\"name\":\"id\",\"in\":\"path\",\"required\":true,\"schema\":"
+                           "{\"type\":\"integer\",\"minimum\":1,\"maximum\":9223372036854775807}}"
+                         : "{\"name\":\"name\",\"in\":\"path\",\"required\":true,"
+                           "\"schema\":{\"type\":\"string\",\"minLength\":1}}");
         comma = ",";
     }
     for (size_t i = 0; i < IM_COUNT(parameters); i++) {
@@ -71,6 +72,17 @@ static void put_parameters(im_str *out, const route *r)
         }
     }
     im_str_add_char(out, ']');
+}
+
+/* Whose key is asked for; the empty list takes away what the description as a whole says. */
+static void put_security(im_str *out, const route *r)
+{
+    if (r->scope == SCOPE_PUBLIC) {
+        im_str_add_c(out, ",\"security\":[]");
+    } else {
+        im_str_addf(out, ",\"security\":[{\"key\":[\"%s\"]}]",
+                    im_key_scope_name((im_key_scope)r->scope));
+    }
 }
 
 static void put_bodies(im_str *out, const route *r)
@@ -132,6 +144,7 @@ static void put_operation(im_str *out, const route *r)
                 "\"%s\":{\"operationId\":\"%s%s\",\"summary\":", route_method_name(r->method, true),
                 route_method_name(r->method, true), r->path);
     put_text(out, r->summary);
+    put_security(out, r);
     put_parameters(out, r);
     put_bodies(out, r);
     put_answers(out, r);
@@ -158,7 +171,7 @@ void im_daemon_openapi(im_str *out)
                 "\"paths\":{",
                 IM_VERSION);
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
-        if (!is_first_of_path(i)) {
+        if (daemon_routes[i].scope == SCOPE_IMMICH || !is_first_of_path(i)) {
             continue;
         }
         im_str_addf(out, "%s\"%s\":{", i > 0 ? "," : "", daemon_routes[i].path);
@@ -174,5 +187,8 @@ void im_daemon_openapi(im_str *out)
     for (size_t i = 0; i < IM_COUNT(schemas); i++) {
         im_str_addf(out, "%s\"%s\":%s", i > 0 ? "," : "", schemas[i].name, schemas[i].schema);
     }
-    im_str_add_c(out, "}}}");
+    im_str_add_c(out, "},\"securitySchemes\":{\"key\":{\"type\":\"http\",\"scheme\":\"bearer\","
+                      "\"description\":\"an API key with the scope that the operation names, or a "
+                      "larger one (read, write, admin); not asked for on loopback while the "
+                      "library has never had a key\"}}}}");
 }

@@ -46,6 +46,8 @@ step connection_finish(server *s, connection *c)
     reserve_answer(s, c);
     bool whole = exchange_write(ex, &c->out);
     c->close = ex->close;
+    c->stream = ex->streams && ex->status == 200 && !ex->head_only && !s->stopping ? ex->stream : 0;
+    c->stream_after = ex->stream_after;
     c->exchange = NULL;
     take_file(c, ex);
     metrics_count(&s->metrics, ex);
@@ -99,10 +101,10 @@ step connection_dispatch(server *s, connection *c)
 
 /* ---- what a head is checked for ---- */
 
-static int check_route(const http_head *head, exchange *ex, im_error *err)
+static int check_route(const client *from, const http_head *head, exchange *ex, im_view *out_hole,
+                       im_error *err)
 {
-    im_view hole;
-    ex->route = route_find(head->method, head->path, &hole, ex->allow);
+    ex->route = route_find(head->method, head->path, from->immich, out_hole, ex->allow);
     if (ex->route == NULL && ex->allow[0] != '\0') {
         (void)!im_fail_as(err, IM_REASON_HTTP_METHOD, "'%.60s' has no method %s, but %s", ex->path,
                           ex->method, ex->allow);
@@ -110,9 +112,15 @@ static int check_route(const http_head *head, exchange *ex, im_error *err)
     }
     if (ex->route == NULL) {
         (void)!im_fail_as(err, IM_REASON_ROUTE_NOT_FOUND, "there is no route '%.100s'", ex->path);
-        im_hint(err, "GET /openapi.json lists those that there are");
+        im_hint(err, from->immich ? "this address is for Immich: GET /ping, POST /predict"
+                                  : "GET /openapi.json lists those that there are");
         return 404;
     }
+    return 0;
+}
+
+static int check_hole(exchange *ex, im_view hole, im_error *err)
+{
     bool fits = hole.size < sizeof(ex->name);
     (void)snprintf(ex->name, sizeof(ex->name), "%.*s", fits ? (int)hole.size : 0, hole.data);
     if (!fits || (strstr(ex->route->path, "{id}") != NULL &&
@@ -142,16 +150,51 @@ static int check_body(const http_head *head, exchange *ex, im_error *err)
     return rc == IM_OK ? 0 : im_code_http(rc);
 }
 
-/* The status of what is wrong with a head, 0 when nothing is. */
-static int check_head(const http_head *head, exchange *ex, im_error *err)
+/* A browser names the page that asks; a page of another site must change nothing here. */
+static int check_origin(const http_head *head, im_error *err)
 {
-    if (!http_host_is_loopback(head->host)) {
-        (void)!im_fail_as(err, IM_REASON_HTTP_HOST,
-                          "header 'Host' is '%.*s', this server answers for localhost",
-                          (int)IM_MIN(head->host.size, (size_t)80), head->host.data);
-        return 421;
+    bool changes = head->method != HTTP_GET && head->method != HTTP_HEAD;
+    if (!changes || origin_is_ours(head)) {
+        return 0;
     }
-    int status = check_route(head, ex, err);
+    (void)!im_fail_as(err, IM_REASON_ORIGIN_REFUSED,
+                      "header 'Origin' is '%.*s', which is not this server",
+                      (int)IM_MIN(head->origin.size, (size_t)80), head->origin.data);
+    return 403;
+}
+
+static int check_host(const server *s, const client *from, const http_head *head, im_error *err)
+{
+    /* what Immich calls us is a name of its own network, and nothing here can be read or changed */
+    if (from->immich || host_is_ours(s, from, head->host)) {
+        return 0;
+    }
+    (void)!im_fail_as(err, IM_REASON_HTTP_HOST,
+                      "header 'Host' is '%.*s', which is not what this server is called",
+                      (int)IM_MIN(head->host.size, (size_t)80), head->host.data);
+    im_hint(err, "imago serve --host NAME adds a name");
+    return 421;
+}
+
+/* The status of what is wrong with a head, 0 when nothing is. Who asks is looked at before what is
+ * asked for, so that strangers learn nothing of it. */
+static int check_head(server *s, const connection *c, const http_head *head, exchange *ex,
+                      im_error *err)
+{
+    im_view hole = im_view_of("", 0);
+    int status = check_host(s, &c->from, head, err);
+    if (status == 0) {
+        status = check_route(&c->from, head, ex, &hole, err);
+    }
+    if (status == 0) {
+        status = check_origin(head, err);
+    }
+    if (status == 0) {
+        status = guard_check(s, &c->from, head, ex->route, &ex->retry_s, err);
+    }
+    if (status == 0) {
+        status = check_hole(ex, hole, err);
+    }
     if (status == 0) {
         status = check_body(head, ex, err);
     }
@@ -163,6 +206,17 @@ static int check_head(const http_head *head, exchange *ex, im_error *err)
         status = rc == IM_OK ? 0 : im_code_http(rc);
     }
     return status;
+}
+
+/* Who writes a key into the address is refused; it must not get into logs that way. */
+static void hide_key(char *path)
+{
+    for (char *at = strstr(path, IM_KEY_PREFIX); at != NULL; at = strstr(at, IM_KEY_PREFIX)) {
+        at += strlen(IM_KEY_PREFIX);
+        while (im_ascii_is_alnum(*at)) {
+            *at++ = '*';
+        }
+    }
 }
 
 /* A copy; NULL when there is none, or no memory for what is only a wish. */
@@ -181,6 +235,11 @@ static void keep_conditions(const http_head *head, exchange *ex)
 {
     if (head->method == HTTP_GET || head->method == HTTP_HEAD) {
         ex->if_none_match = copy(head->if_none_match);
+        char *last = copy(head->last_event_id);
+        if (last == NULL || !im_parse_u64(last, 0, UINT64_MAX, &ex->last_event)) {
+            ex->last_event = 0; /* not one of ours */
+        }
+        im_free(last);
     }
     if (head->method == HTTP_GET) {
         ex->range = copy(head->range);
@@ -228,7 +287,8 @@ step connection_begin(server *s, connection *c, const http_head *head)
     (void)snprintf(ex->path, sizeof(ex->path), "%.*s",
                    (int)IM_MIN(head->path.size, sizeof(ex->path) - 1),
                    head->path.data != NULL ? head->path.data : "");
-    int status = check_head(head, ex, &error);
+    hide_key(ex->path);
+    int status = check_head(s, c, head, ex, &error);
     if (status != 0) {
         ex->close = ex->close || has_body; /* which nobody will read */
         return fail(s, c, status, &error);

@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "daemon/daemon_internal.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -16,118 +15,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ID_LISTENER UINT64_MAX
-#define ID_WAKE (UINT64_MAX - 1)
+#define ID_WAKE UINT64_MAX
+#define ID_LISTENER (UINT64_MAX - DAEMON_MOST_LISTENERS) /* … and above: listener 0 … */
 #define TICK_MS 200
 #define OTHER_DESCRIPTORS 64u /* of the library and of ourselves */
-
-/* ---- addresses ---- */
-
-typedef struct address {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } as;
-    socklen_t size;
-} address;
-
-static bool read_host(const char *host, uint16_t port, address *out)
-{
-    memset(out, 0, sizeof(*out));
-    if (strcmp(host, "localhost") == 0) {
-        host = "127.0.0.1";
-    }
-    if (inet_pton(AF_INET, host, &out->as.v4.sin_addr) == 1) {
-        out->as.v4.sin_family = AF_INET;
-        out->as.v4.sin_port = htons(port);
-        out->size = sizeof(out->as.v4);
-        return true;
-    }
-    if (inet_pton(AF_INET6, host, &out->as.v6.sin6_addr) == 1) {
-        out->as.v6.sin6_family = AF_INET6;
-        out->as.v6.sin6_port = htons(port);
-        out->size = sizeof(out->as.v6);
-        return true;
-    }
-    return false;
-}
-
-static bool is_loopback(const address *a)
-{
-    return a->as.any.sa_family == AF_INET ? (ntohl(a->as.v4.sin_addr.s_addr) >> 24) == 127
-                                          : IN6_IS_ADDR_LOOPBACK(&a->as.v6.sin6_addr) != 0;
-}
-
-/* "127.0.0.1:7070", "[::1]:7070", "localhost:7070". */
-static im_code read_address(const char *text, address *out, im_error *err)
-{
-    char host[64] = "";
-    uint64_t port = 0;
-    const char *colon = strrchr(text, ':');
-    size_t size = colon != NULL ? (size_t)(colon - text) : 0;
-    bool bracket = size >= 2 && text[0] == '[' && text[size - 1] == ']';
-    bool sound = size > 0 && size < sizeof(host) && im_parse_u64(colon + 1, 0, 65535, &port);
-    if (sound) {
-        memcpy(host, text + bracket, size - 2u * bracket);
-        sound =
-            read_host(host, (uint16_t)port, out) && bracket == (out->as.any.sa_family == AF_INET6);
-    }
-    if (!sound) {
-        im_code rc = im_fail(err, IM_ERR_INVALID, "'--listen %.80s' is no ADDRESS:PORT", text);
-        im_hint(err, "for example --listen %s, or --listen [::1]:7070", IM_DAEMON_LISTEN);
-        return rc;
-    }
-    if (!is_loopback(out)) {
-        im_code rc = im_fail(err, IM_ERR_INVALID,
-                             "'--listen %.80s': others could reach that address, and there are no "
-                             "API keys yet that would keep them out",
-                             text);
-        im_hint(err, "listen on 127.0.0.1 or [::1]; for others put a proxy with a login before it");
-        return rc;
-    }
-    return IM_OK;
-}
-
-static im_code open_listener(server *s, const char *text, im_error *err)
-{
-    address a;
-    int on = 1;
-    im_code rc = read_address(text, &a, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    s->listener = socket(a.as.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (s->listener < 0) {
-        return im_fail_errno(err, errno, "could not make a socket for '%.80s'", text);
-    }
-    (void)setsockopt(s->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(s->listener, &a.as.any, a.size) != 0 || listen(s->listener, 512) != 0) {
-        if (errno == EADDRINUSE) {
-            rc = im_fail(err, IM_ERR_CONFLICT, "another program listens on '%.80s'", text);
-            im_hint(err, "choose another port: --listen 127.0.0.1:7071");
-            return rc;
-        }
-        return im_fail_errno(err, errno, "could not listen on '%.80s'", text);
-    }
-    return IM_OK;
-}
-
-static void tell_listening(const server *s)
-{
-    address a = {.size = sizeof(a.as)};
-    char host[INET6_ADDRSTRLEN] = "";
-    char url[INET6_ADDRSTRLEN + 24];
-    if (s->options->listening == NULL || getsockname(s->listener, &a.as.any, &a.size) != 0) {
-        return;
-    }
-    bool v6 = a.as.any.sa_family == AF_INET6;
-    const void *bytes = v6 ? (const void *)&a.as.v6.sin6_addr : (const void *)&a.as.v4.sin_addr;
-    (void)inet_ntop(a.as.any.sa_family, bytes, host, sizeof(host));
-    (void)snprintf(url, sizeof(url), v6 ? "http://[%s]:%u" : "http://%s:%u", host,
-                   (unsigned)ntohs(v6 ? a.as.v6.sin6_port : a.as.v4.sin_port));
-    s->options->listening(s->options->context, url);
-}
 
 /* ---- clients ---- */
 
@@ -147,39 +38,42 @@ static void turn_away(server *s, int fd)
     (void)close(fd);
 }
 
-static void take_client(server *s, int fd)
+static void take_client(server *s, const listener *from, int fd)
 {
     int on = 1;
+    client who;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     s->metrics.accepted++;
-    if (s->n_connections >= s->most_connections || !connection_open(s, fd)) {
+    if (!client_read(from, fd, &who)) {
+        (void)close(fd);
+    } else if (s->n_connections >= s->most_connections || !connection_open(s, fd, &who)) {
         turn_away(s, fd);
     }
 }
 
 /* Out of descriptors: the spare one is given up for the time of one answer, else the client would
  * wait in the queue and wake us again and again. */
-static void accept_without_room(server *s)
+static void accept_without_room(server *s, const listener *from)
 {
     if (s->spare >= 0) {
         (void)close(s->spare);
         s->spare = -1;
     }
-    int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(from->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
         turn_away(s, fd);
     }
     s->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static void accept_clients(server *s)
+static void accept_clients(server *s, const listener *from)
 {
     for (int n = 0; n < 64; n++) {
-        int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int fd = accept4(from->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            take_client(s, fd);
+            take_client(s, from, fd);
         } else if (errno == EMFILE || errno == ENFILE) {
-            accept_without_room(s);
+            accept_without_room(s, from);
             return;
         } else if (errno != ECONNABORTED && errno != EINTR) {
             return;
@@ -202,6 +96,7 @@ static void hand_over_answers(server *s)
     hand_over(s, s->work);
     hand_over(s, s->writer);
     hand_over(s, s->pictures);
+    connections_stream(s);
 }
 
 /* ---- the loop ---- */
@@ -209,18 +104,18 @@ static void hand_over_answers(server *s)
 static void begin_stop(server *s)
 {
     s->stopping = true;
-    (void)close(s->listener); /* new clients are refused by the kernel from here */
-    s->listener = -1;
+    notify_send("STOPPING=1");
+    listeners_close(s); /* new clients are refused by the kernel from here */
 }
 
 static void handle(server *s, const struct epoll_event *event)
 {
     if (event->data.u64 == ID_WAKE) {
         hand_over_answers(s);
-    } else if (event->data.u64 != ID_LISTENER) {
+    } else if (event->data.u64 < ID_LISTENER) {
         connection_event(s, event->data.u64, event->events);
     } else if (!s->stopping) {
-        accept_clients(s);
+        accept_clients(s, &s->listeners[event->data.u64 - ID_LISTENER]);
     }
 }
 
@@ -237,6 +132,10 @@ static im_code loop(server *s, im_error *err)
         for (int i = 0; i < n; i++) {
             handle(s, &events[i]);
         }
+        if (!s->stopping && im_reload_take()) {
+            reload_begin(s);
+        }
+        reload_go_on(s);
         if (!s->stopping && im_stop_asked()) {
             begin_stop(s);
             stop_ns = im_clock_ns();
@@ -272,13 +171,19 @@ static im_code add_watch(server *s, int fd, uint64_t id, im_error *err)
 
 static im_code open_all(server *s, im_error *err)
 {
-    const char *listen_on = s->options->listen != NULL ? s->options->listen : IM_DAEMON_LISTEN;
     fit_to_descriptors(s);
     im_str_init(&s->openapi, 1u << 20);
     im_daemon_openapi(&s->openapi);
     im_code rc = s->openapi.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for the daemon") : IM_OK;
+    s->folder = folder_mark_of(s->options->library.places->library);
     if (rc == IM_OK) {
-        rc = open_listener(s, listen_on, err);
+        rc = im_guard_open(s->options->library.places, &s->guard, err);
+    }
+    if (rc == IM_OK) {
+        rc = immich_open(s, err);
+    }
+    if (rc == IM_OK) {
+        rc = listeners_open(s, err);
     }
     s->epoll = rc == IM_OK ? epoll_create1(EPOLL_CLOEXEC) : -1;
     s->wake = rc == IM_OK ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
@@ -286,8 +191,8 @@ static im_code open_all(server *s, im_error *err)
     if (rc == IM_OK && (s->epoll < 0 || s->wake < 0 || s->spare < 0)) {
         rc = im_fail_errno(err, errno, "could not open a descriptor");
     }
-    if (rc == IM_OK) {
-        rc = add_watch(s, s->listener, ID_LISTENER, err);
+    for (size_t i = 0; rc == IM_OK && i < s->n_listeners; i++) {
+        rc = add_watch(s, s->listeners[i].fd, ID_LISTENER + i, err);
     }
     if (rc == IM_OK) {
         rc = add_watch(s, s->wake, ID_WAKE, err);
@@ -300,6 +205,9 @@ static im_code open_all(server *s, im_error *err)
     }
     if (rc == IM_OK) {
         rc = work_open(s->options, s, s->wake, WORK_READS, &s->pictures, err);
+    }
+    if (rc == IM_OK) {
+        rc = jobs_open(s->options, s->wake, &s->jobs, err);
     }
     return rc;
 }
@@ -318,18 +226,23 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
         return im_fail(err, IM_ERR_NOMEM, "no memory for the daemon");
     }
     s->options = options;
-    s->epoll = s->listener = s->wake = s->spare = -1;
+    s->epoll = s->wake = s->spare = -1;
     im_code rc = open_all(s, err);
     if (rc == IM_OK) {
-        tell_listening(s);
+        listeners_tell(s);
+        notify_send("READY=1");
         rc = loop(s, err);
     }
     connections_close_all(s);
+    jobs_close(s->jobs);
     work_close(s->pictures);
     work_close(s->writer);
     work_close(s->work);
+    immich_close(s);
     close_fd(s->epoll);
-    close_fd(s->listener);
+    listeners_close(s);
+    im_guard_close(s->guard);
+    im_guard_close(s->reload.guard);
     close_fd(s->wake);
     close_fd(s->spare);
     im_str_clear(&s->openapi);

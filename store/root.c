@@ -82,7 +82,7 @@ static im_code fail_no_root(uint64_t root, im_error *err)
                    (unsigned long long)root);
 }
 
-im_code im_store_set_root_online(im_store *store, uint64_t root, bool online, im_error *err)
+static im_code set_flag(im_store *store, store_sql sql, uint64_t root, bool value, im_error *err)
 {
     store_write write;
     uint64_t rows = 0;
@@ -90,11 +90,71 @@ im_code im_store_set_root_online(im_store *store, uint64_t root, bool online, im
     if (rc != IM_OK) {
         return rc;
     }
-    rc = store_run_u64_i64(store, STORE_SQL_SET_ROOT_ONLINE, root, online, &rows, err);
+    rc = store_run_u64_i64(store, sql, root, value, &rows, err);
     if (rc == IM_OK && rows == 0) {
         rc = fail_no_root(root, err);
     }
     return store_write_end(store, &write, rc, err);
+}
+
+im_code im_store_set_root_online(im_store *store, uint64_t root, bool online, im_error *err)
+{
+    return set_flag(store, STORE_SQL_SET_ROOT_ONLINE, root, online, err);
+}
+
+im_code im_store_set_root_watch(im_store *store, uint64_t root, bool watch, im_error *err)
+{
+    return set_flag(store, STORE_SQL_SET_ROOT_WATCH, root, watch, err);
+}
+
+im_code im_store_count_root(im_store *store, uint64_t root, im_root_counts *out, im_error *err)
+{
+    statement st = {0};
+    bool row = false;
+    im_code rc = statement_open(store, STORE_SQL_COUNT_ROOT, &st, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    statement_put_u64(&st, root);
+    rc = statement_step(&st, &row, err);
+    if (rc == IM_OK) {
+        *out = (im_root_counts){.files = statement_u64(&st, 0),
+                                .missing_files = statement_u64(&st, 1),
+                                .items = statement_u64(&st, 2),
+                                .failures = statement_u64(&st, 3)};
+    }
+    statement_close(&st);
+    return rc;
+}
+
+static im_code drop_root(im_store *store, uint64_t root, im_error *err)
+{
+    uint64_t rows = 0;
+    im_root_counts counts = {0};
+    im_code rc = store_run_u64(store, STORE_SQL_DROP_ROOT, root, &rows, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    if (rows == 0) {
+        rc = im_store_count_root(store, root, &counts, err);
+        if (rc == IM_OK && counts.files == 0) {
+            return fail_no_root(root, err);
+        }
+        return rc != IM_OK ? rc
+                           : im_fail(err, IM_ERR_CONFLICT, "folder %llu still has %llu files",
+                                     (unsigned long long)root, (unsigned long long)counts.files);
+    }
+    return store_tell_places(store, err);
+}
+
+im_code im_store_drop_root(im_store *store, uint64_t root, im_error *err)
+{
+    store_write write;
+    im_code rc = store_write_begin(store, &write, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    return store_write_end(store, &write, drop_root(store, root, err), err);
 }
 
 static im_code read_root(const statement *st, im_root *out, im_error *err)
@@ -104,6 +164,7 @@ static im_code read_root(const statement *st, im_root *out, im_error *err)
         .path = statement_strdup(st, 1),
         .recursive = statement_i64(st, 2) != 0,
         .online = statement_i64(st, 3) != 0,
+        .watch = statement_i64(st, 4) != 0,
     };
     return out->path != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a path");
 }

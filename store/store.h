@@ -73,12 +73,45 @@ IM_NODISCARD im_code im_store_get_setting(im_store *store, const char *name, cha
 IM_NODISCARD im_code im_store_set_setting(im_store *store, const char *name, const char *value,
                                           im_error *err);
 
+/* ---- API keys ---- */
+
+/** What the bearer of a key may do; each scope holds those before it. */
+typedef enum im_key_scope { IM_KEY_NONE, IM_KEY_READ, IM_KEY_WRITE, IM_KEY_ADMIN } im_key_scope;
+const char *im_key_scope_name(im_key_scope scope); /* "none", "read", "write", "admin" */
+/** False when `name` is none of the last three. */
+bool im_key_scope_of(im_view name, im_key_scope *out);
+
+typedef struct im_key {
+    uint64_t id;
+    im_view name;
+    const uint8_t *hash; /* [32]: SHA-256 of the key, which is not kept itself */
+    im_key_scope scope;
+    int64_t made_ns;
+    int64_t revoked_ns; /* 0: it is valid */
+} im_key;
+
+/** @param name "" or a line of at most IM_LIMIT_KEY_NAME_BYTES
+ * @return IM_ERR_INVALID for another name; IM_ERR_LIMIT when there are IM_LIMIT_KEYS;
+ * IM_ERR_CONFLICT for a hash that is there */
+IM_NODISCARD im_code im_store_add_key(im_store *store, im_view name, const uint8_t hash[32],
+                                      im_key_scope scope, uint64_t *out_id, im_error *err);
+/** All that were ever made, by id. A row whose scope is not known here is told as revoked. */
+typedef bool (*im_store_key_fn)(void *context, const im_key *key);
+IM_NODISCARD im_code im_store_each_key(im_store *store, im_store_key_fn fn, void *context,
+                                       im_error *err);
+/** The row stays; revoking twice changes nothing. key_not_found. */
+IM_NODISCARD im_code im_store_revoke_key(im_store *store, uint64_t id, im_error *err);
+/** A number that is another one after a commit of any other store of this library. A look into
+ * shared memory, not at the file. */
+IM_NODISCARD im_code im_store_version(im_store *store, uint64_t *out_version, im_error *err);
+
 /* ---- roots ---- */
 typedef struct im_root {
     uint64_t id;
     char *path; /* owned by whoever holds the struct; absolute, raw bytes */
     bool recursive;
     bool online; /* as last seen */
+    bool watch;  /* the daemon follows what changes in it */
 } im_root;
 
 void im_root_clear(im_root *root);
@@ -87,6 +120,15 @@ IM_NODISCARD im_code im_store_put_root(im_store *store, const char *path, bool r
                                        uint64_t *out_root, im_error *err);
 IM_NODISCARD im_code im_store_set_root_online(im_store *store, uint64_t root, bool online,
                                               im_error *err);
+IM_NODISCARD im_code im_store_set_root_watch(im_store *store, uint64_t root, bool watch,
+                                             im_error *err);
+/** Forgets a root without files (conflict: it has some), with its failures. */
+IM_NODISCARD im_code im_store_drop_root(im_store *store, uint64_t root, im_error *err);
+typedef struct im_root_counts {
+    uint64_t files, missing_files, items, failures;
+} im_root_counts;
+IM_NODISCARD im_code im_store_count_root(im_store *store, uint64_t root, im_root_counts *out,
+                                         im_error *err);
 /* Callbacks of every im_store_each_…: false stops; what they are given is borrowed for the call.
  * They may call this store, also to write, but not end its transaction or snapshot. */
 typedef bool (*im_store_root_fn)(void *context, const im_root *root);
@@ -514,6 +556,49 @@ IM_NODISCARD im_code im_store_slots_tagged(im_store *store, uint64_t model, uint
 IM_NODISCARD im_code im_store_slots_captioned(im_store *store, uint64_t model, im_caption_kind kind,
                                               uint64_t n_rows, uint64_t *bits, im_error *err);
 
+/* ---- jobs ---- */
+
+typedef enum im_job_state {
+    IM_JOB_WAITING,
+    IM_JOB_RUNNING,
+    IM_JOB_DONE,   /* this and those behind it are ends */
+    IM_JOB_FAILED,
+    IM_JOB_STOPPED
+} im_job_state;
+const char *im_job_state_name(im_job_state state); /* "waiting" … */
+bool im_job_has_ended(im_job_state state);
+
+typedef struct im_job {
+    uint64_t id;
+    char kind[16];
+    im_job_state state;
+    char *arguments; /* owned: JSON */
+    char *progress;  /* owned: JSON, or NULL */
+    char *error;     /* owned: JSON, or NULL: why it failed, or waits again */
+    int64_t made_ns, started_ns, ended_ns; /* 0: not yet */
+} im_job;
+
+void im_job_clear(im_job *job);
+/** Puts one that waits. The newest 1,000 of those that have ended are kept. */
+IM_NODISCARD im_code im_store_put_job(im_store *store, const char *kind, const char *arguments,
+                                      uint64_t *out_id, im_error *err);
+/** not_found. */
+IM_NODISCARD im_code im_store_get_job(im_store *store, uint64_t id, im_job *out, im_error *err);
+/** Makes the oldest that waits the caller's: it is running. out->id 0 when none waits. */
+IM_NODISCARD im_code im_store_claim_job(im_store *store, im_job *out, im_error *err);
+/** Sets state, progress and error (JSON, or NULL) of one that has not ended; conflict when it has,
+ * not_found. */
+IM_NODISCARD im_code im_store_set_job(im_store *store, uint64_t id, im_job_state state,
+                                      const char *progress, const char *error, im_error *err);
+/** What ran when its process died waits again. For whoever is alone in running jobs. */
+IM_NODISCARD im_code im_store_revive_jobs(im_store *store, uint64_t *out_n, im_error *err);
+typedef bool (*im_store_job_fn)(void *context, const im_job *job);
+/** All, the newest first. */
+IM_NODISCARD im_code im_store_each_job(im_store *store, im_store_job_fn fn, void *context,
+                                       im_error *err);
+IM_NODISCARD im_code im_store_count_jobs(im_store *store, uint64_t *out_waiting,
+                                         uint64_t *out_running, im_error *err);
+
 /* ---- facts ---- */
 typedef struct im_store_counts {
     uint64_t items, files, missing_files, failures, roots, removed, embeddings, change_seq;
@@ -559,5 +644,45 @@ IM_NODISCARD im_code im_store_restore(const char *file, const char *folder, bool
 typedef void (*im_store_report)(void *context, const char *table, uint64_t row, const char *what);
 IM_NODISCARD im_code im_store_check(im_store *store, im_store_report report, void *context,
                                     uint64_t *out_findings, im_error *err);
+
+/* ---- the vision-language model: answers kept, sends noted ---- */
+
+/** The answer kept under a key (im_vlm_key); *out_json is new (im_free), NULL when there is none.
+ */
+IM_NODISCARD im_code im_store_get_vlm_answer(im_store *store, const uint8_t key[32],
+                                             char **out_json, int64_t *out_made_ns, im_error *err);
+/** Keeps an answer, in place of an older one. */
+IM_NODISCARD im_code im_store_put_vlm_answer(im_store *store, const uint8_t key[32],
+                                             const char *model, const char *prompt_version,
+                                             const char *json, im_error *err);
+
+/** One line of vlm_audit. */
+typedef struct im_vlm_send {
+    const char *host, *model;
+    const char *purpose; /* "rerank", "explain", "probe" */
+    const char *items;   /* JSON array of item ids */
+    uint64_t bytes_sent;
+    uint64_t tokens; /* expected at first, then as the server counted */
+    uint64_t ms;
+    const char *outcome; /* at the end; NULL: nothing was sent after all */
+} im_vlm_send;
+/** Notes what is about to be sent, with outcome "sending": that stays when the process is killed,
+ * so that a day's tokens are never counted too low. */
+IM_NODISCARD im_code im_store_begin_vlm_send(im_store *store, const im_vlm_send *send,
+                                             uint64_t *out_id, im_error *err);
+/** Notes what became of it: bytes_sent, tokens, ms, outcome. */
+IM_NODISCARD im_code im_store_end_vlm_send(im_store *store, uint64_t id, const im_vlm_send *send,
+                                           im_error *err);
+/** Tokens and sends of the lines since a moment (wall clock). */
+IM_NODISCARD im_code im_store_vlm_tokens_since(im_store *store, int64_t since_ns,
+                                               uint64_t *out_tokens, uint64_t *out_sends,
+                                               im_error *err);
+/** Whether an item's picture may be sent: no, when one of its files lies in a folder that said no.
+ */
+IM_NODISCARD im_code im_store_vlm_allowed(im_store *store, uint64_t item, bool *out_allowed,
+                                          im_error *err);
+/** IM_ERR_NOT_FOUND when there is no such root. */
+IM_NODISCARD im_code im_store_set_root_vlm(im_store *store, uint64_t root, bool allowed,
+                                           im_error *err);
 
 #endif

@@ -1,4 +1,5 @@
 """What the tests of daemon/ share: a served library, requests whole and raw."""
+import atexit
 import contextlib
 import json
 import os
@@ -41,11 +42,17 @@ class Server:
         self.home = home
         self.process = subprocess.Popen(home.command("serve", "--listen", "127.0.0.1:0", *args),
                                         env=dict(home.env, **(env or {})), stderr=subprocess.PIPE)
+        atexit.register(self.end)
         line = self.process.stderr.readline().decode()
         assert "listening on http://" in line, (line, self.process.poll())
         self.url = line.split()[-1].rstrip('"}')
         self.port = int(self.url.rsplit(":", 1)[1])
         self.log = b""
+
+    def end(self):
+        """A test that failed half way must not leave its server behind."""
+        if self.process.poll() is None:
+            self.process.kill()
 
     def ask(self, path, body=None, method=None, **headers):
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()

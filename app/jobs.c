@@ -1,0 +1,229 @@
+/* app/jobs.c — long work that was asked for: put into the library, told, stopped, claimed. What a job
+ * does is in jobs_run.c. */
+#include "app/app_internal.h"
+#include "base/clock.h"
+
+#include <time.h>
+#include <unistd.h>
+
+#define MOST_PATHS 1000u
+
+static const char *const kinds[] = {"add", "rebuild", "compact"};
+
+static im_code check_path(const char *path, im_error *err)
+{
+    if (path[0] != '/' || strlen(path) >= PATH_MAX) {
+        im_code rc = im_fail(err, IM_ERR_INVALID,
+                             "'paths' holds '%.100s', expected an absolute path", path);
+        im_hint(err, "for example /home/anna/Pictures");
+        return rc;
+    }
+    if (access(path, R_OK) != 0) {
+        return im_fail_errno(err, errno, "could not read '%.200s'", path);
+    }
+    return IM_OK;
+}
+
+static im_code check_wish(const im_job_wish *wish, im_error *err)
+{
+    bool known = false;
+    im_code rc = IM_OK;
+    for (size_t i = 0; i < IM_COUNT(kinds); i++) {
+        known = known || strcmp(wish->kind, kinds[i]) == 0;
+    }
+    bool adds = strcmp(wish->kind, "add") == 0;
+    if (!known) {
+        return im_fail(err, IM_ERR_INVALID, "'kind' is '%.40s', expected add, rebuild or compact",
+                       wish->kind);
+    }
+    if (adds ? wish->n_paths < 1 || wish->n_paths > MOST_PATHS : wish->n_paths > 0) {
+        return im_fail(err, IM_ERR_INVALID, "'paths' has %zu paths, %s takes %s", wish->n_paths,
+                       wish->kind, adds ? "1 to 1000" : "none");
+    }
+    for (size_t i = 0; rc == IM_OK && i < wish->n_paths; i++) {
+        rc = check_path(wish->paths[i], err);
+    }
+    return rc;
+}
+
+im_code im_app_job_put(im_library *library, const im_job_wish *wish, uint64_t *out_id,
+                       im_error *err)
+{
+    im_json_writer w;
+    im_code rc = check_wish(wish, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    im_json_init(&w, 8u << 20);
+    im_json_begin_object(&w);
+    im_json_key(&w, "paths");
+    im_json_begin_array(&w);
+    for (size_t i = 0; i < wish->n_paths; i++) {
+        im_json_string_c(&w, wish->paths[i]);
+    }
+    im_json_end_array(&w);
+    im_json_end_object(&w);
+    rc = im_json_ok(&w) ? im_store_put_job(library->store, wish->kind, im_str_text(&w.out), out_id,
+                                           err)
+                        : im_fail(err, IM_ERR_NOMEM, "no memory for a job");
+    im_json_clear(&w);
+    return rc;
+}
+
+/* ---- told ---- */
+
+static void put_time(im_json_writer *w, const char *key, int64_t ns)
+{
+    char text[32];
+    struct tm parts;
+    time_t seconds = (time_t)(ns / 1000000000);
+    bool known = ns > 0 && gmtime_r(&seconds, &parts) != NULL &&
+                 strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts) > 0;
+    im_json_put_string(w, key, known ? text : NULL);
+}
+
+/* JSON of our own, made by this very writer, as a value. */
+static void put_json(im_json_writer *w, const char *key, const char *json)
+{
+    if (json == NULL) {
+        im_json_put_null(w, key);
+        return;
+    }
+    im_json_key(w, key);
+    im_str_add_c(&w->out, json);
+    w->after_key = false;
+    w->need_comma = true;
+}
+
+static void put_paths(im_json_writer *w, const char *arguments)
+{
+    im_error ignored = IM_ERROR_INIT;
+    json_t *root = NULL;
+    size_t i = 0;
+    json_t *path = NULL;
+    im_json_key(w, "paths");
+    im_json_begin_array(w);
+    if (im_json_parse(arguments, strlen(arguments), "job", &root, &ignored) == IM_OK) {
+        json_array_foreach(json_object_get(root, "paths"), i, path)
+        {
+            im_json_string_c(w, json_string_value(path));
+        }
+    }
+    im_json_end_array(w);
+    json_decref(root);
+}
+
+static void put_job(im_json_writer *w, const im_job *job, const im_job_live *live)
+{
+    bool is_live = live != NULL && live->id == job->id && job->state == IM_JOB_RUNNING &&
+                   live->progress != NULL;
+    im_json_begin_object(w);
+    im_json_put_uint(w, "id", job->id);
+    im_json_put_string(w, "kind", job->kind);
+    im_json_put_string(w, "state", im_job_state_name(job->state));
+    put_paths(w, job->arguments);
+    put_json(w, "progress", is_live ? live->progress : job->progress);
+    put_json(w, "error", job->error);
+    put_time(w, "made", job->made_ns);
+    put_time(w, "started", job->started_ns);
+    put_time(w, "ended", job->ended_ns);
+    im_json_end_object(w);
+}
+
+im_code im_app_job_json(im_library *library, uint64_t id, const im_job_live *live,
+                        im_json_writer *w, im_error *err)
+{
+    im_job job = {0};
+    im_code rc = im_store_get_job(library->store, id, &job, err);
+    if (rc == IM_OK) {
+        put_job(w, &job, live);
+    }
+    im_job_clear(&job);
+    return rc;
+}
+
+typedef struct list_context {
+    im_json_writer *w;
+    const im_job_live *live;
+} list_context;
+
+static bool list_job(void *context, const im_job *job)
+{
+    const list_context *list = context;
+    put_job(list->w, job, list->live);
+    return true;
+}
+
+im_code im_app_jobs_json(im_library *library, const im_job_live *live, im_json_writer *w,
+                         im_error *err)
+{
+    list_context list = {w, live};
+    im_json_begin_object(w);
+    im_json_key(w, "jobs");
+    im_json_begin_array(w);
+    im_code rc = im_store_each_job(library->store, list_job, &list, err);
+    im_json_end_array(w);
+    im_json_end_object(w);
+    return rc;
+}
+
+void im_progress_json(im_json_writer *w, const im_progress *progress)
+{
+    im_json_begin_object(w);
+    im_json_put_string(w, "stage", progress->stage);
+    im_json_put_uint(w, "done", progress->done);
+    im_json_put_uint(w, "total", progress->total);
+    im_json_put_uint(w, "failed", progress->failed);
+    im_json_put_double(w, "seconds", progress->seconds);
+    im_json_put_double(w, "rate", progress->rate);
+    if (progress->eta_s >= 0) {
+        im_json_put_double(w, "eta_s", progress->eta_s);
+    } else {
+        im_json_put_null(w, "eta_s");
+    }
+    im_json_end_object(w);
+}
+
+/* ---- states ---- */
+
+im_code im_app_job_stop(im_library *library, uint64_t id, bool *out_running, im_error *err)
+{
+    im_job job = {0};
+    *out_running = false;
+    im_code rc = im_store_begin(library->store, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    rc = im_store_get_job(library->store, id, &job, err);
+    if (rc == IM_OK && job.state == IM_JOB_RUNNING) {
+        *out_running = true;
+    } else if (rc == IM_OK) {
+        rc = im_store_set_job(library->store, id, IM_JOB_STOPPED, job.progress, job.error, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_store_commit(library->store, err);
+    } else {
+        im_store_rollback(library->store);
+    }
+    im_job_clear(&job);
+    return rc;
+}
+
+im_code im_app_jobs_revive(im_library *library, im_error *err)
+{
+    uint64_t waiting = 0;
+    uint64_t running = 0;
+    im_code rc = im_store_count_jobs(library->store, &waiting, &running, err);
+    return rc == IM_OK && running > 0 ? im_store_revive_jobs(library->store, &running, err) : rc;
+}
+
+im_code im_app_jobs_count(im_library *library, uint64_t *out_waiting, uint64_t *out_running,
+                          im_error *err)
+{
+    return im_store_count_jobs(library->store, out_waiting, out_running, err);
+}
+
+im_code im_app_job_claim(im_library *library, im_job *out, im_error *err)
+{
+    return im_store_claim_job(library->store, out, err);
+}

@@ -1,0 +1,264 @@
+/* daemon/answer_jobs.c — jobs and folders over HTTP: asked for, listed, stopped, listened to. */
+#include "daemon/daemon_internal.h"
+
+#include <string.h>
+
+static void finish(exchange *ex, im_code rc, int status, const im_error *error)
+{
+    if (rc != IM_OK) {
+        exchange_fail(ex, 0, error);
+        return;
+    }
+    exchange_done(ex, "application/json");
+    if (ex->status == 200) {
+        ex->status = status;
+    }
+}
+
+static im_code read_object(const exchange *ex, json_t **out, im_error *err)
+{
+    im_error cause = IM_ERROR_INIT;
+    im_code rc = im_json_parse(im_str_text(&ex->body), ex->body.size, "request body", out, &cause);
+    if (rc != IM_OK) {
+        return rc == IM_ERR_NOMEM ? im_fail(err, rc, "%s", cause.message)
+                                  : im_fail_as(err, IM_REASON_HTTP_BODY, "%s", cause.message);
+    }
+    return json_is_object(*out)
+               ? IM_OK
+               : im_fail_as(err, IM_REASON_HTTP_BODY, "request body: expected an object");
+}
+
+static const char *plain_text(const json_t *value)
+{
+    const char *text = json_string_value(value);
+    return text != NULL && strlen(text) == json_string_length(value) ? text : NULL;
+}
+
+/* ---- jobs ---- */
+
+/* {"kind":"add","paths":[…]}; the texts stay root's. @param paths owned by the caller */
+static im_code read_wish(const json_t *root, im_job_wish *out, const char ***paths, im_error *err)
+{
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_object_foreach((json_t *)(uintptr_t)root, key, value)
+    {
+        bool is_paths = strcmp(key, "paths") == 0;
+        if (!is_paths && strcmp(key, "kind") != 0) {
+            return im_fail_as(err, IM_REASON_HTTP_BODY,
+                              "request body: key '%.40s' is not known, expected kind, paths", key);
+        }
+        if (is_paths ? !json_is_array(value) : plain_text(value) == NULL) {
+            return im_fail_as(err, IM_REASON_HTTP_BODY, "request body: '%s' is no %s", key,
+                              is_paths ? "list" : "text");
+        }
+    }
+    const json_t *list = json_object_get(root, "paths");
+    *out = (im_job_wish){.kind = plain_text(json_object_get(root, "kind"))};
+    if (out->kind == NULL) {
+        return im_fail_as(err, IM_REASON_HTTP_BODY, "request body: 'kind' is missing");
+    }
+    *paths = im_alloc(IM_MAX(json_array_size(list), 1), sizeof(**paths));
+    if (*paths == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for paths");
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        (*paths)[i] = plain_text(json_array_get(list, i));
+        if ((*paths)[i] == NULL) {
+            return im_fail_as(err, IM_REASON_HTTP_BODY, "request body: 'paths[%zu]' is no text", i);
+        }
+    }
+    out->paths = *paths;
+    out->n_paths = json_array_size(list);
+    return IM_OK;
+}
+
+void answer_job_add(server *s, exchange *const *list, size_t n)
+{
+    exchange *ex = list[0];
+    im_error error = IM_ERROR_INIT;
+    json_t *root = NULL;
+    const char **paths = NULL;
+    im_job_wish wish;
+    uint64_t id = 0;
+    (void)n;
+    im_code rc = read_object(ex, &root, &error);
+    if (rc == IM_OK) {
+        rc = read_wish(root, &wish, &paths, &error);
+    }
+    if (rc == IM_OK) {
+        rc = im_app_job_put(work_library(s->writer), &wish, &id, &error);
+    }
+    if (rc == IM_OK) {
+        jobs_poke(s->jobs);
+        rc = im_app_job_json(work_library(s->writer), id, NULL, &ex->answer, &error);
+        im_str_addf(&ex->headers, "Location: /v1/jobs/%llu\r\n", (unsigned long long)id);
+    }
+    im_free(paths);
+    json_decref(root);
+    finish(ex, rc, 202, &error);
+}
+
+static im_code put_jobs(server *s, im_library *library, uint64_t id, im_json_writer *w,
+                        im_error *err)
+{
+    im_job_live live = {0};
+    char *progress = jobs_progress(s->jobs, &live.id);
+    live.progress = progress;
+    im_code rc = id == 0 ? im_app_jobs_json(library, &live, w, err)
+                         : im_app_job_json(library, id, &live, w, err);
+    im_free(progress);
+    return rc;
+}
+
+void answer_jobs(server *s, exchange *const *list, size_t n)
+{
+    im_error error = IM_ERROR_INIT;
+    (void)n;
+    im_code rc = put_jobs(s, work_library(s->work), 0, &list[0]->answer, &error);
+    finish(list[0], rc, 200, &error);
+}
+
+void answer_job(server *s, exchange *const *list, size_t n)
+{
+    im_error error = IM_ERROR_INIT;
+    (void)n;
+    im_code rc = put_jobs(s, work_library(s->work), list[0]->item, &list[0]->answer, &error);
+    finish(list[0], rc, 200, &error);
+}
+
+void answer_job_stop(server *s, exchange *const *list, size_t n)
+{
+    exchange *ex = list[0];
+    im_error error = IM_ERROR_INIT;
+    bool running = false;
+    (void)n;
+    im_code rc = im_app_job_stop(work_library(s->writer), ex->item, &running, &error);
+    if (rc == IM_OK) {
+        if (running) {
+            jobs_stop(s->jobs, ex->item);
+        }
+        rc = put_jobs(s, work_library(s->writer), ex->item, &ex->answer, &error);
+    }
+    finish(ex, rc, 200, &error);
+}
+
+/* The stream begins with the job as it is, or behind the last event that the listener had. */
+void answer_job_events(server *s, exchange *const *list, size_t n)
+{
+    exchange *ex = list[0];
+    im_error error = IM_ERROR_INIT;
+    im_json_writer w;
+    im_str told;
+    bool ended = false;
+    (void)n;
+    im_json_init(&w, 1u << 20);
+    im_str_init(&told, 0);
+    uint64_t last = jobs_listen(s->jobs, ex->item, UINT64_MAX, &told, &ended);
+    im_code rc = put_jobs(s, work_library(s->work), ex->item, &w, &error);
+    if (rc == IM_OK && im_json_ok(&w)) {
+        bool over = strstr(im_str_text(&w.out), "\"ended\":null") == NULL;
+        im_str *out = &ex->answer.out;
+        if (ex->last_event == 0 || ex->last_event > last || over) {
+            im_str_addf(out, "id: %llu\nevent: %s\ndata: ", (unsigned long long)last,
+                        over ? "done" : "state");
+            im_str_add(out, im_str_text(&w.out), w.out.size);
+            im_str_add_c(out, "\n\n");
+            ex->stream_after = last;
+        } else {
+            ex->stream_after = ex->last_event;
+        }
+        ex->stream = over ? 0 : ex->item;
+        ex->close = true;
+        ex->streams = true;
+    }
+    im_str_clear(&told);
+    im_json_clear(&w);
+    finish(ex, rc, 200, &error);
+    if (rc == IM_OK && ex->status == 200) {
+        ex->type = "text/event-stream";
+    }
+}
+
+/* ---- folders ---- */
+
+void answer_roots(server *s, exchange *const *list, size_t n)
+{
+    im_error error = IM_ERROR_INIT;
+    (void)n;
+    im_code rc = im_app_roots_json(work_library(s->work), &list[0]->answer, &error);
+    finish(list[0], rc, 200, &error);
+}
+
+static im_code read_root(const json_t *root, const char **out_path, bool *out_watch, im_error *err)
+{
+    const char *key = NULL;
+    json_t *value = NULL;
+    *out_path = plain_text(json_object_get(root, "path"));
+    json_object_foreach((json_t *)(uintptr_t)root, key, value)
+    {
+        bool is_watch = strcmp(key, "watch") == 0;
+        if (!is_watch && strcmp(key, "path") != 0) {
+            return im_fail_as(err, IM_REASON_HTTP_BODY,
+                              "request body: key '%.40s' is not known, expected path, watch", key);
+        }
+        if (is_watch && !json_is_boolean(value)) {
+            return im_fail_as(err, IM_REASON_HTTP_BODY, "request body: 'watch' is no true or false");
+        }
+    }
+    *out_watch = json_is_true(json_object_get(root, "watch"));
+    return *out_path != NULL
+               ? IM_OK
+               : im_fail_as(err, IM_REASON_HTTP_BODY, "request body: 'path' is missing or no text");
+}
+
+/* The folder is a root from now on, and a job reads it. */
+void answer_root_add(server *s, exchange *const *list, size_t n)
+{
+    exchange *ex = list[0];
+    im_error error = IM_ERROR_INIT;
+    json_t *body = NULL;
+    const char *path = NULL;
+    bool watch = false;
+    uint64_t root = 0;
+    uint64_t job = 0;
+    im_library *library = work_library(s->writer);
+    (void)n;
+    im_code rc = read_object(ex, &body, &error);
+    if (rc == IM_OK) {
+        rc = read_root(body, &path, &watch, &error);
+    }
+    if (rc == IM_OK) {
+        rc = im_app_root_put(library, path, watch, &root, &error);
+    }
+    if (rc == IM_OK) {
+        const im_job_wish wish = {.kind = "add", .paths = &path, .n_paths = 1};
+        rc = im_app_job_put(library, &wish, &job, &error);
+    }
+    if (rc == IM_OK) {
+        jobs_poke(s->jobs);
+        im_json_begin_object(&ex->answer);
+        im_json_key(&ex->answer, "root");
+        rc = im_app_root_json(library, root, &ex->answer, &error);
+        im_json_put_uint(&ex->answer, "job", job);
+        im_json_end_object(&ex->answer);
+    }
+    json_decref(body);
+    finish(ex, rc, 202, &error);
+}
+
+void answer_root_remove(server *s, exchange *const *list, size_t n)
+{
+    exchange *ex = list[0];
+    im_error error = IM_ERROR_INIT;
+    uint64_t items = 0;
+    (void)n;
+    im_code rc = im_app_root_remove(work_library(s->writer), ex->item, &items, &error);
+    if (rc == IM_OK) {
+        im_json_begin_object(&ex->answer);
+        im_json_put_uint(&ex->answer, "removed", ex->item);
+        im_json_put_uint(&ex->answer, "items", items);
+        im_json_end_object(&ex->answer);
+    }
+    finish(ex, rc, 200, &error);
+}

@@ -1,0 +1,366 @@
+/* daemon/jobs.c — the thread that does jobs, one after the other, with a library of its own; and what
+ * it tells of them: the last events, which the server's thread hands to those who listen. */
+#include "base/clock.h"
+#include "base/fault.h"
+#include "daemon/daemon_internal.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EVENTS 256u       /* that are kept for listeners who come back */
+#define WARNINGS_MOST 100 /* of one job, told */
+#define RETRY_FIRST_MS 1000u
+#define RETRY_MOST_MS 60000u
+#define NICE 5 /* searches go first */
+
+typedef struct job_event {
+    uint64_t seq; /* 0: none */
+    uint64_t job;
+    const char *name; /* "progress", "warning", "state", "done" */
+    char *data;       /* JSON, owned */
+} job_event;
+
+struct jobs {
+    const im_daemon_options *options;
+    im_library *library; /* the thread's own */
+    int wake;
+    pthread_t thread;
+    bool started;
+    atomic_bool stop; /* heeded by the job that runs */
+    unsigned warnings;
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    /* guarded by lock */
+    bool ending, poked;
+    uint64_t current, wanted_stop; /* ids */
+    bool user_stop;
+    char *progress; /* of current: JSON, owned */
+    jobs_facts facts;
+    job_event events[EVENTS];
+    uint64_t next_seq;
+};
+
+/* ---- events ---- */
+
+static void tell(jobs *j, uint64_t job, const char *name, const im_json_writer *w)
+{
+    uint64_t one = 1;
+    char *data = im_json_ok(w) ? im_strdup(im_str_text(&w->out)) : NULL;
+    if (data == NULL) {
+        return; /* the next one tells more */
+    }
+    pthread_mutex_lock(&j->lock);
+    job_event *event = &j->events[j->next_seq % EVENTS];
+    im_free(event->data);
+    *event = (job_event){.seq = j->next_seq++, .job = job, .name = name, .data = data};
+    if (strcmp(name, "progress") == 0) {
+        char *copy = im_strdup(data);
+        if (copy != NULL) {
+            im_free(j->progress);
+            j->progress = copy;
+        }
+    }
+    pthread_mutex_unlock(&j->lock);
+    (void)!write(j->wake, &one, sizeof(one));
+}
+
+uint64_t jobs_listen(jobs *j, uint64_t job, uint64_t after, im_str *out, bool *out_ended)
+{
+    pthread_mutex_lock(&j->lock);
+    for (size_t i = 0; i < EVENTS; i++) {
+        const job_event *event = &j->events[(j->next_seq + i) % EVENTS]; /* the oldest first */
+        if (event->seq != 0 && event->seq > after && event->job == job) {
+            im_str_addf(out, "id: %llu\nevent: %s\ndata: ", (unsigned long long)event->seq,
+                        event->name);
+            im_str_add_c(out, event->data);
+            im_str_add_c(out, "\n\n");
+            *out_ended = *out_ended || strcmp(event->name, "done") == 0;
+        }
+    }
+    uint64_t last = j->next_seq - 1;
+    pthread_mutex_unlock(&j->lock);
+    return last;
+}
+
+/* ---- the thread ---- */
+
+static void on_progress(void *context, const im_progress *progress)
+{
+    jobs *j = context;
+    im_json_writer w;
+    im_json_init(&w, 4096);
+    im_progress_json(&w, progress);
+    tell(j, j->current, "progress", &w);
+    im_json_clear(&w);
+}
+
+static void put_warning(jobs *j, const char *path, const im_error *error, const char *sentence)
+{
+    im_json_writer w;
+    if (j->warnings++ >= WARNINGS_MOST) {
+        return;
+    }
+    im_json_init(&w, 64u << 10);
+    im_json_begin_object(&w);
+    if (path != NULL) {
+        im_json_put_string(&w, "path", path);
+        im_json_put_string(&w, "code", error->reason);
+    }
+    im_json_put_string(&w, "message", path != NULL ? error->message : sentence);
+    im_json_end_object(&w);
+    tell(j, j->current, "warning", &w);
+    im_json_clear(&w);
+}
+
+static void on_failed(void *context, const char *path, const im_error *error)
+{
+    put_warning(context, path, error, NULL);
+}
+
+static void on_warning(void *context, const char *sentence)
+{
+    put_warning(context, NULL, NULL, sentence);
+}
+
+static void count(jobs *j)
+{
+    uint64_t waiting = 0;
+    uint64_t running = 0;
+    if (im_app_jobs_count(j->library, &waiting, &running, NULL) == IM_OK) {
+        pthread_mutex_lock(&j->lock);
+        j->facts.waiting = waiting;
+        j->facts.running = running;
+        pthread_mutex_unlock(&j->lock);
+    }
+}
+
+/* Waits until something is asked for; true at the end. */
+static bool wait_ms(jobs *j, uint64_t ms)
+{
+    struct timespec until;
+    int waited = 0;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(ms / 1000);
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&j->lock);
+    while (!j->ending && !j->poked && waited != ETIMEDOUT) {
+        waited = pthread_cond_timedwait(&j->more, &j->lock, &until);
+    }
+    j->poked = false;
+    bool ending = j->ending;
+    pthread_mutex_unlock(&j->lock);
+    return ending;
+}
+
+static void set_current(jobs *j, uint64_t id)
+{
+    pthread_mutex_lock(&j->lock);
+    j->current = id;
+    j->user_stop = id != 0 && j->wanted_stop == id;
+    atomic_store(&j->stop, j->user_stop || j->ending);
+    im_free(j->progress);
+    j->progress = NULL;
+    pthread_mutex_unlock(&j->lock);
+}
+
+static void tell_state(jobs *j, const im_job *job, const im_job_end *end, uint64_t retry_ms)
+{
+    im_json_writer w;
+    im_error ignored = IM_ERROR_INIT;
+    im_json_init(&w, 1u << 20);
+    if (end == NULL || im_job_has_ended(end->state)) {
+        if (im_app_job_json(j->library, job->id, NULL, &w, &ignored) != IM_OK) {
+            w.out.failed = true;
+        }
+    } else {
+        im_json_begin_object(&w);
+        im_json_put_uint(&w, "id", job->id);
+        im_json_put_string(&w, "state", im_job_state_name(end->state));
+        im_json_put_string(&w, "message", end->error.message);
+        im_json_put_uint(&w, "retry_ms", retry_ms);
+        im_json_end_object(&w);
+    }
+    tell(j, job->id, end != NULL && im_job_has_ended(end->state) ? "done" : "state", &w);
+    im_json_clear(&w);
+}
+
+/* The end must be written, whatever stands against it for now: else the job would run again. */
+static bool record_end(jobs *j, const im_job *job, const im_job_end *end)
+{
+    im_error error = IM_ERROR_INIT;
+    im_code rc = im_app_job_end(j->library, job->id, end, &error);
+    for (int i = 0; rc != IM_OK && rc != IM_ERR_CONFLICT && i < 30; i++) {
+        if (wait_ms(j, 1000)) {
+            return false;
+        }
+        rc = im_app_job_end(j->library, job->id, end, &error);
+    }
+    return rc == IM_OK;
+}
+
+/* Does one job; *retry_ms is how long to wait when it is to be tried again, else 0. */
+static void do_job(jobs *j, const im_job *job, uint64_t *retry_ms)
+{
+    const im_events events = {
+        .context = j, .progress = on_progress, .failed = on_failed, .warning = on_warning};
+    im_job_end end;
+    set_current(j, job->id);
+    count(j);
+    j->warnings = 0;
+    tell_state(j, job, NULL, 0);
+    im_stop_heed(&j->stop);
+    im_app_job_run(j->library, job, &j->options->limits, &j->stop, &events, &end);
+    im_stop_heed(NULL);
+    pthread_mutex_lock(&j->lock);
+    bool user_stop = j->user_stop;
+    bool ending = j->ending;
+    pthread_mutex_unlock(&j->lock);
+    if (end.state == IM_JOB_STOPPED && !user_stop) {
+        end.state = IM_JOB_WAITING; /* the daemon ends: the next one goes on */
+    } else if (end.state == IM_JOB_WAITING && user_stop) {
+        end.state = IM_JOB_STOPPED;
+    }
+    bool again = end.state == IM_JOB_WAITING && !ending;
+    *retry_ms = !again           ? 0
+                : *retry_ms == 0 ? RETRY_FIRST_MS
+                                 : IM_MIN(*retry_ms * 2, (uint64_t)RETRY_MOST_MS);
+    if (record_end(j, job, &end)) {
+        tell_state(j, job, &end, *retry_ms);
+    }
+    im_job_end_clear(&end);
+    set_current(j, 0);
+    count(j);
+}
+
+static void *run(void *context)
+{
+    jobs *j = context;
+    uint64_t retry_ms = 0;
+    bool ending = false;
+    im_error ignored = IM_ERROR_INIT;
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE); /* threads of add inherit it */
+    while (!ending && im_app_jobs_revive(j->library, &ignored) != IM_OK) {
+        ending = wait_ms(j, RETRY_FIRST_MS);
+    }
+    while (!ending) {
+        im_job job = {0};
+        im_code rc = im_app_job_claim(j->library, &job, &ignored);
+        if (rc == IM_OK && job.id != 0) {
+            do_job(j, &job, &retry_ms);
+        } else {
+            count(j);
+        }
+        bool idle = rc != IM_OK || job.id == 0;
+        im_job_clear(&job);
+        ending = wait_ms(j, idle ? 5000 : retry_ms);
+    }
+    return NULL;
+}
+
+/* ---- the others' side ---- */
+
+im_code jobs_open(const im_daemon_options *options, int wake, jobs **out_jobs, im_error *err)
+{
+    pthread_condattr_t monotonic;
+    jobs *j = im_alloc_zero(1, sizeof(*j));
+    if (j == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for the daemon");
+    }
+    *j = (jobs){.options = options, .wake = wake};
+    j->next_seq = (uint64_t)(im_clock_wall_ns() / 1000000); /* above those of an earlier daemon */
+    (void)pthread_mutex_init(&j->lock, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&j->more, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    im_library_options wanted = options->library;
+    im_error why = IM_ERROR_INIT;
+    wanted.writable = true;
+    im_code rc = im_library_open(&wanted, &j->library, &why);
+    if (rc == IM_OK) {
+        int failed = thread_start(&j->thread, run, j);
+        j->started = failed == 0;
+        rc = failed == 0
+                 ? IM_OK
+                 : im_fail(&why, IM_ERR_NOMEM, "could not start a thread: %s", strerror(failed));
+    } else if (rc == IM_ERR_DENIED || rc == IM_ERR_IO || rc == IM_ERR_FULL) {
+        rc = IM_OK; /* a library that cannot be written has no jobs */
+    }
+    if (rc != IM_OK) {
+        jobs_close(j);
+        j = NULL;
+        if (err != NULL) {
+            *err = why;
+        }
+    }
+    *out_jobs = j;
+    return rc;
+}
+
+void jobs_poke(jobs *j)
+{
+    pthread_mutex_lock(&j->lock);
+    j->poked = true;
+    pthread_cond_signal(&j->more);
+    pthread_mutex_unlock(&j->lock);
+}
+
+void jobs_stop(jobs *j, uint64_t id)
+{
+    pthread_mutex_lock(&j->lock);
+    j->wanted_stop = id;
+    if (j->current == id) {
+        j->user_stop = true;
+        atomic_store(&j->stop, true);
+    }
+    pthread_mutex_unlock(&j->lock);
+}
+
+void jobs_look(jobs *j, jobs_facts *out)
+{
+    pthread_mutex_lock(&j->lock);
+    *out = j->facts;
+    pthread_mutex_unlock(&j->lock);
+}
+
+char *jobs_progress(jobs *j, uint64_t *out_id)
+{
+    pthread_mutex_lock(&j->lock);
+    *out_id = j->current;
+    char *copy = j->progress != NULL ? im_strdup(j->progress) : NULL;
+    pthread_mutex_unlock(&j->lock);
+    return copy;
+}
+
+void jobs_close(jobs *j)
+{
+    if (j == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&j->lock);
+    j->ending = true;
+    atomic_store(&j->stop, true);
+    pthread_cond_signal(&j->more);
+    pthread_mutex_unlock(&j->lock);
+    if (j->started) {
+        (void)pthread_join(j->thread, NULL);
+    }
+    for (size_t i = 0; i < EVENTS; i++) {
+        im_free(j->events[i].data);
+    }
+    im_free(j->progress);
+    im_library_close(j->library);
+    (void)pthread_cond_destroy(&j->more);
+    (void)pthread_mutex_destroy(&j->lock);
+    im_free(j);
+}

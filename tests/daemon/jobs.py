@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""Jobs and folders over HTTP: done, stopped, listened to, and finished after the daemon was killed."""
+import json
+import os
+import signal
+import socket
+import time
+
+import serving
+from serving import Server
+from support import png
+
+home = serving.library()
+
+
+def folder(name, n, first):
+    path = os.path.join(home.base, name)
+    os.makedirs(path)
+    for i in range(n):
+        with open(os.path.join(path, f"{i:04}.png"), "wb") as file:
+            file.write(png(first + i))
+    return path
+
+
+def wait(server, job, *states, timeout=120):
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        now = server.ask(f"/v1/jobs/{job}").json
+        if now["state"] in states:
+            return now
+        time.sleep(0.02)
+    raise AssertionError(now)
+
+
+def add(server, *paths):
+    answer = server.ask("/v1/jobs", {"kind": "add", "paths": list(paths)})
+    assert answer.status == 202, answer.body
+    assert answer.headers["location"] == f"/v1/jobs/{answer.json['id']}"
+    return answer.json["id"]
+
+
+def items(server):
+    return server.ask("/v1/library").json["items"]
+
+
+def a_folder_is_added_while_others_search(server):
+    before = items(server)
+    path = folder("more", 60, 1000)
+    job = add(server, path)
+    while server.ask(f"/v1/jobs/{job}").json["state"] not in ("done", "failed"):
+        assert server.ask("/v1/search?q=red").status == 200
+    done = wait(server, job, "done")
+    assert done["progress"]["added"] == 60 and done["error"] is None, done
+    assert items(server) == before + 60
+    hit = server.ask("/v1/search", {"parts": [{"image": {"path": path + "/0007.png"}}], "k": 1}).json["hits"][0]
+    assert hit["path"] == path + "/0007.png" and hit["cosine"] > 0.999
+    assert server.ask("/v1/jobs").json["jobs"][0] == done
+
+
+def wrong_wishes_are_refused(server):
+    for body, status in (({"kind": "add"}, 400), ({"kind": "add", "paths": []}, 400),
+                         ({"kind": "add", "paths": ["relative"]}, 400), ({"kind": "sing"}, 400),
+                         ({"kind": "add", "paths": [home.base + "/none"]}, 404), ([], 400),
+                         ({"kind": "add", "paths": [3]}, 400), ({"kind": "rebuild", "paths": ["/"]}, 400),
+                         ({"paths": ["/"]}, 400), ({"kind": "add", "paths": ["/a\0b"]}, 400),
+                         ({"kind": "add", "paths": ["/"], "zoom": 1}, 400)):
+        server.ask("/v1/jobs", body).problem(status)
+    server.ask("/v1/jobs/4711").problem(404)
+    server.ask("/v1/jobs/4711/events").problem(404)
+    server.ask("/v1/jobs/4711", method="DELETE").problem(404)
+
+
+def other_kinds_are_done(server):
+    for kind in ("rebuild", "compact"):
+        job = server.ask("/v1/jobs", {"kind": kind}).json["id"]
+        assert wait(server, job, "done", "failed")["state"] == "done"
+
+
+def listen(server, job, last=None):
+    """(id, event, data) of a stream to its end."""
+    sock = server.connect(60)
+    more = f"Last-Event-ID: {last}\r\n" if last else ""
+    sock.sendall(f"GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: localhost\r\n{more}\r\n".encode())
+    data = b""
+    while piece := sock.recv(65536):
+        data += piece
+    sock.close()
+    head, _, body = data.partition(b"\r\n\r\n")
+    assert b"text/event-stream" in head and b"Content-Length" not in head, head
+    events = []
+    for block in body.decode().split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if lines:
+            events.append((int(lines["id"]), lines["event"], json.loads(lines["data"])))
+    return events
+
+
+def events_are_told_in_their_order(server):
+    path = folder("events", 40, 2000)
+    with open(path + "/broken.jpg", "wb") as file:
+        file.write(b"\xff\xd8\xff\xe0 no picture")
+    job = add(server, path)
+    events = listen(server, job)
+    names = [name for _, name, _ in events]
+    assert names[0] in ("state", "progress") and names[-1] == "done", names
+    assert names.count("done") == 1
+    ids = [number for number, _, _ in events]
+    assert ids == sorted(ids), ids
+    assert events[-1][2]["progress"]["added"] == 40
+    warned = [data for _, name, data in events if name == "warning"]
+    assert events[-1][2]["progress"]["failed"] == 1
+    assert all(set(data) >= {"message"} for data in warned)
+    again = listen(server, job)
+    assert [name for _, name, _ in again] == ["done"]
+
+
+def listeners_who_vanish_or_sleep_cost_nothing(server):
+    path = folder("vanish", 120, 3000)
+    before = server.descriptors()
+    job = add(server, path)
+    socks = []
+    for _ in range(60):
+        sock = server.connect(5)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        sock.sendall(f"GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        socks.append(sock)
+    for sock in socks[:40]:
+        sock.close()
+    start = time.monotonic()
+    assert server.ask("/health").status in (200, 503)
+    assert time.monotonic() - start < 2
+    wait(server, job, "done")
+    for sock in socks:
+        sock.close()
+    end = time.monotonic() + 10
+    while server.descriptors() > before + 4 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert server.descriptors() <= before + 4, (before, server.descriptors())
+
+
+def jobs_are_stopped_and_what_was_added_stays(server):
+    path = folder("stop", 400, 4000)
+    before = items(server)
+    first, second = add(server, path), add(server, path)
+    assert server.ask(f"/v1/jobs/{second}", method="DELETE").json["state"] == "stopped"
+    wait(server, first, "running")
+    time.sleep(0.3)
+    server.ask(f"/v1/jobs/{first}", method="DELETE")
+    ended = wait(server, first, "stopped", "done")
+    if ended["state"] == "stopped":
+        assert before <= items(server) < before + 400
+    assert server.ask(f"/v1/jobs/{second}").json["state"] == "stopped"
+    server.ask(f"/v1/jobs/{first}", method="DELETE").problem(409)
+    done = wait(server, add(server, path), "done")
+    assert items(server) == before + 400, done
+
+
+def changes_do_not_wait_long_beside_an_add(server):
+    path = folder("beside", 500, 6000)
+    job = add(server, path)
+    waits = []
+    while server.ask(f"/v1/jobs/{job}").json["state"] in ("waiting", "running"):
+        start = time.monotonic()
+        assert server.ask("/v1/keys/4711", method="DELETE").status in (404, 200)
+        other = server.ask("/v1/jobs", {"kind": "compact"})  # a write of the library beside the add
+        waits.append(time.monotonic() - start)
+        server.ask(f"/v1/jobs/{other.json['id']}", method="DELETE")
+        time.sleep(0.05)
+    print(f"longest wait of {len(waits)} changes beside an add of 500: {max(waits) * 1000:.0f} ms")
+    assert max(waits) < 5
+
+
+def folders_are_listed_added_and_forgotten(server):
+    path = folder("root", 10, 8000)
+    before = items(server)
+    answer = server.ask("/v1/roots", {"path": path})
+    assert answer.status == 202, answer.body
+    root = answer.json["root"]["id"]
+    wait(server, answer.json["job"], "done")
+    listed = {r["id"]: r for r in server.ask("/v1/roots").json["roots"]}
+    assert listed[root] == {"id": root, "path": path, "recursive": True, "watch": False, "online": True,
+                            "files": 10, "missing_files": 0, "items": 10, "failures": 0}, listed[root]
+    state = {name: os.stat(os.path.join(path, name)).st_mtime_ns for name in os.listdir(path)}
+    removed = server.ask(f"/v1/roots/{root}", method="DELETE")
+    assert removed.json == {"removed": root, "items": 10}, removed.body
+    assert items(server) == before
+    assert state == {name: os.stat(os.path.join(path, name)).st_mtime_ns for name in os.listdir(path)}
+    server.ask(f"/v1/roots/{root}", method="DELETE").problem(404)
+    wait(server, add(server, path), "done")
+    assert items(server) == before + 10
+    for body, status in (({"path": "x"}, 400), ({"path": path + "/none"}, 404), ({}, 400),
+                         ({"path": path + "/0000.png"}, 400), ({"path": path, "watch": 1}, 400)):
+        server.ask("/v1/roots", body).problem(status)
+
+
+def counts_are_told(server):
+    library = server.ask("/v1/library").json
+    assert library["jobs"] == {"waiting": 0, "running": 0} and library["unembedded"] == 0
+    metrics = server.ask("/metrics").body.decode()
+    for name in ("imago_jobs_waiting", "imago_jobs_running", "imago_items_without_vector"):
+        assert f"\n{name} " in metrics, name
+
+
+def a_killed_daemon_loses_no_job(server):
+    path = folder("killed", 500, 10000)
+    before = items(server)
+    job, behind = add(server, path), add(server, folder("behind", 5, 20000))
+    wait(server, job, "running", "done")
+    time.sleep(0.4)
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait()
+    server.process.stderr.close()
+    again = Server(home)
+    assert wait(again, job, "done")["state"] == "done"
+    assert wait(again, behind, "done")["state"] == "done"
+    assert items(again) == before + 505
+    job = add(again, folder("stopped", 300, 30000))
+    wait(again, job, "running", "done")
+    again.stop()  # a clean stop in the middle
+    third = Server(home)
+    wait(third, job, "done")
+    assert items(third) == before + 805
+    third.stop()
+    home.run("check")
+
+
+if __name__ == "__main__":
+    main_server = Server(home)
+    for test in (a_folder_is_added_while_others_search, wrong_wishes_are_refused, other_kinds_are_done,
+                 events_are_told_in_their_order, listeners_who_vanish_or_sleep_cost_nothing,
+                 jobs_are_stopped_and_what_was_added_stays, changes_do_not_wait_long_beside_an_add,
+                 folders_are_listed_added_and_forgotten, counts_are_told, a_killed_daemon_loses_no_job):
+        start = time.monotonic()
+        test(main_server)
+        print(f"{test.__name__}: {time.monotonic() - start:.1f} s", flush=True)
