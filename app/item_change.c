@@ -122,12 +122,14 @@ static im_code read_change(const im_item_change *change, uint64_t item, meta_row
 {
     const char *name = NULL;
     json_t *value = NULL;
-    im_error cause = IM_ERROR_INIT;
     row->id = item;
-    im_code rc =
-        im_json_parse(change->json.data, change->json.size, change->name, &row->json, &cause);
-    if (rc != IM_OK) { /* a request that is not JSON is a wrong request, no damaged file */
-        return im_fail(err, rc == IM_ERR_FORMAT ? IM_ERR_INVALID : rc, "%s", cause.message);
+    im_error cause = IM_ERROR_INIT;
+    im_code rc = im_json_parse(change->json.data, change->json.size, change->name, &row->json, &cause);
+    if (rc == IM_ERR_FORMAT) { /* a wrong request, not a damaged file */
+        return im_fail_as(err, IM_REASON_FIELD_VALUE, "%s", cause.message);
+    }
+    if (rc != IM_OK) {
+        return im_fail(err, rc, "%s", cause.message);
     }
     if (!json_is_object(row->json)) {
         return im_fail_as(err, IM_REASON_FIELD_VALUE,

@@ -44,7 +44,7 @@ def environment(**more):
 
 def command_of(args):
     words = [a for a in args if isinstance(a, str) and not a.startswith("-")]
-    if len(words) > 1 and words[0] in ("model", "vlm"):
+    if len(words) > 1 and words[0] in ("key", "model", "vlm"):
         return " ".join(words[:2])
     return words[0] if words else ""
 

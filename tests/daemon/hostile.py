@@ -192,7 +192,7 @@ def json_bodies_are_read_strictly():
 
 def routes_that_are_none_are_not_found():
     """T77"""
-    for path in ("/", "/v1", "//v1//search?q=a", "/v1/search/", "/V1/search", "/v1/items/",
+    for path in ("/index.html", "/v1", "//v1//search?q=a", "/v1/search/", "/V1/search", "/v1/items/",
                  "/v1/items/1/2", "/v1/items/../library", "/v1/items/%2e%2e%2flibrary", "/%00",
                  "/assets//etc/passwd", "/health.json"):
         answer = server.ask(path)

@@ -191,6 +191,9 @@ static void every_allocation_may_fail(void **state)
     bool struck = true;
     for (size_t nth = 0; struck; nth++) {
         uint64_t id = 0;
+        tear_down(state); /* a list that grew would have more places each time */
+        set_up(state);
+        f = *state;
         im_job job = {0};
         seen s = {0};
         size_t live = im_live_allocations();
