@@ -201,16 +201,15 @@ void im_progress_json(im_json_writer *w, const im_progress *progress);
 
 /* ---- folders that were added ---- */
 
-/** {"roots":[{"id","path","recursive","watch","online","files","missing_files","items",
+/** {"roots":[{"id","path","recursive","online","files","missing_files","items",
  * "failures"}]}. */
 IM_NODISCARD im_code im_app_roots_json(im_library *library, im_json_writer *w, im_error *err);
 /** One of them; not_found. */
 IM_NODISCARD im_code im_app_root_json(im_library *library, uint64_t root, im_json_writer *w,
                                       im_error *err);
-/** Makes an existing folder (absolute path) a root, or finds it; with `watch` it is followed from
- * now on. Nothing is read in it. */
-IM_NODISCARD im_code im_app_root_put(im_library *library, const char *path, bool watch,
-                                     uint64_t *out_root, im_error *err);
+/** Makes an existing folder (absolute path) a root, or finds it. Nothing is read in it. */
+IM_NODISCARD im_code im_app_root_put(im_library *library, const char *path, uint64_t *out_root,
+                                     im_error *err);
 /** Forgets a root with its files, and pictures that have no other file; the files themselves are
  * not touched, and adding the folder brings all back. Pictures below another root stay. In many
  * short transactions: one that is interrupted has forgotten a part. not_found. */

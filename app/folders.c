@@ -30,7 +30,6 @@ static bool put_root(void *context, const im_root *root)
     im_json_put_uint(w, "id", root->id);
     answer_put_path(w, root->path);
     im_json_put_bool(w, "recursive", root->recursive);
-    im_json_put_bool(w, "watch", root->watch);
     im_json_put_bool(w, "online", im_file_exists(root->path));
     im_json_put_uint(w, "files", counts.files);
     im_json_put_uint(w, "missing_files", counts.missing_files);
@@ -73,8 +72,7 @@ im_code im_app_each_root(im_library *library, im_root_fn fn, void *context, im_e
     return im_store_each_root(library->store, fn, context, err);
 }
 
-im_code im_app_root_put(im_library *library, const char *path, bool watch, uint64_t *out_root,
-                        im_error *err)
+im_code im_app_root_put(im_library *library, const char *path, uint64_t *out_root, im_error *err)
 {
     struct stat st;
     char absolute[PATH_MAX];
@@ -87,19 +85,7 @@ im_code im_app_root_put(im_library *library, const char *path, bool watch, uint6
     if (!S_ISDIR(st.st_mode)) {
         return im_fail(err, IM_ERR_INVALID, "'path' is '%.200s', expected a folder", path);
     }
-    im_code rc = im_store_begin(library->store, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    rc = im_store_put_root(library->store, absolute, true, out_root, err);
-    if (rc == IM_OK && watch) {
-        rc = im_store_set_root_watch(library->store, *out_root, true, err);
-    }
-    if (rc == IM_OK) {
-        return im_store_commit(library->store, err);
-    }
-    im_store_rollback(library->store);
-    return rc;
+    return im_store_put_root(library->store, absolute, true, out_root, err);
 }
 
 /* ---- forgotten ---- */

@@ -190,26 +190,14 @@ void answer_roots(server *s, exchange *const *list, size_t n)
     finish(list[0], rc, 200, &error);
 }
 
-static im_code read_root(const json_t *root, const char **out_path, bool *out_watch, im_error *err)
+static im_code read_root(const json_t *root, const char **out_path, im_error *err)
 {
-    const char *key = NULL;
-    json_t *value = NULL;
     *out_path = plain_text(json_object_get(root, "path"));
-    json_object_foreach((json_t *)(uintptr_t)root, key, value)
-    {
-        bool is_watch = strcmp(key, "watch") == 0;
-        if (!is_watch && strcmp(key, "path") != 0) {
-            return im_fail_as(err, IM_REASON_HTTP_BODY,
-                              "request body: key '%.40s' is not known, expected path, watch", key);
-        }
-        if (is_watch && !json_is_boolean(value)) {
-            return im_fail_as(err, IM_REASON_HTTP_BODY, "request body: 'watch' is no true or false");
-        }
+    if (*out_path == NULL || json_object_size(root) != 1) {
+        return im_fail_as(err, IM_REASON_HTTP_BODY,
+                          "request body: expected 'path', a text, and no other key");
     }
-    *out_watch = json_is_true(json_object_get(root, "watch"));
-    return *out_path != NULL
-               ? IM_OK
-               : im_fail_as(err, IM_REASON_HTTP_BODY, "request body: 'path' is missing or no text");
+    return IM_OK;
 }
 
 /* The folder is a root from now on, and a job reads it. */
@@ -219,17 +207,16 @@ void answer_root_add(server *s, exchange *const *list, size_t n)
     im_error error = IM_ERROR_INIT;
     json_t *body = NULL;
     const char *path = NULL;
-    bool watch = false;
     uint64_t root = 0;
     uint64_t job = 0;
     im_library *library = work_library(s->writer);
     (void)n;
     im_code rc = read_object(ex, &body, &error);
     if (rc == IM_OK) {
-        rc = read_root(body, &path, &watch, &error);
+        rc = read_root(body, &path, &error);
     }
     if (rc == IM_OK) {
-        rc = im_app_root_put(library, path, watch, &root, &error);
+        rc = im_app_root_put(library, path, &root, &error);
     }
     if (rc == IM_OK) {
         const im_job_wish wish = {.kind = "add", .paths = &path, .n_paths = 1};

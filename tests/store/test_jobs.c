@@ -184,29 +184,41 @@ static void roots_are_watched_and_dropped_when_empty(void **state)
     assert_int_equal(im_store_drop_root(f->store, f->root, &err), IM_ERR_NOT_FOUND);
 }
 
-/* Put, claim, set, list: nothing leaks and nothing is half done whichever allocation fails. */
+static void end_all(im_store *store)
+{
+    im_job job = {.id = 1};
+    uint64_t n = 0;
+    assert_int_equal(im_store_revive_jobs(store, &n, &err), IM_OK);
+    while (job.id != 0) {
+        assert_int_equal(im_store_claim_job(store, &job, &err), IM_OK);
+        if (job.id != 0) {
+            assert_int_equal(im_store_set_job(store, job.id, IM_JOB_DONE, NULL, NULL, &err), IM_OK);
+        }
+        n = job.id;
+        im_job_clear(&job);
+        job.id = n;
+    }
+}
+
+/* Put, claim, set: nothing leaks and nothing is half done whichever allocation fails. */
 static void every_allocation_may_fail(void **state)
 {
     fixture *f = *state;
     bool struck = true;
     for (size_t nth = 0; struck; nth++) {
         uint64_t id = 0;
-        tear_down(state); /* a list that grew would have more places each time */
-        set_up(state);
-        f = *state;
         im_job job = {0};
-        seen s = {0};
         size_t live = im_live_allocations();
         im_fault_set(IM_FAULT_ALLOC, nth, 0);
         im_code rc = im_store_put_job(f->store, "add", "{}", &id, &err);
         rc = rc == IM_OK ? im_store_claim_job(f->store, &job, &err) : rc;
-        rc = rc == IM_OK ? im_store_each_job(f->store, see, &s, &err) : rc;
         if (rc == IM_OK) {
             rc = im_store_set_job(f->store, job.id, IM_JOB_DONE, "{}", NULL, &err);
         }
         struck = im_fault_fired(IM_FAULT_ALLOC);
         im_fault_clear();
         im_job_clear(&job);
+        end_all(f->store);
         assert_true(rc == IM_OK || rc == IM_ERR_NOMEM);
         assert_true(struck || rc == IM_OK);
         assert_true(im_live_allocations() <= live + 64); /* statements and pages that SQLite keeps */
