@@ -192,7 +192,8 @@ void exchange_done_file(exchange *ex, int fd, const im_file_stamp *stamp, const 
 /** Appends status line, headers and (but for HEAD) the body. False when memory was out, also for
  * the body. */
 bool exchange_write(const exchange *ex, im_str *out);
-void exchange_log(const exchange *ex);
+/** False when the line is lost: nobody reads standard error, and the server does not wait. */
+bool exchange_log(const exchange *ex);
 
 /* ---- work.c: a thread that has the library ---- */
 
@@ -311,7 +312,7 @@ typedef struct metrics_row {
 
 typedef struct metrics {
     metrics_row rows[ROUTE_COUNT + 1]; /* the last: of no route */
-    uint64_t accepted, turned_away;
+    uint64_t accepted, turned_away, lost_lines;
 } metrics;
 
 void metrics_count(metrics *m, const exchange *ex);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "daemon/daemon_internal.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -220,8 +221,17 @@ bool exchange_write(const exchange *ex, im_str *out)
     return !out->failed && !ex->headers.failed && im_json_ok(&ex->answer);
 }
 
-void exchange_log(const exchange *ex)
+/* Whether a line can be written without waiting for whoever reads: a pipe has room for PIPE_BUF
+ * bytes when it is writable at all (pipe(7)), and a line is not longer. */
+static bool log_has_room(void)
 {
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) != 0;
+}
+
+bool exchange_log(const exchange *ex)
+{
+    bool written = false;
     im_json_writer w;
     char when[32] = "";
     struct tm parts;
@@ -241,8 +251,9 @@ void exchange_log(const exchange *ex)
     im_json_put_double(&w, "ms", im_clock_ms_since(ex->start_ns));
     im_json_end_object(&w);
     im_str_add_char(&w.out, '\n');
-    if (im_json_ok(&w)) {
-        (void)!write(STDERR_FILENO, im_str_text(&w.out), w.out.size);
+    if (im_json_ok(&w) && log_has_room()) {
+        written = write(STDERR_FILENO, im_str_text(&w.out), w.out.size) == (ssize_t)w.out.size;
     }
     im_json_clear(&w);
+    return written;
 }

@@ -162,6 +162,8 @@ void metrics_write(const server *s, im_str *out)
               s->metrics.accepted);
     put_value(out, "imago_connections_refused_total", "counter",
               "Connections turned away above the limit.", s->metrics.turned_away);
+    put_value(out, "imago_log_lines_lost_total", "counter",
+              "Lines of the log that nobody read in time.", s->metrics.lost_lines);
     put_work(out, "imago_queue_waiting", "Requests that wait for the library.", facts.waiting,
              changing.waiting);
     put_value(out, "imago_queue_limit", "gauge", "Requests that may wait for each of them.",

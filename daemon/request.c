@@ -52,7 +52,7 @@ step connection_finish(server *s, connection *c)
     take_file(c, ex);
     metrics_count(&s->metrics, ex);
     if (s->options->log) {
-        exchange_log(ex);
+        s->metrics.lost_lines += !exchange_log(ex);
     }
     body_uncount(s, ex);
     exchange_free(ex);

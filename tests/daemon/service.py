@@ -218,6 +218,20 @@ def every_request_is_one_line_of_the_log_without_its_query():
     assert b"verysecretword" not in own.log and b"\x1b" not in own.log
 
 
+def a_log_that_nobody_reads_stops_nothing():
+    """Lines beyond what the pipe holds are lost and counted."""
+    own = Server(home, "-v")
+    ask = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+    answers, closed = own.raw((ask + b"\r\n") * 999 + ask + b"Connection: close\r\n\r\n")
+    assert closed and len(answers) == 1000
+    text = own.ask("/metrics").body.decode()
+    lost = int(text.split("\nimago_log_lines_lost_total ")[1].split()[0])
+    assert 0 < lost < 1000, lost
+    own.stop()
+    lines = [line for line in own.log.splitlines() if line.startswith(b"{")]
+    assert len(lines) in (1000 - lost, 1001 - lost) and all(json.loads(line)["status"] for line in lines), (len(lines), lost)
+
+
 def a_stop_finishes_what_is_under_way():
     own = Server(home)
     body = json.dumps({"queries": [{"parts": [{"text": f"thing {i}"}], "k": 24} for i in range(600)]}).encode()
@@ -313,7 +327,8 @@ main([answers_are_those_of_the_command_line, many_at_once_are_answered_as_one_al
       items_and_library_are_what_show_and_status_print, parameters_are_named_when_wrong,
       problems_name_their_field_and_file,
       health_and_metrics_count, the_description_fits_what_is_served, head_is_get_without_the_body,
-      every_request_is_one_line_of_the_log_without_its_query, a_stop_finishes_what_is_under_way,
+      every_request_is_one_line_of_the_log_without_its_query, a_log_that_nobody_reads_stops_nothing,
+      a_stop_finishes_what_is_under_way,
       it_starts_only_where_it_may, an_empty_library_is_degraded_until_it_is_filled,
       the_smallest_picture_stops_nothing, health_tells_when_encoding_stops_answering,
       the_daemon_stops_well])
