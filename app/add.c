@@ -61,6 +61,7 @@ static void fill_stages(im_add_report *report, const add_encode *stage, size_t d
 {
     const add_run *run = stage->run;
     const im_stage_time times[IM_ADD_STAGES] = {
+        {"prepare", (double)stage->prepare_ns / 1e9, 1},
         {"scan", (double)atomic_load(&run->busy_scan_ns) / 1e9, 1},
         {"read", (double)atomic_load(&run->busy_read_ns) / 1e9, decoders},
         {"decode", (double)atomic_load(&run->busy_decode_ns) / 1e9, decoders},
@@ -225,6 +226,7 @@ static im_code add_paths(im_library *library, const im_add_request *request,
     add_scan scan = {.run = &run, .targets = &targets, .error = IM_ERROR_INIT};
     open_locks(&run);
     im_code rc = add_open_encoder(&run, events, err);
+    stage.prepare_ns = (uint64_t)(im_clock_wall_ns() - started_ns);
     if (rc == IM_OK) {
         run.encoder = library->encoder;
         rc = add_plan_memory(&run, err);
@@ -287,8 +289,26 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
     return rc == IM_OK ? verdict(&first, out_report, err) : rc;
 }
 
+size_t im_add_pace(const im_add_report *report, double *out_shares)
+{
+    size_t pace = IM_ADD_NO_STAGE;
+    double together = report->seconds - report->stages[0].busy_s; /* once the model was there */
+    out_shares[0] = report->seconds > 0 ? report->stages[0].busy_s / report->seconds : 0;
+    for (size_t i = 1; i < IM_ADD_STAGES; i++) {
+        const im_stage_time *stage = &report->stages[i];
+        double whole = together * (double)stage->threads;
+        out_shares[i] = stage->name != NULL && whole > 0 ? stage->busy_s / whole : 0;
+        if (out_shares[i] > (pace < IM_ADD_STAGES ? out_shares[pace] : 0)) {
+            pace = i;
+        }
+    }
+    return pace;
+}
+
 void im_add_report_json(im_json_writer *w, const im_add_report *r)
 {
+    double shares[IM_ADD_STAGES];
+    size_t pace = im_add_pace(r, shares);
     im_json_begin_object(w);
     im_json_put_string(w, "event", "done");
     im_json_put_uint(w, "added", r->added);
@@ -331,8 +351,14 @@ void im_add_report_json(im_json_writer *w, const im_add_report *r)
         im_json_put_string(w, "name", r->stages[i].name);
         im_json_put_double(w, "busy_seconds", r->stages[i].busy_s);
         im_json_put_uint(w, "threads", r->stages[i].threads);
+        im_json_put_double(w, "busy_share", shares[i]);
         im_json_end_object(w);
     }
     im_json_end_array(w);
+    if (pace < IM_ADD_STAGES) {
+        im_json_put_string(w, "pace", r->stages[pace].name);
+    } else {
+        im_json_put_null(w, "pace");
+    }
     im_json_end_object(w);
 }

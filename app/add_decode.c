@@ -217,6 +217,8 @@ static im_code decode(add_run *run, add_job *job, const im_image_limits *limits,
     copy_meta(&job->meta, &info);
     job->meta.bytes = bytes->size;
     job->meta.added_ns = im_clock_wall_ns();
+    (void)snprintf(job->meta.source, sizeof(job->meta.source), "%s",
+                   run->request->uploads ? "upload" : "file");
     job->pixels = im_alloc(1, picture_pixels_bytes(run->encoder));
     if (job->pixels == NULL) {
         rc = im_fail(err, IM_ERR_NOMEM, "no memory for the pixels of '%s'", full);

@@ -152,6 +152,7 @@ typedef struct add_encode {
     add_run *run;
     const im_events *events;
     im_add_report *report;
+    uint64_t prepare_ns; /* until the model was open */
     progress_meter meter;
     add_job **pending; /* [batch] JOB_NEW, waiting for a forward pass */
     size_t n_pending;

@@ -94,6 +94,26 @@ static void put_part(im_json_writer *w, const im_query_part *part)
     im_json_end_object(w);
 }
 
+/* "rerank" of a hit: null for what no judgement gave. */
+static void put_judgement(im_json_writer *w, const im_search_hit *hit)
+{
+    bool judged = hit->judgement.outcome == IM_VLM_JUDGED;
+    im_json_key(w, "rerank");
+    im_json_begin_object(w);
+    im_json_put_uint(w, "from_rank", hit->from_rank);
+    im_json_put_double(w, "final", hit->final);
+    im_json_put_string(w, "outcome", im_vlm_outcome_name(hit->judgement.outcome));
+    if (judged) {
+        im_json_put_double(w, "s", hit->s);
+        im_json_put_double(w, "p_yes", hit->judgement.p_yes);
+    } else {
+        im_json_put_null(w, "s");
+        im_json_put_null(w, "p_yes");
+    }
+    im_json_put_double(w, "mass", hit->judgement.mass);
+    im_json_end_object(w);
+}
+
 static void put_hit(im_json_writer *w, const im_answer *answer, const im_search_hit *hit)
 {
     im_json_begin_object(w);
@@ -116,6 +136,9 @@ static void put_hit(im_json_writer *w, const im_answer *answer, const im_search_
         im_json_put_null(w, "cosine");
     }
     answer_put_item(w, &hit->item);
+    if (hit->has_rerank) {
+        put_judgement(w, hit);
+    }
     im_json_key(w, "parts");
     im_json_begin_array(w);
     for (size_t i = 0; i < answer->n_parts; i++) {
@@ -160,8 +183,12 @@ void im_answer_json(im_json_writer *w, const im_answer *answer)
     im_json_put_double(w, "encode", answer->encode_ms);
     im_json_put_double(w, "search", answer->search_ms);
     im_json_put_double(w, "fetch", answer->fetch_ms);
-    im_json_put_double(w, "vlm", 0);
+    im_json_put_double(w, "vlm", answer->rerank.ms);
     im_json_end_object(w);
+    if (answer->rerank.status != NULL) {
+        im_json_key(w, "rerank");
+        im_rerank_json(w, &answer->rerank);
+    }
     im_json_key(w, "warnings");
     im_json_begin_array(w);
     for (size_t i = 0; i < answer->n_warnings; i++) {

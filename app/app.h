@@ -10,6 +10,7 @@
 #include "index/index.h"
 #include "query/query.h"
 #include "store/store.h"
+#include "vlm/vlm.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,15 +24,16 @@
 typedef struct im_places {
     char *library; /* --library, IMAGO_LIBRARY, $XDG_DATA_HOME/imago/default */
     char *models;  /* $XDG_DATA_HOME/imago/models: the user's */
+    char *packed;  /* $XDG_CACHE_HOME/imago/packed: packed weights; NULL: there is none */
     char *share;   /* IMAGO_DATA, or share/imago of the install prefix, or data/ of a source tree */
 } im_places;
 
 /** @param library  what --library named, or NULL */
 IM_NODISCARD im_code im_places_find(const char *library, im_places *out, im_error *err);
 void im_places_clear(im_places *places);
-/** Where the daemon of a library listens for the command line: $XDG_RUNTIME_DIR/imago/HASH.sock, the
- * hash of the library's real path. *out_path is new (im_free); NULL when there is no such folder, or
- * its name is too long for a socket. */
+/** Where the daemon of a library listens for the command line: $XDG_RUNTIME_DIR/imago/HASH.sock,
+ * the hash of the library's real path. *out_path is new (im_free); NULL when there is no such
+ * folder, or its name is too long for a socket. */
 IM_NODISCARD im_code im_app_socket_path(const im_places *places, char **out_path, im_error *err);
 
 /* ---- a library in use ---- */
@@ -90,6 +92,7 @@ typedef struct im_add_request {
     bool retry_failed; /* try files again whose failure is recorded */
     bool as_found;     /* files are taken as a walk takes them: nobody named them */
     bool exact_decode;
+    bool uploads; /* the files are uploads kept by the library: items are told so */
     im_image_limits limits;
     size_t decoders;  /* threads; 0 = as many as the machine has */
     size_t batch;     /* pictures of a forward pass; 0 = 8 */
@@ -98,12 +101,14 @@ typedef struct im_add_request {
 } im_add_request;
 
 typedef struct im_stage_time {
-    const char *name; /* "scan", "read", "decode", "encode", "write" */
+    const char *name; /* "prepare" (of the model, before all others), "scan", "read",
+                          "decode", "encode", "write" */
     double busy_s;    /* summed over its threads */
     size_t threads;
 } im_stage_time;
 
-#define IM_ADD_STAGES 5
+#define IM_ADD_STAGES 6
+#define IM_ADD_NO_STAGE IM_ADD_STAGES
 
 typedef struct im_skip_count {
     char what[24]; /* "webp", "not a picture" … */
@@ -136,6 +141,10 @@ IM_NODISCARD im_code im_app_add(im_library *library, const im_add_request *reque
                                 const im_events *events, im_add_report *out_report, im_error *err);
 /** Whether a meta file can be read at all (its header too), before there is a library. */
 IM_NODISCARD im_code im_app_meta_check(const char *path, im_error *err);
+/** The stage whose threads were busiest, for which all others waited (place in stages,
+ * IM_ADD_NO_STAGE when none worked). "prepare" comes before them and never does.
+ * @param out_shares [IM_ADD_STAGES] busy part of each one's time; of all for "prepare" */
+size_t im_add_pace(const im_add_report *report, double *out_shares);
 /** The report as the "done" line of `imago add --json`. */
 void im_add_report_json(im_json_writer *w, const im_add_report *report);
 
@@ -216,6 +225,7 @@ IM_NODISCARD im_code im_app_each_root(im_library *library, im_root_fn fn, void *
  */
 typedef struct im_search_how {
     uint64_t leave_out; /* 0: none; an item id (similar id:N) */
+    uint64_t only;      /* 0: all; an item id: nothing else can be a hit */
     bool exact_decode;
     bool inside_roots; /* pictures by path: only files in folders that were added (path_refused) */
     im_image_limits limits;
@@ -232,6 +242,7 @@ typedef struct im_search_request {
     const im_query_part *parts; /* [n_parts], literally, behind those of text */
     size_t n_parts;
     const char *filter; /* joined to that of text by "and", or NULL */
+    bool all;           /* with neither text nor parts nor filter: a listing of all pictures */
     const char *sort;   /* a field, "score", or NULL: by score, a listing the newest first */
     im_order order;
     const char *group; /* "FIELD" or "FIELD:n": at most n (1) hits of each value; or NULL */
@@ -254,7 +265,28 @@ typedef struct im_search_hit {
     float score;          /* 0 in a listing */
     float *cosines;       /* [n_parts], owned by the answer */
     float *contributions; /* [n_parts] */
+    bool has_rerank;      /* it was among those to be judged: */
+    uint64_t from_rank;   /* where it stood before */
+    im_vlm_judgement judgement;
+    double s;     /* of the judgement, minus the baseline of a blank picture */
+    double final; /* standardised score and what the judgement added; hits are in its order */
 } im_search_hit;
+
+/** What a vision-language model did to an answer. */
+typedef struct im_rerank_report {
+    const char *status; /* NULL: not asked for; "done", "partial", "failed", "skipped" */
+    char reason[384];   /* why it is not "done" */
+    char model[256];
+    const char *mode; /* im_vlm_mode_name */
+    size_t n;         /* hits that were to be judged … */
+    size_t judged;    /* … that were … */
+    size_t cached;    /* … and of which that was known before */
+    size_t sent;      /* pictures, the blank one too */
+    size_t moved;     /* hits whose rank changed */
+    uint64_t tokens, bytes_sent;
+    double ms;
+    im_vlm_weights weights;
+} im_rerank_report;
 
 typedef struct im_answer {
     char *query; /* as text in the language */
@@ -276,6 +308,7 @@ typedef struct im_answer {
     size_t n_warnings;
     im_search_hit *hits;
     size_t n_hits;
+    im_rerank_report rerank;
 } im_answer;
 
 /** Answers one query. IM_ERR_INVALID for what the query language refuses, naming the column. */
@@ -301,6 +334,61 @@ IM_NODISCARD im_code im_app_search_many(im_library *library, const im_search_how
 void im_answer_clear(im_answer *answer);
 /** The object of design section 6. */
 void im_answer_json(im_json_writer *w, const im_answer *answer);
+
+/* ---- the vision-language model ---- */
+
+/** How it is asked. All zero: as the library's settings say. */
+typedef struct im_vlm_request {
+    const char *url;          /* NULL: of the setting that im_app_vlm_probe made */
+    const char *model;        /* NULL: that of the setting, or the server's only one */
+    im_vlm_profile profile;   /* IM_VLM_AUTO */
+    const char *const *hosts; /* [n_hosts] that may be asked beside this machine */
+    size_t n_hosts;
+    const char *key; /* NULL: none */
+    uint32_t deadline_ms, item_ms;
+    size_t parallel;
+    uint64_t daily_tokens; /* ceiling of a day (UTC), audit lines counted; 0: of the setting */
+    uint32_t max_px;       /* longer side of what is sent; 0: IM_VLM_MAX_PX */
+} im_vlm_request;
+
+/** Looks at a server (im_vlm_probe) and keeps what it is and can in the library's settings, with
+ * the hosts and the ceiling of the request; never the key. Codes as of im_vlm_probe. */
+IM_NODISCARD im_code im_app_vlm_probe(im_library *library, const im_vlm_request *request,
+                                      im_vlm_server *out_server, im_error *err);
+/** Lets a model judge the first n hits of an answer by score and puts them into the order of
+ * score + judgement. Never fails for the server's sake: answer->rerank says what was done, and hits
+ * without a judgement keep their score. Needs the library's folder to be writable: nothing is sent
+ * without a line of vlm_audit. The answer's cursor stays that of the first stage.
+ * @return IM_ERR_INVALID (no text in the query, another order than by score, no server known),
+ * url_refused, IM_ERR_NOMEM */
+IM_NODISCARD im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, size_t n,
+                                   im_answer *answer, im_error *err);
+typedef struct im_vlm_calibration {
+    im_vlm_fit fit;
+    size_t n_queries, n_judged; /* queries, and hits of them that were judged */
+    uint64_t tokens;
+    bool interrupted;
+} im_vlm_calibration;
+/** Fits how much the model's judgements count, on queries with known answers, and keeps it for
+ * this server and model. Each line of `file` is {"query": "red car", "relevant": [17, {"id": 23,
+ * "gain": 2}]}; the first n hits of each query are judged, those that are not listed are not
+ * relevant. IM_ERR_INVALID naming the line; the server's failure when it answers nothing. */
+IM_NODISCARD im_code im_app_vlm_calibrate(im_library *library, const im_vlm_request *request,
+                                          const char *file, size_t n, const im_events *events,
+                                          im_vlm_calibration *out, im_error *err);
+/** Why an item is a hit of a query: the share of each part, as a JSON object. With `vlm` (NULL:
+ * without) the model's own words too, bound to a schema, each attribute held against the picture's
+ * vector: what that does not support is dropped and listed. The words move no hit.
+ * @return as of im_app_search; IM_ERR_NOT_FOUND when the item does not pass the query's filter;
+ * with `vlm` the server's failure, url_refused, vlm_budget_spent */
+IM_NODISCARD im_code im_app_explain(im_library *library, const im_search_request *request,
+                                    uint64_t item, const im_vlm_request *vlm, im_json_writer *w,
+                                    im_error *err);
+/** Whether pictures of a folder that was added may be sent. */
+IM_NODISCARD im_code im_app_vlm_allow(im_library *library, const char *folder, bool allowed,
+                                      im_error *err);
+/** "rerank" of an answer's JSON. */
+void im_rerank_json(im_json_writer *w, const im_rerank_report *report);
 
 /* ---- embed ---- */
 
@@ -348,6 +436,51 @@ IM_NODISCARD im_code im_app_embed_many(im_library *library, const im_embed_piece
                                        const im_image_limits *limits, im_embed_result *out_result,
                                        size_t *out_tokens, im_error *err);
 void im_embed_result_clear(im_embed_result *result);
+
+/** Width and height of a picture after orientation, from its head alone. As im_image_probe. */
+IM_NODISCARD im_code im_app_picture_size(im_view bytes, const im_image_limits *limits,
+                                         uint32_t out_sides[2], im_error *err);
+
+/** A model that is open beside the library's. One thread at a time. */
+typedef struct im_embedder im_embedder;
+/** @param model a name or folder; of options places, precision and threads are looked at
+ * @return as im_app_model_folder; what the model's files are not */
+IM_NODISCARD im_code im_embedder_open(const im_library_options *options, const char *model,
+                                      im_embedder **out_embedder, im_error *err);
+void im_embedder_close(im_embedder *embedder);
+/** As im_app_embed_many; n is 1 or more. */
+IM_NODISCARD im_code im_embedder_run(im_embedder *embedder, const im_embed_piece *pieces, size_t n,
+                                     const im_image_limits *limits, im_embed_result *out_result,
+                                     size_t *out_tokens, im_error *err);
+/** *out: whether the model of this name or folder is the one of the library. False, too, when there
+ * is no such model. */
+IM_NODISCARD im_code im_app_model_is_active(im_library *library, const char *model, bool *out,
+                                            im_error *err);
+
+/** How near documents are to a query. */
+typedef struct im_rerank_result {
+    char model[128];
+    size_t n;
+    double *scores;   /* [n]: (cosine - mean) / deviation of the query among unrelated things of the
+                       * document's kind: pictures of the model's background, or shipped texts.
+                       * Without these the cosine alone */
+    size_t *order;    /* [n]: the best first, equal ones as they came */
+    im_error *errors; /* [n + 1]: of the query, then of each document; IM_OK where it worked */
+    size_t n_failed;  /* when it is not 0, scores and order say nothing */
+    size_t tokens;    /* of all texts */
+} im_rerank_result;
+
+/** Scores documents by the vectors of im_app_embed_many, so that texts and pictures can stand in
+ * one list: cosines of two texts are far higher than those of a text and a picture.
+ * @param pieces [1 + n]: the query, then the documents
+ * @return as im_app_embed_many; pieces that fail are in out_result->errors */
+IM_NODISCARD im_code im_app_rerank(im_library *library, const im_embed_piece *pieces, size_t n,
+                                   const im_image_limits *limits, im_rerank_result *out_result,
+                                   im_error *err);
+/** The share of unrelated things that are expected to be less like the query than what has this
+ * score, as if these were normally distributed: 0 to 1, 0.5 for what is like the average one. */
+double im_rerank_relevance(double score);
+void im_rerank_result_clear(im_rerank_result *result);
 /** {"model","dimensions","data":[{"index","type","input","embedding"|"error"}]} */
 void im_embed_json(im_json_writer *w, const im_embed_request *request,
                    const im_embed_result *result);
@@ -371,6 +504,79 @@ typedef struct im_remove_request {
  * IM_ERR_PARTIAL. */
 IM_NODISCARD im_code im_app_remove(im_library *library, const im_remove_request *request,
                                    const im_events *events, uint64_t *out_removed, im_error *err);
+
+/** What is said of one item, as JSON: {"key": "k"|null, "tags": […]|null|{"add": […], "remove":
+ * […]}, "fields": {"name": value|null}, "caption": "text"|null}. What is not named stays as it is.
+ */
+typedef struct im_item_change {
+    im_view json;      /* borrowed */
+    const char *name;  /* of it, for the sentences: "request body" */
+    bool may_take_key; /* a key that another item has moves, and that item is removed
+                          (im_store_put_key); else that is key_taken */
+} im_item_change;
+/** Changes an item in one transaction, or not at all. IM_ERR_INVALID for what is wrong with the
+ * JSON, its names or values; item_not_found; key_taken. */
+IM_NODISCARD im_code im_app_change_item(im_library *library, uint64_t item,
+                                        const im_item_change *change, im_error *err);
+
+/** A picture that comes as bytes. Borrowed. */
+typedef struct im_upload {
+    im_view bytes;
+    const char *name; /* for the sentences */
+} im_upload;
+
+typedef struct im_upload_request {
+    const im_upload *uploads;
+    size_t n;
+    const im_item_change *change; /* of each; NULL: none. A key fits one picture alone */
+    im_image_limits limits;
+} im_upload_request;
+
+typedef struct im_upload_result {
+    uint64_t item;  /* 0: it failed */
+    bool created;   /* else the library had this content already */
+    im_error error; /* also when the picture was added and its change failed */
+} im_upload_result;
+
+/** Keeps pictures under the library's originals/ and adds them; what the library has a file of is
+ * not kept again. Durable on return. A picture's own failure stops no other, and nothing of it is
+ * kept.
+ * @param out_results [n] @return IM_OK, also when pictures failed; else what stopped all */
+IM_NODISCARD im_code im_app_upload(im_library *library, const im_upload_request *request,
+                                   im_upload_result *out_results, im_error *err);
+
+/** As im_app_remove of one item; its files under originals/ are deleted too, never others.
+ * @param out_files how many */
+IM_NODISCARD im_code im_app_purge_item(im_library *library, uint64_t item, const im_events *events,
+                                       uint64_t *out_files, im_error *err);
+/** After a library was moved its originals/ are where it is now. Takes the lock when there is
+ * something to do. */
+IM_NODISCARD im_code im_app_settle_originals(im_library *library, im_error *err);
+
+/* ---- pictures given out ---- */
+
+/** SHA-256 of an item's content in hexadecimal. item_not_found. */
+IM_NODISCARD im_code im_app_digest(im_library *library, uint64_t item, char out[65], im_error *err);
+
+typedef struct im_original {
+    int fd; /* the caller closes it */
+    im_file_stamp stamp;
+    im_format format; /* by content */
+    char sha256[65];
+} im_original;
+/** Opens a file of an item that still holds its content, from below the folder it was added from,
+ * wherever links lead. item_not_found, IM_ERR_NOT_FOUND also when it has changed. */
+IM_NODISCARD im_code im_app_open_original(im_library *library, uint64_t item, im_original *out,
+                                          im_error *err);
+
+#define IM_THUMBNAIL_STEP_PX 64u
+#define IM_THUMBNAIL_MOST_PX 2048u
+/** The size that is made when so much is wanted: the next multiple of the step. */
+uint32_t im_thumbnail_px(uint32_t wanted);
+/** A JPEG whose longer side is at most im_thumbnail_px(px), from thumbs/ or made and kept there.
+ * *out is the caller's. item_not_found; what reading and decoding gave. */
+IM_NODISCARD im_code im_app_thumbnail(im_library *library, uint64_t item, uint32_t px,
+                                      const im_image_limits *limits, im_bytes *out, im_error *err);
 
 typedef struct im_relocate_report {
     uint64_t roots;     /* folders that have another place now */
@@ -450,6 +656,15 @@ void im_guard_close(im_guard *guard);
 
 /* ---- state ---- */
 
+typedef struct im_library_facts {
+    uint64_t items, vectors; /* of the active model */
+    uint64_t index_rows, index_bytes, database_bytes;
+    double audited_at; /* seconds since 1970; 0: no audit has been kept */
+    double recall[2];  /* of that audit: texts, pictures; < 0: none were asked */
+    char audited_engine[16];
+} im_library_facts;
+/** What a server tells those who watch it; cheap, but it counts rows. */
+IM_NODISCARD im_code im_app_facts(im_library *library, im_library_facts *out, im_error *err);
 /** How many pictures there are, and how many of them have a vector of the library's model. Counts
  * rows: 8 ms at 100,000 items. */
 IM_NODISCARD im_code im_app_count(im_library *library, uint64_t *out_items, uint64_t *out_vectors,
@@ -522,7 +737,8 @@ typedef struct im_audit_report {
 
 /** Holds the index, as searches use it, against the exact answer: with texts from the calibration
  * data, encoded by the library's model, and with pictures of the library, each left out of its own
- * answer. What is missing (no texts) is told to events->warning.
+ * answer. What is missing (no texts) is told to events->warning. A library that is open for writing
+ * keeps the recall for im_app_facts.
  * @return as im_app_search; IM_ERR_UNSUPPORTED for a wanted recall with an engine that has nothing
  * to choose; IM_ERR_NOT_FOUND (library_empty, engine_file_missing) */
 IM_NODISCARD im_code im_app_audit(im_library *library, const im_audit_request *request,
@@ -601,9 +817,18 @@ void im_import_report_json(im_json_writer *w, const im_import_report *report);
  */
 IM_NODISCARD im_code im_app_model_list_json(const im_places *places, im_library *library_or_null,
                                             im_json_writer *w, im_error *err);
-/** Facts of one model (name or folder; NULL: the active or bundled one). */
-IM_NODISCARD im_code im_app_model_info_json(const im_places *places, const char *model,
-                                            im_json_writer *w, im_error *err);
+/** Facts of one model (name or folder; NULL: the library's, or the bundled one). Which precision it
+ * computes with is known of the models of a library. */
+IM_NODISCARD im_code im_app_model_info_json(const im_places *places, im_library *library_or_null,
+                                            const char *model, im_json_writer *w, im_error *err);
+/** Makes the file of packed weights of a model (NULL: the library's, or the bundled one) unless it
+ * is there and whole, for the precision that it is used with; what bf16 gains is measured when that
+ * is not known of this processor and the library is writable.
+ * {"model","file","bytes","made","kernel","precision" …}; an error when there is no file in the
+ * end. */
+IM_NODISCARD im_code im_app_model_warm(const im_places *places, im_library *library_or_null,
+                                       const char *model, im_precision wanted,
+                                       const im_events *events, im_json_writer *w, im_error *err);
 /** Makes a model the library's active one: prepares it (digest, background) and embeds every item
  * with it before it becomes active. */
 IM_NODISCARD im_code im_app_model_use(im_library *library, const char *model,

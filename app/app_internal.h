@@ -49,6 +49,10 @@ struct im_library {
     bool memory_of_cgroup; /* nobody asked for it */
     uint64_t memory_aside; /* no part of what the encoder may take: `add` decodes too */
 
+    float *text_background; /* [n_text_background, dim] of model text_background_model; or NULL */
+    size_t n_text_background;
+    uint64_t text_background_model; /* 0: not made yet */
+
     im_index *index;
     uint64_t *alive;   /* bit per slot; borrowed by index */
     uint64_t *present; /* those of which a file is there, or that never had one; NULL: all alive */
@@ -80,7 +84,8 @@ IM_NODISCARD im_code library_model(im_library *library, im_error *err);
  * places when that is gone. A new string. */
 IM_NODISCARD im_code library_model_folder(im_library *library, char **out_folder, im_error *err);
 /** Opens the encoder of the library's model with at least these towers. */
-IM_NODISCARD im_code library_encoder(im_library *library, im_towers towers, im_error *err);
+IM_NODISCARD im_code library_encoder(im_library *library, im_towers towers, const im_events *events,
+                                     im_error *err);
 /** Most pictures of a forward pass, from now on. */
 void library_set_batch(im_library *library, size_t batch);
 /** Opens the index as of the current read snapshot (im_store_begin_read is the caller's), again
@@ -95,6 +100,40 @@ void library_close_index(im_library *library);
 char *library_index_folder(const im_library *library, const char *digest);
 void library_index_state(const im_library *library, const im_model_row *model,
                          const im_index_record *record, im_index_state *out);
+
+/* ---- precision.c ---- */
+
+#define PRECISION_LEAST_COSINE 0.9995 /* of bf16 to fp32; below it auto stays with fp32 */
+#define PRECISION_LEAST_SPEED 1.05    /* of bf16 beside fp32; as above */
+
+typedef struct precision_measured {
+    double cosine; /* least one of bf16 to fp32; below 0: not measured */
+    double speed;  /* pictures of bf16 for each of fp32 in the same time; below 0: not measured on
+                      a processor like this one */
+} precision_measured;
+
+typedef struct precision_choice {
+    im_precision precision;
+    precision_measured measured;
+    const char *why; /* static */
+} precision_choice;
+
+/** Compares bf16 with fp32 over a sample of the calibration pictures and texts; one model is open
+ * at a time, as options say (precision and towers are not looked at). */
+IM_NODISCARD im_code precision_measure(const im_places *places, const char *model_folder,
+                                       const im_encoder_options *options, precision_measured *out,
+                                       im_error *err);
+/** What auto means. @param expected_fast  for a processor on which it was not measured */
+im_precision precision_choose(const precision_measured *measured, bool expected_fast,
+                              const char **out_why);
+/** Keeps what was measured; the caller holds the store's lock. */
+IM_NODISCARD im_code precision_keep(im_store *store, const char *digest,
+                                    const precision_measured *measured, im_error *err);
+/** What a model of the library computes with. */
+IM_NODISCARD im_code precision_of(im_store *store, const char *digest, im_precision wanted,
+                                  precision_choice *out, im_error *err);
+/** "precision", "precision_why", "bf16_cosine" and "bf16_speed" of an object. */
+void precision_put(im_json_writer *w, const precision_choice *choice);
 
 /* ---- memory.c ---- */
 /** Sets the budget: `asked`, or (0) three fifths of the cgroup's limit when there is one. */
@@ -212,6 +251,23 @@ void engine_rebuild(im_store *store, const char *folder, const im_model_row *mod
 IM_NODISCARD im_code engine_drop(im_store *store, const char *folder, const im_model_row *model,
                                  im_engine engine, im_error *err);
 
+/* ---- calibration.c ---- */
+/** At most `wanted` of the texts that are shipped, evenly spread, through the library's text tower
+ * (library_model is the caller's). *out_n 0: there are none. @param out_vectors [n, dim], caller
+ * owns */
+IM_NODISCARD im_code calibration_texts(im_library *library, size_t wanted, float **out_vectors,
+                                       size_t *out_n, im_error *err);
+/** What unrelated texts look like to the model; made when first asked for, the library's. n 0: no
+ * texts are installed. */
+IM_NODISCARD im_code library_text_background(im_library *library, const float **out_vectors,
+                                             size_t *out_n, im_error *err);
+
+/* ---- audit_record.c ---- */
+/** Keeps the recall. Takes the lock. Never fails: what goes wrong is told as a warning. */
+void audit_record_put(im_library *library, const im_audit_report *report, const im_events *events);
+/** Fills what is about the audit. */
+IM_NODISCARD im_code audit_record_get(im_store *store, im_library_facts *out, im_error *err);
+
 /* ---- lists.c ---- */
 typedef struct id_list {
     uint64_t *ids; /* owned */
@@ -288,6 +344,25 @@ IM_NODISCARD im_code items_named(im_library *library, const uint64_t *items, siz
 /** IM_OK; IM_ERR_PARTIAL when something named nothing; its own failure when all did. */
 IM_NODISCARD im_code items_named_verdict(const named_items *named, im_error *err);
 
+/* ---- item_change.c ---- */
+/** What im_app_change_item would refuse of an item that will be made. */
+IM_NODISCARD im_code item_change_check(im_library *library, const im_item_change *change,
+                                       bool *out_has_key, im_error *err);
+
+/* ---- originals.c ---- */
+/** The library's own folder of pictures, absolute. */
+IM_NODISCARD im_code originals_folder(const im_library *library, char out[PATH_MAX], im_error *err);
+/** As originals_folder; it is a root of the library on return, when `make` or when it was one.
+ * Takes the lock. */
+IM_NODISCARD im_code originals_settle(im_library *library, bool make, char out_folder[PATH_MAX],
+                                      im_error *err);
+/** FOLDER/ab/ab12….jpg */
+IM_NODISCARD im_code originals_path(const char *folder, const uint8_t sha256[32], im_format format,
+                                    char out[PATH_MAX], im_error *err);
+/** Writes a picture there, durable on return. */
+IM_NODISCARD im_code originals_keep(const char *folder, const char *path, im_view bytes,
+                                    im_error *err);
+
 /* ---- own.c ---- */
 /** "key", "fields", "tags" and "captions" of an item into an open object. */
 IM_NODISCARD im_code own_put_json(im_store *store, uint64_t item, im_json_writer *w, im_error *err);
@@ -315,6 +390,10 @@ IM_NODISCARD im_code picture_read(const char *path, const im_image_limits *limit
 IM_NODISCARD im_code picture_read_inside(im_store *store, const char *path,
                                          const im_image_limits *limits, im_bytes *out,
                                          im_error *err);
+/** Opens a file below a folder; the kernel itself keeps the look-up below it, whatever links lie or
+ * are put there. path_refused. */
+IM_NODISCARD im_code path_open_beneath(const char *folder, const char *below, int flags,
+                                       int *out_fd, im_error *err);
 /** Reads an item's bytes from whichever of its files still holds them: a file whose content has
  * changed since is another picture.
  * @param out_path where they came from, or for the sentence of a failure; new, may be NULL */
@@ -403,5 +482,26 @@ typedef struct meter_relay {
 
 /** False when the work is to end (im_stop_asked). */
 bool meter_relay_on(void *context, uint64_t done, uint64_t total);
+
+/* ---- model.c ---- */
+/** Folder of a model by name; NULL: that of the library, or the bundled one. A new string. */
+IM_NODISCARD im_code model_folder_of(const im_places *places, im_library *library_or_null,
+                                     const char *model, char **out_folder, im_error *err);
+
+/* ---- packing.c ---- */
+
+/** Progress of a file of packed weights, while a model is opened. */
+typedef struct packing_telling {
+    im_packing packing;
+    progress_meter meter;
+    const im_events *events;
+    bool started;
+} packing_telling;
+
+/** For im_encoder_options.packing; NULL when there is no folder. All is borrowed. */
+const im_packing *packing_start(packing_telling *t, const im_places *places, const char *digest,
+                                bool make, const im_events *events);
+/** A warning when the file was wanted and could not be used. */
+void packing_tell(const im_encoder *encoder, const im_events *events);
 
 #endif

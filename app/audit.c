@@ -1,12 +1,9 @@
 /* app/audit.c — `audit`: what the index finds of the exact answer, by texts and by pictures apart
  * (texts lie elsewhere in the space and are harder), and parameters for a wanted recall. */
 #include "app/app_internal.h"
-#include "base/file.h"
 
 #define AUDIT_QUERIES 200u
 #define AUDIT_K 10u
-#define TEXTS_BYTES_MAX (1u << 20)
-#define TEXTS_AT_ONCE 16u
 
 typedef struct audit_work {
     im_library *library;
@@ -29,86 +26,13 @@ static void work_clear(audit_work *work)
 
 /* ---- texts ---- */
 
-/* The lines of a file that are not empty, as views into it. */
-static im_code split_lines(const im_bytes *bytes, im_view **out_lines, size_t *out_n, im_error *err)
-{
-    const char *data = (const char *)bytes->data;
-    size_t n = 0;
-    im_view *lines = im_alloc(bytes->size / 2 + 1, sizeof(*lines));
-    if (lines == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for a list of texts");
-    }
-    for (size_t at = 0; at < bytes->size;) {
-        const char *end = memchr(data + at, '\n', bytes->size - at);
-        size_t size = end != NULL ? (size_t)(end - data) - at : bytes->size - at;
-        if (size > 0) {
-            lines[n++] = im_view_of(data + at, size);
-        }
-        at += size + 1;
-    }
-    *out_lines = lines;
-    *out_n = n;
-    return IM_OK;
-}
-
-/* As many of the lines as are wanted, evenly spread over the file. */
-static im_code encode_lines(audit_work *work, const im_view *lines, size_t n, im_error *err)
-{
-    size_t count = IM_MIN(n, work->wanted);
-    im_code rc = library_encoder(work->library, IM_TOWERS_TEXT, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    work->texts = im_alloc(count, work->dim * sizeof(float));
-    if (work->texts == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for the vectors of %zu texts", count);
-    }
-    while (rc == IM_OK && work->n_texts < count) {
-        im_view some[TEXTS_AT_ONCE];
-        size_t n_some = IM_MIN(count - work->n_texts, (size_t)TEXTS_AT_ONCE);
-        for (size_t i = 0; i < n_some; i++) {
-            some[i] = lines[(work->n_texts + i) * n / count];
-        }
-        rc = im_encoder_texts(work->library->encoder, some, n_some,
-                              work->texts + work->n_texts * work->dim, NULL, err);
-        work->n_texts += n_some;
-    }
-    return rc;
-}
-
-/* The texts that are shipped; none when there is no such file. */
-static im_code read_texts(const im_library *library, im_bytes *out, im_error *err)
-{
-    im_error cause = IM_ERROR_INIT;
-    char *folder = im_path_join(library->places.share, "calibration");
-    char *path = folder != NULL ? im_path_join(folder, "texts.txt") : NULL;
-    im_code rc = path != NULL ? im_file_read(path, TEXTS_BYTES_MAX, out, &cause)
-                              : im_fail(&cause, IM_ERR_NOMEM, "no memory for a path");
-    im_free(folder);
-    im_free(path);
-    if (rc != IM_OK && rc != IM_ERR_NOT_FOUND && err != NULL) {
-        *err = cause;
-    }
-    return rc == IM_ERR_NOT_FOUND ? IM_OK : rc;
-}
-
 static im_code make_texts(audit_work *work, im_error *err)
 {
-    im_bytes bytes = {0};
-    im_view *lines = NULL;
-    size_t n = 0;
-    im_code rc = read_texts(work->library, &bytes, err);
-    if (rc == IM_OK) {
-        rc = split_lines(&bytes, &lines, &n, err);
-    }
-    if (rc == IM_OK && n > 0) {
-        rc = encode_lines(work, lines, n, err);
-    } else if (rc == IM_OK) {
+    im_code rc = calibration_texts(work->library, work->wanted, &work->texts, &work->n_texts, err);
+    if (rc == IM_OK && work->n_texts == 0) {
         event_warning(work->events, "no texts to ask with were found: pictures alone are audited "
                                     "(set IMAGO_DATA to the shipped data)");
     }
-    im_free(lines);
-    im_bytes_clear(&bytes);
     return rc;
 }
 
@@ -277,6 +201,9 @@ im_code im_app_audit(im_library *library, const im_audit_request *request, const
     im_store_end_read(library->store);
     if (rc == IM_OK && request->apply && report.has_proposal && report.proposal.reached) {
         rc = apply(library, &report, err);
+    }
+    if (rc == IM_OK && library->writable) {
+        audit_record_put(library, &report, events);
     }
     if (rc == IM_OK) {
         *out_report = report;

@@ -189,30 +189,45 @@ static im_code embed_pictures(im_encoder *encoder, const im_embed_piece *pieces,
     return IM_OK;
 }
 
-static im_code embed_pieces(im_library *library, const im_embed_piece *pieces,
-                            const im_image_limits *limits, im_embed_result *result, size_t *tokens,
-                            im_error *err)
+static im_towers towers_of(const im_embed_piece *pieces, size_t n)
 {
     bool text = false;
     bool picture = false;
-    for (size_t i = 0; i < result->n; i++) {
-        tokens[i] = 0;
+    for (size_t i = 0; i < n; i++) {
         text = text || pieces[i].text.data != NULL;
         picture = picture || pieces[i].text.data == NULL;
+    }
+    return text && picture ? IM_TOWERS_BOTH : text ? IM_TOWERS_TEXT : IM_TOWERS_IMAGE;
+}
+
+static im_code embed_pieces(im_encoder *encoder, const im_embed_piece *pieces,
+                            const im_image_limits *limits, im_embed_result *result, size_t *tokens,
+                            im_error *err)
+{
+    im_towers towers = towers_of(pieces, result->n);
+    im_code rc = IM_OK;
+    for (size_t i = 0; i < result->n; i++) {
+        tokens[i] = 0;
         result->errors[i] = (im_error)IM_ERROR_INIT;
     }
-    im_code rc = library_encoder(library,
-                                 text && picture ? IM_TOWERS_BOTH
-                                 : text          ? IM_TOWERS_TEXT
-                                                 : IM_TOWERS_IMAGE,
-                                 err);
-    if (rc == IM_OK && text) {
-        rc = embed_texts(library->encoder, pieces, result, tokens, err);
+    if (towers != IM_TOWERS_IMAGE) {
+        rc = embed_texts(encoder, pieces, result, tokens, err);
     }
-    if (rc == IM_OK && picture) {
-        rc = embed_pictures(library->encoder, pieces, limits, result, err);
+    if (rc == IM_OK && towers != IM_TOWERS_TEXT) {
+        rc = embed_pictures(encoder, pieces, limits, result, err);
     }
     return rc;
+}
+
+/* Room for result->n vectors of result->dim. */
+static im_code result_open(im_embed_result *result, im_error *err)
+{
+    result->vectors = im_alloc_zero(result->n, result->dim * sizeof(float));
+    result->errors = im_alloc_zero(result->n, sizeof(*result->errors));
+    result->cut = im_alloc_zero(result->n, sizeof(bool));
+    return result->vectors != NULL && result->errors != NULL && result->cut != NULL
+               ? IM_OK
+               : im_fail(err, IM_ERR_NOMEM, "no memory for %zu vectors", result->n);
 }
 
 im_code im_app_embed_many(im_library *library, const im_embed_piece *pieces, size_t n,
@@ -228,12 +243,75 @@ im_code im_app_embed_many(im_library *library, const im_embed_piece *pieces, siz
     result.dim = library->model.dim;
     (void)snprintf(result.model, sizeof(result.model), "%s", library->model.name);
     if (n > 0) {
-        result.vectors = im_alloc_zero(n, result.dim * sizeof(float));
-        result.errors = im_alloc_zero(n, sizeof(*result.errors));
-        result.cut = im_alloc_zero(n, sizeof(bool));
-        rc = result.vectors != NULL && result.errors != NULL && result.cut != NULL
-                 ? embed_pieces(library, pieces, limits, &result, out_tokens, err)
-                 : im_fail(err, IM_ERR_NOMEM, "no memory for %zu vectors", n);
+        rc = result_open(&result, err);
+    }
+    if (rc == IM_OK && n > 0) {
+        rc = library_encoder(library, towers_of(pieces, n), NULL, err);
+    }
+    if (rc == IM_OK && n > 0) {
+        rc = embed_pieces(library->encoder, pieces, limits, &result, out_tokens, err);
+    }
+    if (rc != IM_OK) {
+        im_embed_result_clear(&result);
+        return rc;
+    }
+    *out_result = result;
+    return IM_OK;
+}
+
+/* ---- with a model of its own ---- */
+
+struct im_embedder {
+    im_pool *pool;
+    im_encoder *encoder;
+};
+
+im_code im_embedder_open(const im_library_options *options, const char *model,
+                         im_embedder **out_embedder, im_error *err)
+{
+    char *folder = NULL;
+    im_embedder *embedder = im_alloc_zero(1, sizeof(*embedder));
+    im_encoder_options how = {.precision = options->precision, .towers = IM_TOWERS_BOTH};
+    if (embedder == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a model");
+    }
+    im_code rc = im_app_model_folder(options->places, model, &folder, err);
+    if (rc == IM_OK) {
+        rc = im_pool_open(options->threads, &embedder->pool, err);
+    }
+    if (rc == IM_OK) {
+        how.pool = embedder->pool;
+        rc = im_encoder_open(folder, &how, &embedder->encoder, err);
+    }
+    im_free(folder);
+    if (rc != IM_OK) {
+        im_embedder_close(embedder);
+        return rc;
+    }
+    *out_embedder = embedder;
+    return IM_OK;
+}
+
+void im_embedder_close(im_embedder *embedder)
+{
+    if (embedder != NULL) {
+        im_encoder_close(embedder->encoder);
+        im_pool_close(embedder->pool);
+        im_free(embedder);
+    }
+}
+
+im_code im_embedder_run(im_embedder *embedder, const im_embed_piece *pieces, size_t n,
+                        const im_image_limits *limits, im_embed_result *out_result,
+                        size_t *out_tokens, im_error *err)
+{
+    const im_encoder_info *info = im_encoder_describe(embedder->encoder);
+    im_embed_result result = {.n = n, .dim = info->dim};
+    memset(out_result, 0, sizeof(*out_result));
+    (void)snprintf(result.model, sizeof(result.model), "%s", info->name);
+    im_code rc = result_open(&result, err);
+    if (rc == IM_OK) {
+        rc = embed_pieces(embedder->encoder, pieces, limits, &result, out_tokens, err);
     }
     if (rc != IM_OK) {
         im_embed_result_clear(&result);

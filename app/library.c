@@ -20,7 +20,11 @@ static im_code copy_options(im_library *library, const im_library_options *optio
     library->places.library = im_strdup(options->places->library);
     library->places.models = im_strdup(options->places->models);
     library->places.share = im_strdup(options->places->share);
-    bool ok = library->folder != NULL && library->places.library != NULL &&
+    if (options->places->packed != NULL) { /* only a cache */
+        library->places.packed = im_strdup(options->places->packed);
+    }
+    bool has_packed = options->places->packed == NULL || library->places.packed != NULL;
+    bool ok = has_packed && library->folder != NULL && library->places.library != NULL &&
               library->places.models != NULL && library->places.share != NULL;
     if (options->model != NULL) {
         library->model_wanted = im_strdup(options->model);
@@ -76,6 +80,7 @@ void im_library_close(im_library *library)
     engine_close(library);
     im_encoder_close(library->encoder);
     im_model_row_clear(&library->model);
+    im_free(library->text_background);
     im_store_close(library->store);
     im_pool_close(library->pool);
     im_places_clear(&library->places);
@@ -190,8 +195,10 @@ void library_set_batch(im_library *library, size_t batch)
     library->batch = batch;
 }
 
-im_code library_encoder(im_library *library, im_towers towers, im_error *err)
+im_code library_encoder(im_library *library, im_towers towers, const im_events *events,
+                        im_error *err)
 {
+    packing_telling telling;
     im_pool *pool = NULL;
     char *folder = NULL;
     if (library->encoder != NULL &&
@@ -203,6 +210,7 @@ im_code library_encoder(im_library *library, im_towers towers, im_error *err)
         library->encoder = NULL;
         towers = IM_TOWERS_BOTH;
     }
+    precision_choice choice = {0};
     im_code rc = library_model(library, err);
     if (rc == IM_OK) {
         rc = library_pool(library, &pool, err);
@@ -214,11 +222,17 @@ im_code library_encoder(im_library *library, im_towers towers, im_error *err)
         rc = check_model_files(library, folder, err);
     }
     if (rc == IM_OK) {
-        im_encoder_options options = {.precision = library->precision,
+        rc = precision_of(library->store, library->model.digest, library->precision, &choice, err);
+    }
+    if (rc == IM_OK) {
+        im_encoder_options options = {.precision = choice.precision,
                                       .towers = towers,
                                       .pool = pool,
                                       .batch = library->batch,
-                                      .memory_bytes = library_encoder_memory(library)};
+                                      .memory_bytes = library_encoder_memory(library),
+                                      .packing = packing_start(&telling, &library->places,
+                                                               library->model.digest,
+                                                               library->writable, events)};
         rc = im_encoder_open(folder, &options, &library->encoder, err);
         if (rc != IM_OK) {
             library_tell_budget(library, err);
@@ -233,6 +247,7 @@ im_code library_encoder(im_library *library, im_towers towers, im_error *err)
     }
     if (rc == IM_OK) {
         library->towers = towers;
+        packing_tell(library->encoder, events);
     }
     im_free(folder);
     return rc;

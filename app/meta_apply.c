@@ -222,6 +222,14 @@ static im_code write_tags(im_store *store, uint64_t item, const meta_row *row, i
         }
         name_list_clear(&tags.names);
     }
+    for (size_t i = 0; i < row->n_removes && rc == IM_OK; i++) {
+        im_error none = IM_ERROR_INIT;
+        rc = im_store_drop_tag(store, item, row->removes[i], &none);
+        if (rc != IM_OK && rc != IM_ERR_NOT_FOUND && err != NULL) {
+            *err = none;
+        }
+        rc = rc == IM_ERR_NOT_FOUND ? IM_OK : rc;
+    }
     for (size_t i = 0; i < row->n_tags && rc == IM_OK; i++) {
         rc = im_store_put_tag(store, item, row->tags[i], IM_SOURCE_USER, err);
     }
@@ -341,6 +349,54 @@ im_code meta_apply_batch(im_library *library, meta_places *places, meta_batch *b
         *counts = apply.counts;
     }
     roots_clear(&apply.roots);
+    own_fields_clear(&apply.fields);
+    return rc;
+}
+
+/* ---- one row by itself ---- */
+
+static im_code check_key(im_store *store, const meta_row *row, im_error *err)
+{
+    uint64_t owner = 0;
+    im_code rc = row->key != NULL ? im_store_item_of_key(store, row->key, &owner, err) : IM_OK;
+    if (rc == IM_OK && owner != 0 && owner != row->id) {
+        rc = im_fail_as(err, IM_REASON_KEY_TAKEN, "item %llu has the key '%.100s'",
+                        (unsigned long long)owner, row->key);
+        im_hint(err, "take it from that one first, with \"key\": null");
+    }
+    return rc;
+}
+
+static im_code check_one(apply_context *apply, meta_row *row, bool may_take_key, im_error *err)
+{
+    im_item item;
+    im_code rc = own_fields_load(apply->store, &apply->fields, err);
+    if (rc == IM_OK && row->id != 0) {
+        rc = im_store_get_item(apply->store, row->id, &item, err);
+    }
+    if (rc == IM_OK && !may_take_key) {
+        rc = check_key(apply->store, row, err);
+    }
+    return rc == IM_OK ? settle_values(apply, row, err) : rc;
+}
+
+im_code meta_apply_one(im_store *store, meta_row *row, bool only_check, bool may_take_key,
+                       im_error *err)
+{
+    apply_context apply = {.store = store};
+    im_code rc = only_check ? IM_OK : im_store_begin(store, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    rc = check_one(&apply, row, may_take_key, err);
+    if (rc == IM_OK && !only_check) {
+        rc = write_row(&apply, row->id, row, err);
+    }
+    if (rc == IM_OK && !only_check) {
+        rc = im_store_commit(store, err);
+    } else if (!only_check) {
+        im_store_rollback(store);
+    }
     own_fields_clear(&apply.fields);
     return rc;
 }

@@ -33,6 +33,8 @@ typedef struct meta_row {
     const char **tags; /* [n_tags], owned array */
     size_t n_tags;
     bool drops_tags;
+    const char **removes; /* [n_removes] tags to take away, owned array */
+    size_t n_removes;
     im_view caption; /* data NULL: none */
     bool drops_caption;
     meta_pair *pairs; /* [n_pairs], owned */
@@ -46,6 +48,8 @@ void meta_row_clear(meta_row *row);
 /** What both readers refuse of a row that is filled: no or several names of an item, names given
  * twice, and what the library would refuse for its own sake. Fills row->error. */
 void meta_row_check(meta_row *row);
+/** The part of meta_row_check that does not ask which item is meant. */
+IM_NODISCARD im_code meta_row_check_values(const meta_row *row, im_error *err);
 /** Reads the text of an id; false when it is none. */
 bool meta_row_id(meta_row *row, const char *text);
 
@@ -89,6 +93,15 @@ const char *meta_source_name(const meta_source *source);
  * that is wrong is told in row->error; what is returned ends the reading. */
 IM_NODISCARD im_code meta_json_next(meta_source *source, im_str *line, meta_row *row,
                                     bool *out_more, im_error *err);
+
+/** A field's value as JSON writes it. */
+IM_NODISCARD im_code meta_json_pair(const char *name, const json_t *value, meta_pair *pair,
+                                    im_error *err);
+/** row->tags (null: drops_tags) of an array of texts; fills row->error. */
+IM_NODISCARD im_code meta_json_tags(meta_row *row, const json_t *value);
+/** field_value: "'name': found a number, expected text". */
+IM_NODISCARD im_code meta_json_wrong(im_error *err, const char *name, const char *expected,
+                                     const json_t *found);
 
 typedef struct meta_column {
     char *name; /* owned; as written, without its type */
@@ -141,6 +154,12 @@ void meta_places_clear(meta_places *places);
 /** Finds the item of a path; *out_item 0 when the library has none. */
 IM_NODISCARD im_code meta_find_path(im_store *store, meta_places *places, const root_list *roots,
                                     const char *path, uint64_t *out_item, im_error *err);
+
+/** Asks what the library would refuse of a row, whose item row->id names (0: one that will be
+ * made), and writes it unless only_check. A transaction of its own. key_taken when another item has
+ * the key and may not lose it. */
+IM_NODISCARD im_code meta_apply_one(im_store *store, meta_row *row, bool only_check,
+                                    bool may_take_key, im_error *err);
 
 typedef struct meta_counts {
     uint64_t set, failed, replaced;

@@ -43,7 +43,7 @@ static bool is_blank(const im_str *line)
 
 /* ---- values ---- */
 
-static im_code wrong(im_error *err, const char *name, const char *expected, const json_t *found)
+im_code meta_json_wrong(im_error *err, const char *name, const char *expected, const json_t *found)
 {
     static const char *const kinds[] = {
         [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array", [JSON_STRING] = "text",
@@ -58,7 +58,8 @@ static im_code read_date(const char *name, const json_t *object, im_value *out, 
 {
     const json_t *date = json_object_get(object, "date");
     if (json_object_size(object) != 1 || !json_is_string(date)) {
-        return wrong(err, name, "text, a number, true, false, null or {\"date\": …}", object);
+        return meta_json_wrong(err, name, "text, a number, true, false, null or {\"date\": …}",
+                               object);
     }
     return im_value_parse(name, IM_VALUE_DATE,
                           im_view_of(json_string_value(date), json_string_length(date)), out, err);
@@ -77,7 +78,7 @@ static im_code read_integer(const char *name, json_int_t number, im_value *out, 
     return IM_OK;
 }
 
-static im_code read_pair(const char *name, const json_t *value, meta_pair *pair, im_error *err)
+im_code meta_json_pair(const char *name, const json_t *value, meta_pair *pair, im_error *err)
 {
     *pair = (meta_pair){.name = name, .kind = META_VALUE};
     switch (json_typeof(value)) {
@@ -102,19 +103,19 @@ static im_code read_pair(const char *name, const json_t *value, meta_pair *pair,
     case JSON_ARRAY:
         break;
     }
-    return wrong(err, name, "text, a number, true, false, null or {\"date\": …}", value);
+    return meta_json_wrong(err, name, "text, a number, true, false, null or {\"date\": …}", value);
 }
 
 /* ---- words ---- */
 
-static im_code read_tags(meta_row *row, const json_t *value)
+im_code meta_json_tags(meta_row *row, const json_t *value)
 {
     if (json_is_null(value)) {
         row->drops_tags = true;
         return IM_OK;
     }
     if (!json_is_array(value)) {
-        return wrong(&row->error, "tags", "an array of texts", value);
+        return meta_json_wrong(&row->error, "tags", "an array of texts", value);
     }
     size_t n = json_array_size(value);
     row->tags = im_alloc(IM_MAX(n, 1), sizeof(*row->tags));
@@ -124,7 +125,7 @@ static im_code read_tags(meta_row *row, const json_t *value)
     for (; row->n_tags < n; row->n_tags++) {
         const json_t *tag = json_array_get(value, row->n_tags);
         if (!json_is_string(tag)) {
-            return wrong(&row->error, "tags", "texts in the array", tag);
+            return meta_json_wrong(&row->error, "tags", "texts in the array", tag);
         }
         row->tags[row->n_tags] = json_string_value(tag);
     }
@@ -140,7 +141,7 @@ static im_code read_id(meta_row *row, const json_t *value)
     if (json_is_string(value)) {
         return meta_row_id(row, json_string_value(value)) ? IM_OK : row->error.code;
     }
-    return wrong(&row->error, "id", "the number of an item", value);
+    return meta_json_wrong(&row->error, "id", "the number of an item", value);
 }
 
 static im_code read_word(meta_row *row, meta_word word, const char *name, const json_t *value)
@@ -150,10 +151,10 @@ static im_code read_word(meta_row *row, meta_word word, const char *name, const 
         return read_id(row, value);
     }
     if (word == META_WORD_TAGS) {
-        return read_tags(row, value);
+        return meta_json_tags(row, value);
     }
     if (!json_is_string(value) && (!drop || word == META_WORD_PATH)) {
-        return wrong(&row->error, name, "text", value);
+        return meta_json_wrong(&row->error, name, "text", value);
     }
     if (word == META_WORD_PATH) {
         row->path = json_string_value(value);
@@ -189,7 +190,7 @@ static im_code read_object(meta_row *row)
         meta_word word = meta_word_of(name);
         im_code rc = IM_OK;
         if (word == META_WORD_FIELD) {
-            rc = read_pair(name, value, &row->pairs[row->n_pairs++], &row->error);
+            rc = meta_json_pair(name, value, &row->pairs[row->n_pairs++], &row->error);
         } else if ((seen & 1u << word) != 0) {
             rc = im_fail(&row->error, IM_ERR_INVALID, "'%s' is given twice", name);
         } else {

@@ -16,6 +16,7 @@ void meta_row_clear(meta_row *row)
     im_free(row->text);
     im_free(row->pairs);
     im_free(row->tags);
+    im_free(row->removes);
     *row = (meta_row){.error = IM_ERROR_INIT};
 }
 
@@ -56,6 +57,11 @@ static im_code check_names(const meta_row *row, im_error *err)
     if (row->drops_key && row->path == NULL && row->id == 0) {
         return im_fail(err, IM_ERR_INVALID, "names no item: the key is null");
     }
+    return IM_OK;
+}
+
+static im_code check_fields(const meta_row *row, im_error *err)
+{
     for (size_t i = 0; i < row->n_pairs; i++) {
         for (size_t j = 0; j < i; j++) {
             if (im_ascii_same_word(row->pairs[i].name, row->pairs[j].name)) {
@@ -67,11 +73,17 @@ static im_code check_names(const meta_row *row, im_error *err)
     return IM_OK;
 }
 
-static im_code check_values(const meta_row *row, im_error *err)
+im_code meta_row_check_values(const meta_row *row, im_error *err)
 {
-    im_code rc = row->key != NULL ? im_key_check(row->key, err) : IM_OK;
+    im_code rc = check_fields(row, err);
+    if (rc == IM_OK && row->key != NULL) {
+        rc = im_key_check(row->key, err);
+    }
     for (size_t i = 0; i < row->n_tags && rc == IM_OK; i++) {
         rc = im_tag_check(row->tags[i], err);
+    }
+    for (size_t i = 0; i < row->n_removes && rc == IM_OK; i++) {
+        rc = im_tag_check(row->removes[i], err);
     }
     if (rc == IM_OK && row->caption.data != NULL) {
         rc = im_caption_check(row->caption, err);
@@ -89,7 +101,7 @@ static im_code check_values(const meta_row *row, im_error *err)
 void meta_row_check(meta_row *row)
 {
     if (row->error.code == IM_OK && check_names(row, &row->error) == IM_OK) {
-        (void)!check_values(row, &row->error);
+        (void)!meta_row_check_values(row, &row->error);
     }
 }
 

@@ -125,6 +125,17 @@ im_code im_app_model_folder(const im_places *places, const char *model, char **o
     return rc;
 }
 
+im_code model_folder_of(const im_places *places, im_library *library_or_null, const char *model,
+                        char **out_folder, im_error *err)
+{
+    im_error ignored = IM_ERROR_INIT;
+    if (model != NULL || library_or_null == NULL ||
+        library_model(library_or_null, &ignored) != IM_OK) {
+        return im_app_model_folder(places, model, out_folder, err);
+    }
+    return library_model_folder(library_or_null, out_folder, err);
+}
+
 /* ---- preparing ---- */
 
 im_code model_files_json(const char *folder, im_str *out, im_error *err)
@@ -301,6 +312,9 @@ static im_code open_and_record(im_library *library, const char *folder, const im
     char digest[65];
     im_str files;
     im_model_row row = {0};
+    precision_choice choice = {0};
+    packing_telling telling;
+    precision_measured measured = {.cosine = -1, .speed = -1};
     im_str_init(&files, IM_LIMIT_MODEL_JSON_BYTES);
     im_code rc = library_pool(library, &pool, err);
     im_encoder_options options = {.precision = library->precision,
@@ -329,6 +343,11 @@ static im_code open_and_record(im_library *library, const char *folder, const im
     if (rc == IM_OK && row.id == 0) {
         memcpy(row.digest, digest, sizeof(row.digest));
         rc = describe_model(library, folder, encoder, events, &row, err);
+        if (rc == IM_OK && row.n_background > 0) { /* with this one closed: a budget is for one */
+            im_encoder_close(encoder);
+            encoder = NULL;
+            rc = precision_measure(&library->places, folder, &options, &measured, err);
+        }
         if (rc == IM_OK) {
             rc = check_unchanged(folder, &files, err);
         }
@@ -337,10 +356,26 @@ static im_code open_and_record(im_library *library, const char *folder, const im
         }
         if (rc == IM_OK) {
             rc = put_model_once(library->store, &row, err);
+            if (rc == IM_OK && measured.cosine >= 0) {
+                rc = precision_keep(library->store, row.digest, &measured, err);
+            }
             im_store_unlock(library->store);
         }
     }
     im_str_clear(&files);
+    if (rc == IM_OK) { /* the background is made in fp32 unless told; the work may be in bf16 */
+        rc = precision_of(library->store, row.digest, library->precision, &choice, err);
+    }
+    if (rc == IM_OK) { /* from packed weights this time, now that the digest is known */
+        im_encoder_close(encoder);
+        encoder = NULL;
+        options.precision = choice.precision;
+        options.packing = packing_start(&telling, &library->places, row.digest, true, events);
+        rc = im_encoder_open(folder, &options, &encoder, err);
+    }
+    if (rc == IM_OK) {
+        packing_tell(encoder, events);
+    }
     if (rc == IM_OK) {
         *out_encoder = encoder;
         *out_row = row;
@@ -384,7 +419,7 @@ im_code model_prepare(im_library *library, const im_events *events, im_error *er
     }
     if (id != 0) {
         rc = library_model(library, err);
-        return rc == IM_OK ? library_encoder(library, IM_TOWERS_BOTH, err) : rc;
+        return rc == IM_OK ? library_encoder(library, IM_TOWERS_BOTH, events, err) : rc;
     }
     rc = im_app_model_folder(&library->places, library->model_wanted, &folder, err);
     if (rc == IM_OK) {
@@ -515,7 +550,8 @@ static void put_size(im_json_writer *w, const char *key, size_t value)
     im_json_put_uint(w, key, (uint64_t)value);
 }
 
-static void put_info(im_json_writer *w, const im_encoder_info *info, const char *digest)
+static void put_info(im_json_writer *w, const im_encoder_info *info, const char *digest,
+                     const precision_choice *choice)
 {
     im_json_begin_object(w);
     im_json_put_string(w, "name", info->name);
@@ -536,30 +572,74 @@ static void put_info(im_json_writer *w, const im_encoder_info *info, const char 
     im_json_put_string(w, "weights_dtype", info->weights_dtype);
     im_json_put_string(w, "activation", info->activation);
     im_json_put_string(w, "pooling", info->pooling);
-    im_json_put_string(w, "precision", info->precision);
-    im_json_put_string(w, "precision_why", info->precision_why);
+    precision_put(w, choice);
     im_json_put_string(w, "kernel", info->kernel);
+    if (info->packed != NULL) {
+        im_json_put_string(w, "packed_weights", info->packed);
+    } else {
+        im_json_put_null(w, "packed_weights");
+    }
+    im_json_put_string(w, "packed_why",
+                       info->packed != NULL       ? ""
+                       : info->packed_why[0] != 0 ? info->packed_why
+                                                  : "no such file yet: imago model warm");
     im_json_end_object(w);
 }
 
-im_code im_app_model_info_json(const im_places *places, const char *model, im_json_writer *w,
-                               im_error *err)
+im_code im_app_model_info_json(const im_places *places, im_library *library_or_null,
+                               const char *model, im_json_writer *w, im_error *err)
 {
     char *folder = NULL;
     im_encoder *encoder = NULL;
     char digest[65];
-    im_encoder_options options = {.towers = IM_TOWERS_BOTH};
-    im_code rc = im_app_model_folder(places, model, &folder, err);
+    packing_telling telling;
+    im_encoder_options options = {.towers = IM_TOWERS_BOTH, .batch = 1};
+    precision_choice choice = {.measured = {.cosine = -1, .speed = -1}};
+    choice.precision = precision_choose(&choice.measured, false, &choice.why);
+    im_error cause = IM_ERROR_INIT;
+    im_code digested = IM_OK;
+    im_code rc = model_folder_of(places, library_or_null, model, &folder, err);
+    if (rc == IM_OK) { /* what is wrong with the folder is told better when it is opened */
+        digested = im_encoder_digest(folder, digest, &cause);
+    }
+    if (rc == IM_OK && digested == IM_OK && library_or_null != NULL) {
+        rc = precision_of(library_or_null->store, digest, library_or_null->precision, &choice, err);
+    }
     if (rc == IM_OK) {
+        options.precision = choice.precision;
+        options.packing =
+            digested == IM_OK ? packing_start(&telling, places, digest, false, NULL) : NULL;
         rc = im_encoder_open(folder, &options, &encoder, err);
     }
-    if (rc == IM_OK) {
-        rc = im_encoder_digest(folder, digest, err);
+    if (rc == IM_OK && digested != IM_OK) {
+        rc = digested;
+        if (err != NULL) {
+            *err = cause;
+        }
     }
     if (rc == IM_OK) {
-        put_info(w, im_encoder_describe(encoder), digest);
+        put_info(w, im_encoder_describe(encoder), digest, &choice);
     }
     im_encoder_close(encoder);
     im_free(folder);
+    return rc;
+}
+
+im_code im_app_model_is_active(im_library *library, const char *model, bool *out, im_error *err)
+{
+    char *wanted = NULL;
+    char *active = NULL;
+    *out = false;
+    im_code rc = library_model(library, err);
+    if (rc == IM_OK) {
+        rc = library_model_folder(library, &active, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_app_model_folder(&library->places, model, &wanted, err);
+        *out = rc == IM_OK && strcmp(wanted, active) == 0;
+        rc = rc == IM_ERR_NOT_FOUND ? IM_OK : rc;
+    }
+    im_free(wanted);
+    im_free(active);
     return rc;
 }

@@ -44,33 +44,46 @@ static bool is_plain_path(const char *path)
     return plain;
 }
 
-/* The kernel itself keeps the look-up below the folder, whatever links lie or are put there. */
-static im_code read_beneath(const char *folder, const char *below, const char *path,
-                            const im_image_limits *limits, im_bytes *out, im_error *err)
+im_code path_open_beneath(const char *folder, const char *below, int flags, int *out_fd,
+                          im_error *err)
 {
-    struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+    struct open_how how = {.flags = (unsigned)(flags | O_CLOEXEC),
                            .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     int root = -1;
-    char name[32];
-    im_error cause = IM_ERROR_INIT;
     im_code rc = im_file_open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, &root, err);
     if (rc != IM_OK) {
         return rc;
     }
     int file = (int)syscall(SYS_openat2, root, below, &how, sizeof(how));
-    if (file < 0 && errno == EXDEV) {
-        rc = refuse_path(path, err);
-    } else if (file < 0) {
-        rc = im_fail_errno(err, errno, "could not open '%s'", path);
-    } else {
-        (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", file);
-        rc = picture_read(name, limits, out, &cause);
-        if (rc != IM_OK) {
-            rc = im_fail(err, rc, "picture '%s': %s", path, cause.message);
-        }
-        (void)close(file);
-    }
+    int why = errno;
     (void)close(root);
+    if (file >= 0) {
+        *out_fd = file;
+        return IM_OK;
+    }
+    char *path = im_path_join(folder, below);
+    rc = why == EXDEV ? refuse_path(path != NULL ? path : below, err)
+                      : im_fail_errno(err, why, "could not open '%s'", path != NULL ? path : below);
+    im_free(path);
+    return rc;
+}
+
+static im_code read_beneath(const char *folder, const char *below, const char *path,
+                            const im_image_limits *limits, im_bytes *out, im_error *err)
+{
+    char name[32];
+    int file = -1;
+    im_error cause = IM_ERROR_INIT;
+    im_code rc = path_open_beneath(folder, below, O_PATH, &file, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", file);
+    rc = picture_read(name, limits, out, &cause);
+    if (rc != IM_OK) {
+        rc = im_fail(err, rc, "picture '%s': %s", path, cause.message);
+    }
+    (void)close(file);
     return rc;
 }
 
@@ -188,5 +201,17 @@ im_code picture_pixels(const im_encoder *encoder, im_view bytes, const char *nam
     }
     im_image_clear(&whole);
     im_image_clear(&part);
+    return rc;
+}
+
+im_code im_app_picture_size(im_view bytes, const im_image_limits *limits, uint32_t out_sides[2],
+                            im_error *err)
+{
+    im_image_info info = {0};
+    const im_image_options options = {.limits = *limits};
+    im_code rc = im_image_probe((const uint8_t *)bytes.data, bytes.size, "the picture sent",
+                                &options, &info, err);
+    out_sides[0] = info.width;
+    out_sides[1] = info.height;
     return rc;
 }

@@ -23,6 +23,28 @@ static char *data_home(const char *tail)
     return copy;
 }
 
+/* "$XDG_CACHE_HOME/imago/packed" or "$HOME/.cache/imago/packed", a new string; NULL without either.
+ * False when memory is out. */
+static bool packed_home(char **out)
+{
+    im_str path;
+    const char *xdg = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    im_str_init(&path, PATH_MAX);
+    if (xdg != NULL && xdg[0] == '/') {
+        im_str_addf(&path, "%s/imago/packed", xdg);
+    } else if (home != NULL && home[0] == '/') {
+        im_str_addf(&path, "%s/.cache/imago/packed", home);
+    }
+    bool failed = path.failed;
+    if (!failed && path.size > 0) {
+        *out = im_strdup(im_str_text(&path));
+        failed = *out == NULL;
+    }
+    im_str_clear(&path);
+    return !failed;
+}
+
 /* Cuts the last part of an absolute path off, in place. */
 static void parent_of(char *path)
 {
@@ -91,8 +113,9 @@ im_code im_places_find(const char *library, im_places *out, im_error *err)
     }
     places.library = library != NULL ? im_strdup(library) : data_home("default");
     places.models = data_home("models");
+    bool no_memory = !packed_home(&places.packed);
     places.share = find_share();
-    if (places.library == NULL || places.models == NULL || places.share == NULL) {
+    if (no_memory || places.library == NULL || places.models == NULL || places.share == NULL) {
         im_places_clear(&places);
         return im_fail(err, IM_ERR_NOMEM, "no memory for the names of folders");
     }
@@ -104,6 +127,7 @@ void im_places_clear(im_places *places)
 {
     im_free(places->library);
     im_free(places->models);
+    im_free(places->packed);
     im_free(places->share);
     memset(places, 0, sizeof(*places));
 }

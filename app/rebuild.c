@@ -179,7 +179,7 @@ static im_code rebuild_all(im_library *library, const char *folder, const im_eve
     im_code rc =
         rebuild_index(library->store, folder, &library->model, 0, events, &report->vectors, err);
     if (rc == IM_OK) {
-        rc = library_encoder(library, IM_TOWERS_IMAGE, err);
+        rc = library_encoder(library, IM_TOWERS_IMAGE, events, err);
     }
     if (rc == IM_OK) {
         rc = rebuild_missing(library, &library->model, library->encoder, events, &embedded, &failed,

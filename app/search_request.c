@@ -122,7 +122,7 @@ static im_code make_request(const im_library *library, const im_search_request *
     if (rc == IM_OK && from->filter != NULL) {
         rc = add_filter(library, from->filter, &out->query, err);
     }
-    if (rc == IM_OK && out->query.n_parts == 0 && out->query.filter == NULL) {
+    if (rc == IM_OK && out->query.n_parts == 0 && out->query.filter == NULL && !from->all) {
         rc = im_fail_as(err, IM_REASON_QUERY_EMPTY, "nothing to search for");
     }
     if (rc == IM_OK && from->cursor != NULL) {

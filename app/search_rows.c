@@ -139,6 +139,32 @@ static im_code find_left_out(im_library *library, search_job *job, im_error *err
     return IM_OK;
 }
 
+/* Of own_rows only that of one item. */
+static void keep_only(im_library *library, search_job *job, float *scratch)
+{
+    uint64_t slot = 0;
+    im_error none = IM_ERROR_INIT;
+    im_code rc = im_store_get_embedding(library->store, job->how->only, library->model.id, scratch,
+                                        library->model.dim, &slot, &none);
+    bool in = rc == IM_OK && slot < library->index_record.n_rows &&
+              (job->own_rows[slot / 64] >> (slot % 64) & 1) != 0;
+    memset(job->own_rows, 0, words_of(library->index_record.n_rows) * sizeof(uint64_t));
+    if (in) {
+        job->own_rows[slot / 64] = 1ull << (slot % 64);
+    }
+}
+
+static im_code apply_only(im_library *library, search_job *job, im_error *err)
+{
+    float *scratch = im_alloc(library->model.dim, sizeof(float));
+    if (scratch == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a vector");
+    }
+    keep_only(library, job, scratch);
+    im_free(scratch);
+    return IM_OK;
+}
+
 im_code search_rows(im_library *library, search_job *job, im_error *err)
 {
     size_t n_words = words_of(library->index_record.n_rows);
@@ -148,7 +174,7 @@ im_code search_rows(im_library *library, search_job *job, im_error *err)
         must = must || job->answer->parts[i].must;
     }
     const uint64_t *base = library->present != NULL ? library->present : library->alive;
-    if (must || job->asked->query.filter != NULL || !search_is_ranked(job)) {
+    if (must || job->how->only != 0 || job->asked->query.filter != NULL || !search_is_ranked(job)) {
         job->own_rows = im_alloc_zero(n_words, sizeof(uint64_t));
         if (job->own_rows == NULL) {
             return im_fail(err, IM_ERR_NOMEM, "no memory for %zu bits of a filter", n_words * 64);
@@ -158,7 +184,10 @@ im_code search_rows(im_library *library, search_job *job, im_error *err)
     } else {
         job->rows = library->present; /* NULL: the index knows which are alive */
     }
-    if (job->asked->query.filter != NULL) {
+    if (job->how->only != 0) {
+        rc = apply_only(library, job, err);
+    }
+    if (rc == IM_OK && job->asked->query.filter != NULL) {
         rc = apply_filter(library, job, err);
     }
     if (rc == IM_OK && job->rc == IM_OK && must) {

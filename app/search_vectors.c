@@ -91,6 +91,9 @@ static im_code picture_vector(im_library *library, const im_search_how *how,
         rc = bytes_vector(library, how, im_view_of((const char *)bytes.data, bytes.size),
                           part->path, box, vector, err);
     }
+    if (rc != IM_OK) {
+        im_at_file(err, part->path);
+    }
     im_bytes_clear(&bytes);
     return rc;
 }
@@ -185,7 +188,8 @@ static im_code open_towers(im_library *library, const search_job *jobs, size_t n
         return library_model(library, err);
     }
     im_towers towers = text && picture ? IM_TOWERS_BOTH : text ? IM_TOWERS_TEXT : IM_TOWERS_IMAGE;
-    return library_encoder(library, towers, err);
+    const im_events events = search_events(jobs[0].answer);
+    return library_encoder(library, towers, &events, err);
 }
 
 static im_code plan_job(im_library *library, search_job *job)

@@ -16,7 +16,7 @@ static bool put_root(void *context, const im_root *root)
     return true;
 }
 
-static void put_model(im_json_writer *w, const im_model_row *model)
+static void put_model(im_json_writer *w, const im_model_row *model, const precision_choice *choice)
 {
     if (model->id == 0) {
         im_json_put_null(w, "model");
@@ -28,7 +28,7 @@ static void put_model(im_json_writer *w, const im_model_row *model)
     im_json_put_string(w, "folder", model->folder);
     im_json_put_string(w, "digest", model->digest);
     im_json_put_uint(w, "dimensions", model->dim);
-    im_json_put_string(w, "precision", model->precision);
+    precision_put(w, choice);
     im_json_put_uint(w, "background", model->n_background);
     im_json_end_object(w);
 }
@@ -76,9 +76,13 @@ im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err
     im_model_row model = {0};
     im_store_counts counts;
     im_index_record record = {0};
+    precision_choice choice = {0};
     uint64_t waiting = 0;
     uint64_t running = 0;
     im_code rc = im_store_active_model(library->store, &model, err);
+    if (rc == IM_OK) {
+        rc = precision_of(library->store, model.digest, library->precision, &choice, err);
+    }
     if (rc == IM_OK) {
         rc = im_store_count_jobs(library->store, &waiting, &running, err);
     }
@@ -108,7 +112,7 @@ im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err
         im_json_put_uint(w, "removed_rows_held",
                          record.n_rows > counts.embeddings ? record.n_rows - counts.embeddings : 0);
         im_json_put_uint(w, "coded_rows", stats.n_coded);
-        put_model(w, &model);
+        put_model(w, &model, &choice);
         put_memory(w, library);
         im_json_key(w, "jobs");
         im_json_begin_object(w);
@@ -140,6 +144,31 @@ im_code im_app_count(im_library *library, uint64_t *out_items, uint64_t *out_vec
         *out_items = counts.items;
         *out_vectors = counts.embeddings;
     }
+    im_model_row_clear(&model);
+    return rc;
+}
+
+im_code im_app_facts(im_library *library, im_library_facts *out, im_error *err)
+{
+    im_model_row model = {0};
+    im_store_counts counts = {0};
+    im_index_record record = {0};
+    memset(out, 0, sizeof(*out));
+    im_code rc = im_store_active_model(library->store, &model, err);
+    if (rc == IM_OK) {
+        rc = im_store_count(library->store, model.id, &counts, err);
+    }
+    if (rc == IM_OK && model.id != 0) {
+        rc = im_store_get_index(library->store, model.id, &record, err);
+    }
+    if (rc == IM_OK) {
+        rc = audit_record_get(library->store, out, err);
+    }
+    out->items = counts.items;
+    out->vectors = counts.embeddings;
+    out->database_bytes = counts.db_bytes + counts.wal_bytes;
+    out->index_rows = record.n_rows;
+    out->index_bytes = record.n_rows * model.dim * sizeof(float);
     im_model_row_clear(&model);
     return rc;
 }

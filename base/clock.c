@@ -5,6 +5,7 @@
 
 /* A lock-free atomic may be written in a signal handler (C11 7.14.1.1). */
 static atomic_int stop_signal;
+static atomic_int reload_asked;
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "signal handlers need lock-free atomics");
 
 /* Of one piece of work: the thread's own, so that no other ends with it. */
@@ -62,4 +63,14 @@ void im_stop_ask(int signal_number)
 void im_stop_reset(void)
 {
     atomic_store(&stop_signal, 0);
+}
+
+void im_reload_ask(void)
+{
+    atomic_store(&reload_asked, 1);
+}
+
+bool im_reload_take(void)
+{
+    return atomic_exchange(&reload_asked, 0) != 0;
 }

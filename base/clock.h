@@ -26,4 +26,9 @@ int im_stop_signal(void);
 void im_stop_ask(int signal_number); /* async-signal-safe */
 void im_stop_reset(void);
 
+/** SIGHUP came: who serves opens anew what it has open. */
+void im_reload_ask(void); /* async-signal-safe */
+/** Whether it was asked for since the last call. */
+bool im_reload_take(void);
+
 #endif

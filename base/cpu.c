@@ -118,9 +118,38 @@ static void find_features(void)
         features.avx512_bf16 = (eax >> 5) & 1u;
     }
 }
+
+/* The brand string: leaves 0x80000002 to 4, sixteen bytes each, padded with blanks or NULs. */
+void im_cpu_name(char out[IM_CPU_NAME])
+{
+    char text[49] = {0};
+    size_t size = 0;
+    for (unsigned leaf = 0; leaf < 3; leaf++) {
+        unsigned r[4] = {0};
+        if (__get_cpuid(0x80000002u + leaf, &r[0], &r[1], &r[2], &r[3]) == 0) {
+            break;
+        }
+        memcpy(text + (size_t)16 * leaf, r, 16);
+    }
+    for (const char *at = text; *at != '\0'; at++) { /* single blanks, none at the ends */
+        if (*at != ' ' || (size > 0 && out[size - 1] != ' ')) {
+            out[size++] = *at;
+        }
+    }
+    size -= size > 0 && out[size - 1] == ' ';
+    out[size] = '\0';
+    if (size == 0) {
+        memcpy(out, "processor", sizeof("processor"));
+    }
+}
 #else
 static void find_features(void)
 {
+}
+
+void im_cpu_name(char out[IM_CPU_NAME])
+{
+    memcpy(out, "processor", sizeof("processor"));
 }
 #endif
 

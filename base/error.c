@@ -143,7 +143,7 @@ __attribute__((format(printf, 5, 0))) static void fill(im_error *err, im_code co
     }
     err->code = code;
     err->reason = reason;
-    err->hint[0] = '\0';
+    err->hint[0] = err->field[0] = err->file[0] = '\0';
     escape_sentence(err->message, sizeof err->message, raw, size);
 }
 
@@ -237,6 +237,30 @@ void im_hint(im_error *err, const char *fmt, ...)
     size_t size = format_raw(raw, sizeof raw, fmt, args);
     va_end(args);
     escape_sentence(err->hint, sizeof err->hint, raw, size);
+}
+
+void im_at_field(im_error *err, const char *fmt, ...)
+{
+    if (err == NULL) {
+        return;
+    }
+    char raw[1024];
+    va_list args;
+    va_start(args, fmt);
+    size_t size = format_raw(raw, sizeof raw, fmt, args);
+    va_end(args);
+    escape_sentence(err->field, sizeof err->field, raw, size);
+}
+
+void im_at_file(im_error *err, const char *path)
+{
+    size_t taken = 0;
+    size_t size = strlen(path);
+    if (err == NULL) {
+        return;
+    }
+    size_t used = escape_head(err->file, sizeof err->file - 1, path, size, &taken);
+    err->file[taken == size ? used : 0] = '\0'; /* half a name is the name of another file */
 }
 
 const char *im_code_name(im_code code)

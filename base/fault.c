@@ -41,6 +41,11 @@ static atomic_bool kill_armed;
 static char kill_point[POINT_BYTES];
 static atomic_size_t kill_calls;
 static size_t kill_target;
+static atomic_bool wait_armed;
+static char wait_point[POINT_BYTES];
+static atomic_size_t wait_calls;
+static size_t wait_target;
+static unsigned wait_s;
 
 static void start_watching(void)
 {
@@ -155,6 +160,27 @@ static bool arm_from_text(const char *text)
     return true;
 }
 
+/* "encode:1:35" */
+static bool wait_from_text(const char *text)
+{
+    const char *rest = NULL;
+    im_view name = cut_field(text, &rest);
+    uint64_t nth = 0;
+    uint64_t seconds = 0;
+    if (name.size == 0 || name.size >= POINT_BYTES || rest == NULL ||
+        !parse_number(cut_field(rest, &rest), SIZE_MAX - 1, &nth) || rest == NULL ||
+        !im_parse_u64(rest, 1, 3600, &seconds)) {
+        return false;
+    }
+    memcpy(wait_point, name.data, name.size);
+    wait_point[name.size] = '\0';
+    wait_target = (size_t)nth;
+    wait_s = (unsigned)seconds;
+    atomic_store(&wait_calls, 0);
+    atomic_store(&wait_armed, true);
+    return true;
+}
+
 /* A test whose setting is not understood would pass without testing anything: stop at once. */
 static void refuse(const char *variable, const char *text)
 {
@@ -166,16 +192,31 @@ void im_fault_from_environment(void)
 {
     const char *fault = getenv("IMAGO_FAULT");
     const char *point = getenv("IMAGO_FAULT_KILL");
+    const char *wait = getenv("IMAGO_FAULT_WAIT");
     if (fault != NULL && fault[0] != '\0' && !set_from_text(fault)) {
         refuse("IMAGO_FAULT", fault);
     }
     if (point != NULL && point[0] != '\0' && !arm_from_text(point)) {
         refuse("IMAGO_FAULT_KILL", point);
     }
+    if (wait != NULL && wait[0] != '\0' && !wait_from_text(wait)) {
+        refuse("IMAGO_FAULT_WAIT", wait);
+    }
+}
+
+static void wait_here(const char *name)
+{
+    if (atomic_load_explicit(&wait_armed, memory_order_acquire) && strcmp(name, wait_point) == 0 &&
+        atomic_fetch_add(&wait_calls, 1) == wait_target) {
+        for (unsigned left = wait_s; left > 0;) {
+            left = sleep(left);
+        }
+    }
 }
 
 void im_fault_point(const char *name)
 {
+    wait_here(name);
     if (!atomic_load_explicit(&kill_armed, memory_order_acquire) || strcmp(name, kill_point) != 0) {
         return;
     }

@@ -30,13 +30,14 @@ bool im_fault_fired(im_fault_kind kind);
 size_t im_fault_calls(im_fault_kind kind);
 /** Called by base/ at each hook: true means fail now, with errno set. */
 bool im_fault_hit(im_fault_kind kind);
-/** Reads IMAGO_FAULT="kind:nth[:errnum]" (alloc, open, read, …) and IMAGO_FAULT_KILL="point" from
- * the environment; called once by the command line. errnum is a number (28). A setting that is not
- * understood aborts: the test would otherwise pass without testing. */
+/** Reads IMAGO_FAULT="kind:nth[:errnum]" (alloc, open, read, …), IMAGO_FAULT_KILL="point" and
+ * IMAGO_FAULT_WAIT from the environment; called once by the command line. errnum is a number (28).
+ * A setting that is not understood aborts: the test would otherwise pass without testing. */
 void im_fault_from_environment(void);
 /** A named point where a test may kill the process (IMAGO_FAULT_KILL=vectors_synced, say):
  * raises SIGKILL when armed, else does nothing. IMAGO_FAULT_KILL="point:n" strikes at the nth
- * passing, 0 being the first, as in im_fault_set. */
+ * passing, 0 being the first, as in im_fault_set. IMAGO_FAULT_WAIT="point:n:seconds": the nth
+ * passing takes that long. */
 void im_fault_point(const char *name);
 
 /** Blocks handed out by base/memory.h and not yet freed. */

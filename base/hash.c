@@ -2,6 +2,7 @@
 #include "base/hash.h"
 #include "base/pool.h"
 #include <nettle/sha2.h>
+#include <pthread.h>
 #include <string.h>
 #if defined(__x86_64__)
 #include <nmmintrin.h>
@@ -98,20 +99,94 @@ uint32_t im_crc32c_plain(uint32_t crc, const void *data, size_t size)
 }
 
 #if defined(__x86_64__)
-/* 8 bytes every 3 cycles (the instruction's latency). */
+/* The instruction has a latency of three cycles and starts every cycle: three stretches of
+ * CRC_STRETCH bytes go side by side. A state is then moved on over the stretches behind it, which
+ * is linear in its bits: four look-ups in tables for that number of zero bytes. */
+#define CRC_STRETCH_BITS 12
+#define CRC_STRETCH ((size_t)1 << CRC_STRETCH_BITS)
+
+static pthread_once_t shift_once = PTHREAD_ONCE_INIT;
+static uint32_t shift_table[4][256]; /* written once, then only read */
+
+static uint32_t apply_columns(const uint32_t columns[32], uint32_t state)
+{
+    uint32_t out = 0;
+    for (size_t bit = 0; state != 0; bit++, state >>= 1) {
+        out ^= (state & 1u) != 0 ? columns[bit] : 0;
+    }
+    return out;
+}
+
+/* What one zero byte does to each bit of a state, squared until it is CRC_STRETCH of them. */
+static void make_shift_table(void)
+{
+    uint32_t columns[32];
+    uint32_t squared[32];
+    for (size_t bit = 0; bit < 32; bit++) {
+        uint32_t state = 1u << bit;
+        columns[bit] = crc_table[state & 0xff] ^ (state >> 8);
+    }
+    for (int i = 0; i < CRC_STRETCH_BITS; i++) {
+        for (size_t bit = 0; bit < 32; bit++) {
+            squared[bit] = apply_columns(columns, columns[bit]);
+        }
+        memcpy(columns, squared, sizeof columns);
+    }
+    for (size_t k = 0; k < 4; k++) {
+        for (uint32_t byte = 0; byte < 256; byte++) {
+            shift_table[k][byte] = apply_columns(columns, byte << (8 * k));
+        }
+    }
+}
+
+static uint32_t shift_stretch(uint32_t state)
+{
+    return shift_table[0][state & 0xff] ^ shift_table[1][(state >> 8) & 0xff] ^
+           shift_table[2][(state >> 16) & 0xff] ^ shift_table[3][state >> 24];
+}
+
+static uint64_t load_word(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+/* A state over three stretches. */
+__attribute__((target("sse4.2"))) static uint32_t three_stretches(uint32_t state,
+                                                                  const uint8_t *bytes)
+{
+    uint64_t a = state;
+    uint64_t b = 0;
+    uint64_t c = 0;
+    for (size_t i = 0; i < CRC_STRETCH; i += 8) {
+        a = _mm_crc32_u64(a, load_word(bytes + i));
+        b = _mm_crc32_u64(b, load_word(bytes + CRC_STRETCH + i));
+        c = _mm_crc32_u64(c, load_word(bytes + 2 * CRC_STRETCH + i));
+    }
+    return shift_stretch(shift_stretch((uint32_t)a) ^ (uint32_t)b) ^ (uint32_t)c;
+}
+
 __attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, const void *data,
                                                                size_t size)
 {
     const uint8_t *bytes = data;
-    uint64_t wide = ~crc;
+    uint32_t narrow = ~crc;
+    if (size >= 3 * CRC_STRETCH) {
+        (void)pthread_once(&shift_once, make_shift_table);
+    }
+    while (size >= 3 * CRC_STRETCH) {
+        narrow = three_stretches(narrow, bytes);
+        bytes += 3 * CRC_STRETCH;
+        size -= 3 * CRC_STRETCH;
+    }
+    uint64_t wide = narrow;
     while (size >= 8) {
-        uint64_t word;
-        memcpy(&word, bytes, sizeof word);
-        wide = _mm_crc32_u64(wide, word);
+        wide = _mm_crc32_u64(wide, load_word(bytes));
         bytes += 8;
         size -= 8;
     }
-    uint32_t narrow = (uint32_t)wide;
+    narrow = (uint32_t)wide;
     while (size > 0) {
         narrow = _mm_crc32_u8(narrow, *bytes);
         bytes++;

@@ -54,7 +54,7 @@ void im_json_put_null(im_json_writer *w, const char *key);
 bool im_json_ok(const im_json_writer *w);
 void im_json_clear(im_json_writer *w);
 
-/** {"code","class","message","file"?,"hint"?} as an object value (design section 6). */
+/** {"code","class","message","field"?,"file"?,"hint"?} as an object value (design section 6). */
 void im_json_error(im_json_writer *w, const im_error *error, const char *file);
 
 #endif

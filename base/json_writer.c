@@ -255,8 +255,11 @@ void im_json_error(im_json_writer *w, const im_error *error, const char *file)
     im_json_put_string(w, "code", error->reason != NULL ? error->reason : "internal");
     im_json_put_string(w, "class", im_code_name(error->code));
     im_json_put_string(w, "message", error->message);
-    if (file != NULL) {
-        im_json_put_string(w, "file", file);
+    if (error->field[0] != '\0') {
+        im_json_put_string(w, "field", error->field);
+    }
+    if (file != NULL || error->file[0] != '\0') {
+        im_json_put_string(w, "file", file != NULL ? file : error->file);
     }
     if (error->hint[0] != '\0') {
         im_json_put_string(w, "hint", error->hint);

@@ -33,5 +33,8 @@ typedef struct im_cpu {
     unsigned sse42 : 1;
 } im_cpu;
 im_cpu im_cpu_features(void);
+#define IM_CPU_NAME 64u
+/** What the processor calls itself, "processor" where it has no name. */
+void im_cpu_name(char out[IM_CPU_NAME]);
 
 #endif

@@ -30,11 +30,19 @@ static char *find_socket(const cli_session *s)
 
 bool cli_may_ask(const cli_session *s)
 {
-    static const cli_option_id own[] = {
-        IM_OPT_NO_DAEMON,    IM_OPT_MODEL,     IM_OPT_PRECISION,         IM_OPT_ENGINE,
-        IM_OPT_INDEX_PARAMS, IM_OPT_THREADS,   IM_OPT_MEMORY,            IM_OPT_MAX_PICTURE_BYTES,
-        IM_OPT_MAX_SIDE,     IM_OPT_MAX_PIXELS, IM_OPT_MAX_DECODER_BYTES, IM_OPT_MAX_SCANS,
-        IM_OPT_MAX_DECODE_SECONDS};
+    static const cli_option_id own[] = {IM_OPT_NO_DAEMON,
+                                        IM_OPT_MODEL,
+                                        IM_OPT_PRECISION,
+                                        IM_OPT_ENGINE,
+                                        IM_OPT_INDEX_PARAMS,
+                                        IM_OPT_THREADS,
+                                        IM_OPT_MEMORY,
+                                        IM_OPT_MAX_PICTURE_BYTES,
+                                        IM_OPT_MAX_SIDE,
+                                        IM_OPT_MAX_PIXELS,
+                                        IM_OPT_MAX_DECODER_BYTES,
+                                        IM_OPT_MAX_SCANS,
+                                        IM_OPT_MAX_DECODE_SECONDS};
     static const char *const environment[] = {"IMAGO_KERNEL", "IMAGO_MODULES", "IMAGO_FAULT",
                                               "IMAGO_FAULT_KILL"};
     bool may = true;
@@ -154,7 +162,8 @@ static bool exchange_one(const talk *t, const char *path, const im_str *body, im
 {
     im_str head;
     im_str_init(&head, 1024);
-    im_str_addf(&head, "%s %s HTTP/1.1\r\nHost: localhost\r\n", body != NULL ? "POST" : "GET", path);
+    im_str_addf(&head, "%s %s HTTP/1.1\r\nHost: localhost\r\n", body != NULL ? "POST" : "GET",
+                path);
     if (body != NULL) {
         im_str_addf(&head, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body->size);
     }
@@ -171,9 +180,8 @@ static bool is_ready(const talk *t)
     im_str health;
     json_t *root = NULL;
     im_str_init(&health, HEAD_BYTES);
-    bool ready =
-        exchange_one(t, "/health", NULL, &health) &&
-        im_json_parse(im_str_text(&health), health.size, "health", &root, NULL) == IM_OK;
+    bool ready = exchange_one(t, "/health", NULL, &health) &&
+                 im_json_parse(im_str_text(&health), health.size, "health", &root, NULL) == IM_OK;
     const char *status = json_string_value(json_object_get(root, "status"));
     const char *version = json_string_value(json_object_get(root, "version"));
     ready = ready && status != NULL && strcmp(status, "ready") == 0 && version != NULL &&

@@ -143,8 +143,8 @@ static bool put_request(const cli_session *s, const im_search_request *request,
     im_json_end_array(w);
     im_json_key(w, "files");
     im_json_begin_array(w);
-    bool whole = put_files(w, request->parts, request->n_parts) &&
-                 put_files_of_words(w, request->text);
+    bool whole =
+        put_files(w, request->parts, request->n_parts) && put_files_of_words(w, request->text);
     im_json_end_array(w);
     put_input(w, input);
     im_json_end_object(w);
@@ -247,11 +247,10 @@ bool cli_ask_search(cli_session *s, const im_search_request *request, const im_b
         return false;
     }
     im_json_init(&w, BODY_BYTES);
-    bool sound = put_request(s, request, input, &w) &&
-                 cli_ask(s, "/v1/search/command", &w.out, out_json) &&
-                 im_json_parse(im_str_text(out_json), out_json->size, "answer", &root, NULL) ==
-                     IM_OK &&
-                 read_answer(root, out_answer);
+    bool sound =
+        put_request(s, request, input, &w) && cli_ask(s, "/v1/search/command", &w.out, out_json) &&
+        im_json_parse(im_str_text(out_json), out_json->size, "answer", &root, NULL) == IM_OK &&
+        read_answer(root, out_answer);
     json_decref(root);
     im_json_clear(&w);
     if (!sound) {

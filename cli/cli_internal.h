@@ -49,6 +49,7 @@ typedef struct cli_command {
 typedef enum cli_type {
     IM_TYPE_FLAG,
     IM_TYPE_COUNT,
+    IM_TYPE_MAYBE, /* a flag, or "--name=N"; its default is what the flag alone means */
     IM_TYPE_NUMBER,
     IM_TYPE_SIZE,
     IM_TYPE_TEXT,
@@ -65,7 +66,7 @@ typedef struct cli_option {
     const char *dflt;
     uint64_t min, max;
     const char *value; /* NULL for flags */
-    uint32_t commands; /* bit per cli_command_id */
+    uint64_t commands; /* bit per cli_command_id */
     const char *help;
 } cli_option;
 
@@ -94,7 +95,8 @@ typedef struct cli_options {
     uint64_t combine, k, offset, thumbnails, format, batch, decoders;
     const char *cursor, *output, *sort, *group, *min_score, *batch_file, *query_json, *meta;
     uint64_t order;
-    cli_texts filters, add_tags, remove_tags, listen, hosts;
+    cli_texts filters, add_tags, remove_tags, listen, hosts, immich_models;
+    const char *immich_listen;
     bool paths, print0, no_recursive, follow_links, prune, retry_failed, yes, profile, full,
         accept_damage, compact, trust_model, normalise;
     bool exact_decode, exact, fast;
@@ -106,6 +108,11 @@ typedef struct cli_options {
     uint64_t scope;
     uint64_t queries;
     bool apply, no_daemon;
+    uint64_t rerank; /* 0: none */
+    const char *vlm_url, *vlm_model, *vlm_key_file, *judged;
+    uint64_t vlm_profile, vlm_daily_tokens, vlm_seconds, vlm_parallel;
+    cli_texts vlm_hosts;
+    bool vlm;
     bool json, quiet, no_color, help, version;
     uint64_t verbose;
     bool part; /* where PART options point; never written */

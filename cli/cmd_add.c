@@ -82,17 +82,10 @@ static void put_skips(cli_session *s, const im_add_report *report)
     }
 }
 
-/* The stage whose threads were busiest is the one that all others waited for. */
 static void put_profile(cli_session *s, const im_add_report *report)
 {
-    size_t pace = 0;
-    double shares[IM_ADD_STAGES] = {0};
-    for (size_t i = 0; i < IM_ADD_STAGES; i++) {
-        const im_stage_time *stage = &report->stages[i];
-        double whole = report->seconds * (double)stage->threads;
-        shares[i] = whole > 0 ? stage->busy_s / whole : 0;
-        pace = shares[i] > shares[pace] ? i : pace;
-    }
+    double shares[IM_ADD_STAGES];
+    size_t pace = im_add_pace(report, shares);
     for (size_t i = 0; i < IM_ADD_STAGES; i++) {
         const im_stage_time *stage = &report->stages[i];
         if (stage->name != NULL) {

@@ -50,6 +50,17 @@ static void put_words(cli_session *s, const im_audit_report *report)
     }
 }
 
+/* For writing, so that the result can be kept; for reading where that may not be. */
+static im_code open_library(cli_session *s, bool must_write, im_library **out_library,
+                            im_error *err)
+{
+    im_code rc = cli_open_library(s, true, out_library, err);
+    return !must_write && (rc == IM_ERR_DENIED || rc == IM_ERR_IO || rc == IM_ERR_BUSY ||
+                           rc == IM_ERR_FULL)
+               ? cli_open_library(s, false, out_library, err)
+               : rc;
+}
+
 im_code cmd_audit(cli_session *s, im_error *err)
 {
     const cli_options *options = &s->args->options;
@@ -67,7 +78,7 @@ im_code cmd_audit(cli_session *s, im_error *err)
         im_hint(err, "say which: --want 0.99");
     }
     if (rc == IM_OK) {
-        rc = cli_open_library(s, request.apply, &library, err);
+        rc = open_library(s, request.apply, &library, err);
     }
     if (rc == IM_OK) {
         rc = im_app_audit(library, &request, &events, &report, err);

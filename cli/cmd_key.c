@@ -9,8 +9,8 @@ static im_code put_new_key(cli_session *s, const im_new_key *key, im_error *err)
     const char *name = s->args->options.name;
     if (!s->args->options.json) {
         cli_printf(&s->out, "%s\n", key->text);
-        cli_note(s, "key %llu (%s): this is the only time it is shown",
-                 (unsigned long long)key->id, scope);
+        cli_note(s, "key %llu (%s): this is the only time it is shown", (unsigned long long)key->id,
+                 scope);
         return IM_OK;
     }
     cli_json_start(&w);

@@ -1,4 +1,4 @@
-/* cli/cmd_model.c — `imago model list`, `info` and `use`. */
+/* cli/cmd_model.c — `imago model list`, `info`, `use` and `warm`. */
 #include "cli/commands_internal.h"
 
 static const char *text_of(const json_t *object, const char *key)
@@ -53,8 +53,37 @@ im_code cmd_model_info(cli_session *s, im_error *err)
 {
     im_json_writer w;
     const char *model = s->args->n_operands > 0 ? s->args->operands[0] : s->args->options.model;
+    im_library *library = NULL;
+    im_error ignored = IM_ERROR_INIT;
     cli_json_start(&w);
-    im_code rc = im_app_model_info_json(&s->places, model, &w, err);
+    if (cli_open_library(s, false, &library, &ignored) != IM_OK) { /* works without one */
+        library = NULL;
+    }
+    im_code rc = im_app_model_info_json(&s->places, library, model, &w, err);
+    im_library_close(library);
+    if (rc != IM_OK) {
+        im_json_clear(&w);
+        return rc;
+    }
+    return cli_put_result(s, &w, err);
+}
+
+im_code cmd_model_warm(cli_session *s, im_error *err)
+{
+    im_json_writer w;
+    const char *model = s->args->n_operands > 0 ? s->args->operands[0] : s->args->options.model;
+    im_library *library = NULL;
+    im_events events = cli_events(s);
+    im_error ignored = IM_ERROR_INIT;
+    cli_json_start(&w);
+    if (cli_open_library(s, true, &library, &ignored) != IM_OK &&
+        cli_open_library(s, false, &library, &ignored) != IM_OK) { /* works without one */
+        library = NULL;
+    }
+    im_code rc = im_app_model_warm(&s->places, library, model,
+                                   (im_precision)s->args->options.precision, &events, &w, err);
+    im_library_close(library);
+    cli_progress_hide(&s->progress);
     if (rc != IM_OK) {
         im_json_clear(&w);
         return rc;

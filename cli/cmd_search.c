@@ -12,6 +12,14 @@ static im_code check_options(const cli_options *options, im_error *err)
         return im_fail(err, IM_ERR_INVALID, "option '--json' and '--%s' exclude each other",
                        options->paths ? "paths" : "print0");
     }
+    if (options->rerank > 0 && (options->sort != NULL || options->group != NULL ||
+                                options->cursor != NULL || options->offset > 0)) {
+        im_code rc = im_fail(err, IM_ERR_INVALID,
+                             "option '--rerank' moves the best hits by score: not with --sort, "
+                             "--group, --cursor or --offset");
+        im_hint(err, "leave one of them out");
+        return rc;
+    }
     return IM_OK;
 }
 
@@ -68,6 +76,21 @@ static im_code read_input(void *context, im_view *out_bytes, im_error *err)
     return rc;
 }
 
+/* The best of the hits that are shown, looked at by the vision-language model. */
+static im_code rerank(cli_session *s, im_library *library, im_answer *answer, im_error *err)
+{
+    const cli_options *options = &s->args->options;
+    im_vlm_request request;
+    im_str key;
+    im_code rc = cli_vlm_request(options, &request, &key, err);
+    if (rc == IM_OK) {
+        size_t n = (size_t)IM_MIN(options->rerank, options->k);
+        rc = im_app_vlm_rerank(library, &request, n, answer, err);
+    }
+    im_str_clear(&key);
+    return rc;
+}
+
 static im_code answer_here(cli_session *s, const im_search_request *request, im_error *err)
 {
     im_library *library = NULL;
@@ -75,6 +98,9 @@ static im_code answer_here(cli_session *s, const im_search_request *request, im_
     im_code rc = cli_open_library(s, false, &library, err);
     if (rc == IM_OK) {
         rc = im_app_search(library, request, &answer, err);
+    }
+    if (rc == IM_OK && s->args->options.rerank > 0) {
+        rc = rerank(s, library, &answer, err);
     }
     if (rc == IM_OK && s->args->options.json) {
         rc = cli_put_answer_json(s, &answer, err);
@@ -93,7 +119,7 @@ static im_code answer_request(cli_session *s, const im_search_request *request,
     im_answer answer = {0};
     im_str json;
     im_str_init(&json, SIZE_MAX / 2);
-    bool asked = cli_ask_search(s, request, input, &answer, &json);
+    bool asked = s->args->options.rerank == 0 && cli_ask_search(s, request, input, &answer, &json);
     if (asked && s->args->options.json) {
         cli_put(&s->out, json.data, json.size);
         cli_puts(&s->out, "\n");
@@ -165,6 +191,7 @@ im_code cmd_search(cli_session *s, im_error *err)
     const cli_options *options = &args->options;
     bool asked = args->n_operands > 0 || args->n_parts > 0 || options->filters.n > 0;
     if (options->batch_file != NULL || options->query_json != NULL) {
+        asked = asked || options->rerank > 0;
         if (asked || (options->batch_file != NULL && options->query_json != NULL)) {
             return im_fail(err, IM_ERR_INVALID,
                            "option '--%s' holds the whole query: it takes no other part",

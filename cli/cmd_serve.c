@@ -3,17 +3,41 @@
 #include "cli/commands_internal.h"
 #include "daemon/daemon.h"
 
-static void listening(void *context, const char *url)
+#include <signal.h>
+
+static void note(void *context, const char *sentence)
 {
-    cli_note(context, "listening on %s", url);
+    cli_note(context, "%s", sentence);
+}
+
+static void reload_asked(int signal_number)
+{
+    (void)signal_number;
+    im_reload_ask();
+}
+
+/* Where a parent ignores it (nohup), it stays ignored. */
+static void handle_reload(void)
+{
+    struct sigaction action = {.sa_handler = reload_asked, .sa_flags = SA_RESTART};
+    struct sigaction old;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+        (void)sigaction(SIGHUP, &action, NULL);
+    }
+}
+
+static void listening(void *context, const char *url, bool for_immich)
+{
+    cli_note(context, "listening %son %s", for_immich ? "for Immich " : "", url);
 }
 
 /* Answers must be those of a command line without options: else it asks for itself. */
 static bool answers_as_the_command_line(const cli_args *args)
 {
     static const cli_option_id other[] = {
-        IM_OPT_PRECISION,  IM_OPT_ENGINE,     IM_OPT_MAX_PICTURE_BYTES, IM_OPT_MAX_SIDE,
-        IM_OPT_MAX_PIXELS, IM_OPT_MAX_SCANS,  IM_OPT_MAX_DECODER_BYTES, IM_OPT_MAX_DECODE_SECONDS};
+        IM_OPT_PRECISION,  IM_OPT_ENGINE,    IM_OPT_MAX_PICTURE_BYTES, IM_OPT_MAX_SIDE,
+        IM_OPT_MAX_PIXELS, IM_OPT_MAX_SCANS, IM_OPT_MAX_DECODER_BYTES, IM_OPT_MAX_DECODE_SECONDS};
     bool same = true;
     for (size_t i = 0; i < IM_COUNT(other); i++) {
         same = same && !args->given[other[i]];
@@ -29,13 +53,18 @@ im_code cmd_serve(cli_session *s, im_error *err)
         .n_listen = options->listen.n,
         .hosts = options->hosts.texts,
         .n_hosts = options->hosts.n,
+        .immich_listen = options->immich_listen,
+        .immich_models = options->immich_models.texts,
+        .n_immich_models = options->immich_models.n,
         .local = answers_as_the_command_line(s->args),
         .library = cli_library_options(s, false),
         .limits = cli_limits(options),
         .log = options->verbose > 0,
         .listening = listening,
+        .note = note,
         .context = s,
     };
+    handle_reload();
     im_code rc = im_daemon_run(&wanted, err);
     if (rc == IM_OK) {
         im_stop_reset(); /* to be stopped is how a daemon ends well */

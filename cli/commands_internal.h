@@ -65,6 +65,12 @@ IM_NODISCARD im_code cli_stdin_picture(im_bytes *out, im_error *err);
 IM_NODISCARD im_code cli_query_parts(const cli_args *args, im_query_part *out_parts,
                                      im_bytes *out_stdin, im_error *err);
 
+/* ---- cmd_vlm.c ---- */
+/** How the vision-language model is to be asked, by the options; *out_key holds the key.
+ * @param out_key im_str_clear, in each case */
+IM_NODISCARD im_code cli_vlm_request(const cli_options *options, im_vlm_request *out,
+                                     im_str *out_key, im_error *err);
+
 /* ---- ask.c: the daemon that serves the library, if one does ---- */
 
 /** Whether there may be a daemon whose answers would be ours: no option, and nothing of the

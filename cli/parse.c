@@ -42,7 +42,8 @@ static const cli_option *find_letter(char letter)
 
 static bool takes_value(const cli_option *option)
 {
-    return option->type != IM_TYPE_FLAG && option->type != IM_TYPE_COUNT;
+    return option->type != IM_TYPE_FLAG && option->type != IM_TYPE_COUNT &&
+           option->type != IM_TYPE_MAYBE;
 }
 
 static bool is_option(const char *arg)
@@ -256,6 +257,8 @@ static im_code set_option(cli_args *args, const cli_option *option, const char *
     case IM_TYPE_COUNT:
         *(uint64_t *)field += 1;
         return IM_OK;
+    case IM_TYPE_MAYBE:
+        return set_number(option, value != NULL ? value : option->dflt, field, err);
     case IM_TYPE_NUMBER:
     case IM_TYPE_SIZE:
         return set_number(option, value, field, err);
@@ -315,7 +318,7 @@ static im_code read_long(cli_args *args, int argc, char **argv, int *i, im_error
         return wrong_option(args, arg, size, err);
     }
     if (!takes_value(option)) {
-        if (value != NULL) {
+        if (value != NULL && option->type != IM_TYPE_MAYBE) {
             return im_fail(err, IM_ERR_INVALID, "option '--%s' takes no value, found '%s'",
                            option->name, value);
         }

@@ -74,6 +74,25 @@ static void put_nothing(cli_session *s, const im_answer *answer)
     }
 }
 
+/* What the vision-language model did; always when it did less than was asked. */
+static void put_rerank(cli_session *s, const im_rerank_report *report)
+{
+    if (report->status == NULL) {
+        return;
+    }
+    if (strcmp(report->status, "done") != 0) {
+        cli_note(s, "rerank %s: %s", report->status, report->reason);
+    }
+    if (strcmp(report->status, "done") == 0 || s->args->options.verbose > 0) {
+        cli_note(s,
+                 "rerank: %zu of %zu judged (%zu known before), %zu moved, %.0f ms, %llu tokens, "
+                 "mode %s, weight %g%s",
+                 report->judged, report->n, report->cached, report->moved, report->ms,
+                 (unsigned long long)report->tokens, report->mode, report->weights.weight,
+                 report->weights.calibrated ? "" : " (not calibrated)");
+    }
+}
+
 static void put_notes(cli_session *s, const im_answer *answer)
 {
     for (size_t i = 0; i < answer->n_warnings; i++) {
@@ -82,6 +101,7 @@ static void put_notes(cli_session *s, const im_answer *answer)
     if (answer->n_hits == 0) {
         put_nothing(s, answer);
     }
+    put_rerank(s, &answer->rerank);
     if (s->args->options.verbose > 0) {
         cli_note(s,
                  "parse %.1f ms, encode %.1f ms, search %.1f ms, fetch %.1f ms; %llu of %llu "

@@ -1,8 +1,8 @@
 /* cli/table.c — the tables of commands and options, and questions about names. */
 #include "cli/cli_internal.h"
 
-#define CLI_ALL ((1u << IM_CMD_COUNT) - 1u)
-_Static_assert(IM_CMD_COUNT < 32, "an option's commands are bits of 32");
+#define CLI_ALL ((UINT64_C(1) << IM_CMD_COUNT) - 1u)
+_Static_assert(IM_CMD_COUNT < 64, "an option's commands are bits of 64");
 
 const cli_command cli_commands[IM_CMD_COUNT] = {
 #define X(ID, words, operands, role, min, max, stop, function, summary, text, examples) \
@@ -13,7 +13,7 @@ const cli_command cli_commands[IM_CMD_COUNT] = {
 
 const cli_option cli_option_table[IM_OPT_COUNT] = {
 #define ALL CLI_ALL
-#define OF(command) (1u << IM_CMD_##command)
+#define OF(command) (UINT64_C(1) << IM_CMD_##command)
 #define X(ID, name, letter, type, field, dflt, min, max, value, commands, help)             \
     {name,     letter, IM_TYPE_##type, offsetof(cli_options, field), dflt, min, max, value, \
      commands, help},

@@ -1,5 +1,6 @@
 /* daemon/answer_command.c — a search as the command line has it: words, literal parts, options, and
- * the bytes of the files that it names, so that the answer is the one it would have given itself. */
+ * the bytes of the files that it names, so that the answer is the one it would have given itself.
+ */
 #include "daemon/daemon_internal.h"
 
 #include <string.h>

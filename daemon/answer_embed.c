@@ -1,8 +1,9 @@
 /* daemon/answer_embed.c — embeddings as OpenAI's clients ask for them, and as servers of pictures
  * take those. All that wait become one call of app/. */
-#include "daemon/daemon_internal.h"
+#include "base/clock.h"
+#include "daemon/pieces_internal.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #define MOST_INPUTS 2048u /* of a request, as OpenAI's */
@@ -12,127 +13,90 @@ typedef struct embed_request {
     exchange *ex;
     json_t *root;
     bool base64;
-    im_embed_piece *pieces; /* [n] */
-    char **decoded;         /* [n], owned bytes of pictures */
-    size_t n;
+    piece_list pieces;
 } embed_request;
 
 static void clear_request(embed_request *request)
 {
-    for (size_t i = 0; request->decoded != NULL && i < request->n; i++) {
-        im_free(request->decoded[i]);
-    }
-    im_free(request->decoded);
-    im_free(request->pieces);
+    pieces_clear(&request->pieces);
     json_decref(request->root);
 }
 
 /* ---- reading ---- */
-
-#define WRONG(...) im_fail_as(err, IM_REASON_HTTP_BODY, __VA_ARGS__)
-
-/* "data:image/png;base64,…" */
-static im_code read_picture(embed_request *request, size_t i, const json_t *value, im_error *err)
-{
-    static const char mark[] = ";base64,";
-    const char *text = json_string_value(value);
-    const char *comma = text != NULL ? strchr(text, ',') : NULL;
-    size_t head = comma != NULL ? (size_t)(comma - text) + 1 : 0;
-    size_t size = 0;
-    if (head < sizeof(mark) || strncmp(text, "data:", 5) != 0 ||
-        memcmp(text + head - (sizeof(mark) - 1), mark, sizeof(mark) - 1) != 0) {
-        return WRONG("input[%zu]: a picture is no data URI, expected data:image/...;base64,...", i);
-    }
-    size_t n = json_string_length(value) - head;
-    request->decoded[i] = im_alloc(n / 4 * 3 + 3, 1);
-    if (request->decoded[i] == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for a picture");
-    }
-    size_t wrong = im_text_base64_read(text + head, n, request->decoded[i], &size);
-    if (wrong != SIZE_MAX) {
-        return WRONG("input[%zu]: not base64 at offset %zu", i, wrong + head);
-    }
-    request->pieces[i].picture = im_view_of(request->decoded[i], size);
-    return IM_OK;
-}
-
-static im_code read_text(embed_request *request, size_t i, const json_t *value, im_error *err)
-{
-    if (!json_is_string(value)) {
-        return WRONG("input[%zu]: the text is no string", i);
-    }
-    request->pieces[i].text = im_view_of(json_string_value(value), json_string_length(value));
-    return IM_OK;
-}
-
-/* A string, {"text": …} or {"image": …}. */
-static im_code read_input(embed_request *request, size_t i, const json_t *value, bool pictures,
-                          im_error *err)
-{
-    const char *text = json_string_value(value);
-    if (text != NULL) {
-        return pictures || strncmp(text, "data:image/", 11) == 0
-                   ? read_picture(request, i, value, err)
-                   : read_text(request, i, value, err);
-    }
-    if (json_is_integer(value) || json_is_array(value)) {
-        return WRONG("input[%zu]: token ids are not taken, send the text itself", i);
-    }
-    if (json_object_size(value) == 1 && json_object_get(value, "text") != NULL) {
-        return read_text(request, i, json_object_get(value, "text"), err);
-    }
-    if (json_object_size(value) == 1 && json_object_get(value, "image") != NULL) {
-        return read_picture(request, i, json_object_get(value, "image"), err);
-    }
-    return WRONG("input[%zu]: expected a string, {\"text\": ...} or {\"image\": ...}", i);
-}
 
 static im_code read_inputs(embed_request *request, const json_t *input, bool pictures,
                            im_error *err)
 {
     bool several = json_is_array(input);
     size_t n = several ? json_array_size(input) : 1;
-    if (input == NULL || n == 0) {
-        return WRONG("'input' is %s", input == NULL ? "missing" : "empty");
-    }
-    if (n > MOST_INPUTS) {
-        return im_fail(err, IM_ERR_LIMIT, "'input' has %zu entries, the limit is %u", n,
-                       MOST_INPUTS);
-    }
-    request->pieces = im_alloc_zero(n, sizeof(*request->pieces));
-    request->decoded = im_alloc_zero(n, sizeof(*request->decoded));
-    if (request->pieces == NULL || request->decoded == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for %zu inputs", n);
-    }
-    request->n = n;
-    im_code rc = IM_OK;
+    im_code rc = pieces_open(&request->pieces, "input", n, MOST_INPUTS, err);
     for (size_t i = 0; rc == IM_OK && i < n; i++) {
-        rc = read_input(request, i, several ? json_array_get(input, i) : input, pictures, err);
+        char field[32];
+        (void)snprintf(field, sizeof(field), "input[%zu]", i);
+        rc = pieces_read(&request->pieces, i, field, several ? json_array_get(input, i) : input,
+                         pictures, err);
     }
     return rc;
 }
 
-/* What must be the library's own. */
-static im_code check_model(const json_t *root, const im_embed_result *model, im_error *err)
+/* One part of a message's content: {"type": "text", "text"} or {"type": "image_url", "image_url":
+ * {"url"}}. An empty text beside a picture is what templates leave; it is none. */
+static im_code read_content(embed_request *request, const char *field, const json_t *part,
+                            size_t *n_read, im_error *err)
 {
-    const json_t *name = json_object_get(root, "model");
-    const json_t *dim = json_object_get(root, "dimensions");
-    if (name != NULL && !json_is_string(name)) {
-        return WRONG("'model' is no string");
+    const char *type = json_string_value(json_object_get(part, "type"));
+    const json_t *text = json_is_string(part) ? part : json_object_get(part, "text");
+    const json_t *url = json_object_get(json_object_get(part, "image_url"), "url");
+    bool is_text = json_is_string(part) || (type != NULL && strcmp(type, "text") == 0);
+    if (!is_text && (type == NULL || strcmp(type, "image_url") != 0)) {
+        return body_wrong(err, field, "expected a text, or an object of type text or image_url");
     }
-    if (name != NULL && strcmp(json_string_value(name), model->model) != 0) {
-        im_code rc =
-            im_fail_as(err, IM_REASON_MODEL_NOT_FOUND, "model '%.60s' is not served, '%s' is",
-                       json_string_value(name), model->model);
-        im_hint(err, "GET /v1/models names it");
+    if (is_text && json_is_string(text) && json_string_length(text) == 0) {
+        return IM_OK;
+    }
+    if ((*n_read)++ > 0) {
+        im_code rc = body_wrong(err, "messages",
+                                "more than one text or picture together, but this "
+                                "model has one vector for each of them alone");
+        im_hint(err, "send one in 'messages', or several as a list in 'input'");
         return rc;
     }
-    if (dim != NULL && !json_is_null(dim) &&
-        (!json_is_integer(dim) || json_integer_value(dim) != (json_int_t)model->dim)) {
-        return WRONG("'dimensions' is not %zu, which is what model '%s' has", model->dim,
-                     model->model);
+    return is_text ? pieces_read_text(&request->pieces, 0, field, text, err)
+                   : pieces_read_picture(&request->pieces, 0, field, url, err);
+}
+
+/* What vLLM takes: a conversation that is one text or one picture. */
+static im_code read_messages(embed_request *request, const json_t *messages, im_error *err)
+{
+    size_t n_read = 0;
+    im_code rc = json_array_size(messages) > 0
+                     ? pieces_open(&request->pieces, "messages", 1, 1, err)
+                     : body_wrong(err, "messages", "expected a list of at least one message");
+    for (size_t i = 0; rc == IM_OK && i < json_array_size(messages); i++) {
+        const json_t *content = json_object_get(json_array_get(messages, i), "content");
+        size_t n = json_is_array(content) ? json_array_size(content) : 1;
+        for (size_t j = 0; rc == IM_OK && j < n; j++) {
+            char field[64];
+            (void)snprintf(field, sizeof(field), "messages[%zu].content[%zu]", i, j);
+            rc = read_content(request, field,
+                              json_is_array(content) ? json_array_get(content, j) : content,
+                              &n_read, err);
+        }
     }
-    return IM_OK;
+    return rc == IM_OK && n_read == 0
+               ? body_wrong(err, "messages", "there is no text and no picture in it")
+               : rc;
+}
+
+/* What must be the library's own. */
+static im_code check_dimensions(const json_t *root, const im_embed_result *model, im_error *err)
+{
+    const json_t *dim = json_object_get(root, "dimensions");
+    return dim == NULL || json_is_null(dim) ||
+                   (json_is_integer(dim) && json_integer_value(dim) == (json_int_t)model->dim)
+               ? IM_OK
+               : body_wrong(err, "dimensions", "expected %zu, which is what model '%s' has",
+                            model->dim, model->model);
 }
 
 /* One of two words; the first when there is none. */
@@ -145,57 +109,42 @@ static im_code read_choice(const json_t *root, const char *key, const char *cons
     if (value == NULL || *out_second || (word != NULL && strcmp(word, words[0]) == 0)) {
         return IM_OK;
     }
-    return WRONG("'%s' is neither '%s' nor '%s'", key, words[0], words[1]);
-}
-
-static im_code check_keys(json_t *root, im_error *err)
-{
-    static const char *const keys[] = {"input",      "model", "encoding_format",
-                                       "dimensions", "user",  "modality"};
-    const char *key = NULL;
-    json_t *value = NULL;
-    if (!json_is_object(root)) {
-        return WRONG("request body: expected an object");
-    }
-    json_object_foreach(root, key, value)
-    {
-        bool known = false;
-        for (size_t i = 0; i < IM_COUNT(keys); i++) {
-            known = known || strcmp(key, keys[i]) == 0;
-        }
-        if (!known) {
-            return WRONG("request body: there is no key '%.60s'", key);
-        }
-    }
-    return IM_OK;
+    return body_wrong(err, key, "expected '%s' or '%s'", words[0], words[1]);
 }
 
 static im_code read_request(embed_request *request, const im_embed_result *model, im_error *err)
 {
     static const char *const formats[2] = {"float", "base64"};
     static const char *const modalities[2] = {"text", "image"};
-    const im_str *body = &request->ex->body;
-    im_error cause = IM_ERROR_INIT;
+    static const char *const keys[] = {"input",      "messages", "model",    "encoding_format",
+                                       "dimensions", "user",     "modality", NULL};
     bool pictures = false;
-    im_code rc =
-        im_json_parse(im_str_text(body), body->size, "request body", &request->root, &cause);
-    if (rc != IM_OK) { /* not JSON is a wrong request, not a damaged file */
-        return rc == IM_ERR_NOMEM ? im_fail(err, rc, "%s", cause.message)
-                                  : WRONG("%s", cause.message);
-    }
-    rc = check_keys(request->root, err);
+    im_code rc = body_parse(request->ex, keys, &request->root, err);
+    const json_t *root = request->root;
     if (rc == IM_OK) {
-        rc = check_model(request->root, model, err);
+        rc = body_check_model(root, model, err);
     }
     if (rc == IM_OK) {
-        rc = read_choice(request->root, "encoding_format", formats, &request->base64, err);
+        rc = check_dimensions(root, model, err);
     }
     if (rc == IM_OK) {
-        rc = read_choice(request->root, "modality", modalities, &pictures, err);
+        rc = read_choice(root, "encoding_format", formats, &request->base64, err);
     }
-    return rc == IM_OK
-               ? read_inputs(request, json_object_get(request->root, "input"), pictures, err)
-               : rc;
+    if (rc == IM_OK) {
+        rc = read_choice(root, "modality", modalities, &pictures, err);
+    }
+    const json_t *input = json_object_get(root, "input");
+    const json_t *messages = json_object_get(root, "messages");
+    if (rc == IM_OK && (input != NULL) == (messages != NULL)) {
+        rc = body_wrong(err, "input",
+                        input != NULL ? "is there beside 'messages': one is enough"
+                                      : "is missing, and so is 'messages'");
+    }
+    if (rc == IM_OK) {
+        rc = input != NULL ? read_inputs(request, input, pictures, err)
+                           : read_messages(request, messages, err);
+    }
+    return rc;
 }
 
 /* ---- answering ---- */
@@ -225,13 +174,13 @@ static void put_answer(embed_request *request, const im_embed_result *result, si
 {
     exchange *ex = request->ex;
     im_json_writer *w = &ex->answer;
-    for (size_t i = 0; i < request->n; i++) {
+    for (size_t i = 0; i < request->pieces.n; i++) {
         im_error error = result->errors[first + i];
         if (error.code != IM_OK) {
-            im_error named = error;
-            (void)!im_fail(&named, error.code, "input[%zu]: %s", i, error.message);
-            named.reason = error.reason;
-            exchange_fail(ex, 0, &named);
+            char field[32];
+            (void)snprintf(field, sizeof(field), "input[%zu]", i);
+            pieces_fail(ex, json_object_get(request->root, "input") != NULL ? field : "messages",
+                        &error);
             return;
         }
     }
@@ -239,7 +188,7 @@ static void put_answer(embed_request *request, const im_embed_result *result, si
     im_json_put_string(w, "object", "list");
     im_json_key(w, "data");
     im_json_begin_array(w);
-    for (size_t i = 0; i < request->n; i++) {
+    for (size_t i = 0; i < request->pieces.n; i++) {
         im_json_begin_object(w);
         im_json_put_string(w, "object", "embedding");
         im_json_put_uint(w, "index", i);
@@ -264,7 +213,7 @@ static im_code embed_all(server *s, embed_request *requests, size_t n, im_error 
     size_t at = 0;
     im_embed_result result = {0};
     for (size_t i = 0; i < n; i++) {
-        n_pieces += requests[i].n;
+        n_pieces += requests[i].pieces.n;
     }
     im_embed_piece *pieces = im_alloc_zero(n_pieces, sizeof(*pieces));
     size_t *tokens = im_alloc_zero(n_pieces, sizeof(*tokens));
@@ -272,21 +221,23 @@ static im_code embed_all(server *s, embed_request *requests, size_t n, im_error 
                      ? IM_OK
                      : im_fail(err, IM_ERR_NOMEM, "no memory for %zu inputs", n_pieces);
     for (size_t i = 0; rc == IM_OK && i < n; i++) {
-        memcpy(pieces + at, requests[i].pieces, requests[i].n * sizeof(*pieces));
-        at += requests[i].n;
+        memcpy(pieces + at, requests[i].pieces.list, requests[i].pieces.n * sizeof(*pieces));
+        at += requests[i].pieces.n;
     }
     if (rc == IM_OK) {
+        uint64_t start_ns = im_clock_ns();
         rc = im_app_embed_many(work_library(s->work), pieces, n_pieces, &s->options->limits,
                                &result, tokens, err);
+        work_note_times(s->work, im_clock_ms_since(start_ns), -1);
     }
     at = 0;
     for (size_t i = 0; rc == IM_OK && i < n; i++) {
         size_t sum = 0;
-        for (size_t j = 0; j < requests[i].n; j++) {
+        for (size_t j = 0; j < requests[i].pieces.n; j++) {
             sum += tokens[at + j];
         }
         put_answer(&requests[i], &result, at, sum);
-        at += requests[i].n;
+        at += requests[i].pieces.n;
     }
     im_embed_result_clear(&result);
     im_free(pieces);
@@ -313,6 +264,7 @@ void answer_embeddings(server *s, exchange *const *list, size_t n)
         clear_request(&request);
     }
     if (n_read > 0 && embed_all(s, requests, n_read, &error) != IM_OK) {
+        work_note_trouble(s->work, &error); /* until a search finds that it is over */
         for (size_t i = 0; i < n_read; i++) {
             exchange_fail(requests[i].ex, 0, &error);
         }

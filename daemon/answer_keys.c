@@ -41,7 +41,8 @@ static im_code read_wish(const json_t *root, im_key_scope *out_scope, const char
             return im_fail_as(err, IM_REASON_HTTP_BODY,
                               "request body: key '%.40s' is not known, expected scope, name", key);
         }
-        if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value)) {
+        if (!json_is_string(value) ||
+            strlen(json_string_value(value)) != json_string_length(value)) {
             return im_fail_as(err, IM_REASON_HTTP_BODY, "request body: '%s' is no text", key);
         }
         *(is_scope ? &scope : out_name) = json_string_value(value);
@@ -74,7 +75,8 @@ void answer_key_add(server *s, exchange *const *list, size_t n)
     im_key_scope scope = IM_KEY_NONE;
     const char *name = "";
     (void)n;
-    im_code rc = im_json_parse(im_str_text(&ex->body), ex->body.size, "request body", &root, &cause);
+    im_code rc =
+        im_json_parse(im_str_text(&ex->body), ex->body.size, "request body", &root, &cause);
     if (rc != IM_OK) { /* not JSON is a wrong request, not a damaged file */
         rc = rc == IM_ERR_NOMEM ? im_fail(&error, rc, "%s", cause.message)
                                 : im_fail_as(&error, IM_REASON_HTTP_BODY, "%s", cause.message);

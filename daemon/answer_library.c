@@ -37,7 +37,8 @@ void answer_health(server *s, exchange *const *list, size_t n)
     (void)n;
     work_look(s->work, &facts);
     bool stuck = facts.busy_ms > DAEMON_STUCK_MS;
-    bool ready = facts.warm && facts.trouble.code == IM_OK && !stuck;
+    bool moved = !library_is_in_place(s);
+    bool ready = facts.warm && facts.trouble.code == IM_OK && !stuck && !moved;
     im_json_begin_object(w);
     im_json_put_string(w, "status", ready ? "ready" : facts.warm ? "degraded" : "loading");
     im_json_key(w, "reasons");
@@ -47,6 +48,9 @@ void answer_health(server *s, exchange *const *list, size_t n)
     }
     if (facts.trouble.code != IM_OK) {
         im_json_string_c(w, facts.trouble.message);
+    }
+    if (moved) {
+        im_json_string_c(w, "another library, or none, lies where this one did: SIGHUP opens it");
     }
     if (stuck) {
         im_json_string_c(w, "an answer takes longer than 30 s");

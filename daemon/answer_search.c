@@ -11,9 +11,11 @@ static im_code read_number(const http_parameters *p, const char *name, uint64_t 
 {
     const char *text = http_parameter_of(p, name);
     if (text != NULL && !im_parse_u64(text, min, max, value)) {
-        return im_fail_as(err, IM_REASON_HTTP_PARAMETER,
-                          "parameter '%s' is '%.40s', expected a number from %llu to %llu", name,
-                          text, (unsigned long long)min, (unsigned long long)max);
+        im_code rc = im_fail_as(err, IM_REASON_HTTP_PARAMETER,
+                                "parameter '%s' is '%.40s', expected a number from %llu to %llu",
+                                name, text, (unsigned long long)min, (unsigned long long)max);
+        im_at_field(err, "%s", name);
+        return rc;
     }
     return IM_OK;
 }
@@ -28,10 +30,14 @@ static im_code read_word(const http_parameters *p, const char *name, const char 
             return IM_OK;
         }
     }
-    return text == NULL ? IM_OK
-                        : im_fail_as(err, IM_REASON_HTTP_PARAMETER,
-                                     "parameter '%s' is '%.40s', expected %s, %s or %s", name, text,
-                                     words[0], words[1], words[2]);
+    if (text == NULL) {
+        return IM_OK;
+    }
+    im_code rc = im_fail_as(err, IM_REASON_HTTP_PARAMETER,
+                            "parameter '%s' is '%.40s', expected %s, %s or %s", name, text,
+                            words[0], words[1], words[2]);
+    im_at_field(err, "%s", name);
+    return rc;
 }
 
 static im_code read_score(const http_parameters *p, im_search_request *request, im_error *err)
@@ -42,8 +48,10 @@ static im_code read_score(const http_parameters *p, im_search_request *request, 
         return IM_OK;
     }
     if (!im_parse_double(text, &score) || !(score >= -IM_SCORE_MAX && score <= IM_SCORE_MAX)) {
-        return im_fail_as(err, IM_REASON_HTTP_PARAMETER,
-                          "parameter 'min_score' is '%.40s', expected a number", text);
+        im_code rc = im_fail_as(err, IM_REASON_HTTP_PARAMETER,
+                                "parameter 'min_score' is '%.40s', expected a number", text);
+        im_at_field(err, "min_score");
+        return rc;
     }
     request->has_min_score = true;
     request->min_score = (float)score;
@@ -93,6 +101,20 @@ static im_code read_parameters(const http_parameters *p, im_search_request *out,
 
 /* ---- multipart: pictures beside the query ---- */
 
+/* A query owns its bytes. */
+static im_code give_bytes(im_query_part *part, im_view bytes, im_error *err)
+{
+    char *copy = im_alloc(bytes.size + 1, 1);
+    if (copy == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for a picture");
+    }
+    memcpy(copy, bytes.data, bytes.size);
+    part->bytes = im_view_of(copy, bytes.size);
+    im_free((void *)(uintptr_t)part->upload);
+    part->upload = NULL;
+    return IM_OK;
+}
+
 /* Gives the pictures of the queries that name a part its bytes; used[i]: some picture names part i.
  */
 static im_code attach(const http_parts *parts, bool *used, im_query_requests *requests,
@@ -109,10 +131,12 @@ static im_code attach(const http_parts *parts, bool *used, im_query_requests *re
                                   "a picture is 'file': '%.60s', but no part has that name",
                                   part->upload);
             }
+            im_code rc = bytes != NULL ? give_bytes(part, bytes->data, err) : IM_OK;
+            if (rc != IM_OK) {
+                return rc;
+            }
             if (bytes != NULL) {
                 used[bytes - parts->list] = true;
-                part->bytes = bytes->data;
-                part->upload = NULL;
             }
         }
     }
@@ -169,6 +193,7 @@ static im_code read_exchange(im_library *library, exchange *ex, im_query_request
     if (rc != IM_OK) {
         return rc;
     }
+    words.all = ex->route->id == ROUTE_ITEMS;
     out->requests = im_alloc_zero(1, sizeof(*out->requests));
     if (out->requests == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for a query");
@@ -293,6 +318,13 @@ static im_code answer_batch(server *s, search_batch *batch, im_error *err)
     if (rc == IM_OK) {
         rc = im_app_search_many(work_library(s->work), &how, batch->requests, batch->n_requests,
                                 batch->answers, batch->errors, err);
+    }
+    for (size_t i = 0; rc == IM_OK && i < batch->n_requests; i++) {
+        const im_answer *answer = &batch->answers[i];
+        if (batch->errors[i].code == IM_OK) {
+            work_note_times(s->work, answer->n_parts > 0 ? answer->encode_ms : -1,
+                            answer->search_ms);
+        }
     }
     return rc;
 }

@@ -13,17 +13,24 @@ typedef struct im_daemon_options {
     size_t n_listen;
     const char *const *hosts; /* [n_hosts] names it answers for beside its addresses */
     size_t n_hosts;
+    /* "ADDRESS:PORT" on which Immich's server is answered, without a key; NULL: nowhere */
+    const char *immich_listen;
+    const char *const *immich_models; /* [n_immich_models] "NAME=MODEL", MODEL a name or folder */
+    size_t n_immich_models;
     bool local; /* also on the library's Unix socket (im_app_socket_path), for the command line */
     im_library_options library;
     im_image_limits limits; /* of pictures that requests bring */
     bool log;               /* a JSON line on standard error for each request */
     /** Called for each address when connections are taken, with "http://127.0.0.1:7070"; may be
      * NULL. */
-    void (*listening)(void *context, const char *url);
+    void (*listening)(void *context, const char *url, bool for_immich);
+    /** Told what happened meanwhile, one sentence each; may be NULL. */
+    void (*note)(void *context, const char *sentence);
     void *context;
 } im_daemon_options;
 
-/** Serves until im_stop_asked(), then finishes the answers that are under way (at most 10 s).
+/** Serves until im_stop_asked(); opens library and keys again at im_reload_take(), keeping the old when
+ * that fails. Then finishes the answers that are under way (at most 10 s).
  * @return IM_OK after such a stop; IM_ERR_INVALID for an address that cannot be listened on, or that
  * others could reach while the library has no API key; IM_ERR_CONFLICT when another program has the
  * port, or another daemon the library's socket; what im_library_open gave; IM_ERR_NOMEM, IM_ERR_IO */

@@ -28,8 +28,8 @@
 #define DAEMON_LINGER_MS 2000u              /* to read the last answer before a reset */
 #define DAEMON_STOP_MS 10000u               /* answers under way when the daemon is to stop */
 #define DAEMON_MOST_LISTENERS 16u
-#define DAEMON_WRONG_KEYS 20u      /* from one address, in … */
-#define DAEMON_WRONG_MS 60000u     /* … so long */
+#define DAEMON_WRONG_KEYS 20u  /* from one address, in … */
+#define DAEMON_WRONG_MS 60000u /* … so long */
 #define DAEMON_WRONG_ADDRESSES 256u
 #define DAEMON_HEARTBEAT_MS 15000u /* of a stream without events */
 #define DAEMON_STUCK_MS 30000u /* a batch that takes longer turns /health to degraded */
@@ -46,10 +46,23 @@ typedef enum route_id {
     ROUTE_COUNT
 } route_id;
 
-/** What a caller must be allowed to do; each scope holds those before it. */
-typedef enum route_scope { SCOPE_PUBLIC, SCOPE_READ, SCOPE_WRITE, SCOPE_ADMIN } route_scope;
+/** What a caller must be allowed to do; each scope holds those before it. IMMICH: nothing, but the
+ * route is on Immich's own address, and on no other. */
+typedef enum route_scope {
+    SCOPE_PUBLIC,
+    SCOPE_READ,
+    SCOPE_WRITE,
+    SCOPE_ADMIN,
+    SCOPE_IMMICH
+} route_scope;
 
-typedef enum route_place { PLACE_QUICK, PLACE_LIBRARY, PLACE_TOGETHER, PLACE_WRITER } route_place;
+typedef enum route_place {
+    PLACE_QUICK,
+    PLACE_LIBRARY,
+    PLACE_TOGETHER,
+    PLACE_WRITER,
+    PLACE_PICTURES
+} route_place;
 
 /** Answers exchanges [n] of routes with this function; n is 1 unless the route's place is TOGETHER.
  */
@@ -72,8 +85,9 @@ extern const route daemon_routes[ROUTE_COUNT];
 #define ROUTE_ALLOW_BYTES 48u
 
 /** Finds a route; *out_hole is the text of "{id}" or "{name}", or empty. NULL: none of that path
- * (*out_allow empty), or none of that method (*out_allow lists those there are). HEAD finds GET. */
-const route *route_find(http_method method, im_view path, im_view *out_hole,
+ * (*out_allow empty), or none of that method (*out_allow lists those there are). HEAD finds GET.
+ * @param immich among the routes for Immich, else among all others */
+const route *route_find(http_method method, im_view path, bool immich, im_view *out_hole,
                         char out_allow[ROUTE_ALLOW_BYTES]);
 /** "GET"; lower: "get". */
 const char *route_method_name(http_method method, bool lower);
@@ -150,6 +164,7 @@ struct exchange {
     int status; /* 0: not answered yet */
     const char *type;
     unsigned retry_s; /* of Retry-After; 0: as its status has it */
+    const char *policy; /* Content-Security-Policy; NULL: nothing may be loaded */
     char allow[ROUTE_ALLOW_BYTES];
     const char *cache; /* Cache-Control */
     im_str headers;    /* lines of the answer beside those of each */
@@ -166,6 +181,8 @@ void exchange_free(exchange *ex);
 void exchange_fail(exchange *ex, int status, const im_error *error);
 /** Answers 200 with what was written to ex->answer, or fails when it did not fit. */
 void exchange_done(exchange *ex, const char *type);
+/** The client says that it has these bytes: the answer will be 304. */
+bool exchange_client_has(const exchange *ex, const char *etag);
 /** As exchange_done; the client may keep the bytes, as those of this tag ("\"abc\"", with quotes).
  * 304 when it has them. */
 void exchange_done_tagged(exchange *ex, const char *type, const char *etag);
@@ -181,20 +198,38 @@ void exchange_log(const exchange *ex);
 
 typedef struct work work;
 
+#define HISTOGRAM_BUCKETS 13u
+
+typedef struct histogram {
+    uint64_t buckets[HISTOGRAM_BUCKETS]; /* each holds those of the ones before it */
+    uint64_t n;
+    double sum;
+} histogram;
+
+extern const double histogram_seconds[HISTOGRAM_BUCKETS], batch_bounds[HISTOGRAM_BUCKETS];
+void histogram_add(histogram *h, const double *bounds, double value);
+
+typedef enum work_kind {
+    WORK_SEARCHES, /* begins with a search, and tries others while they fail */
+    WORK_CHANGES,  /* opens the library for writing, where that may be done */
+    WORK_READS
+} work_kind;
+
 typedef struct work_facts {
     bool warm;        /* the first look at model and index has ended */
     im_error trouble; /* why the last search as a whole failed; IM_OK: it did not */
     size_t waiting;
     double busy_ms;           /* what is answered now has taken so long; 0: nothing is */
     uint64_t calls, answered; /* of answer functions, and exchanges they answered together */
-    uint64_t items, vectors;  /* of the library, when last counted */
+    im_library_facts library; /* when last counted */
+    histogram batches;        /* exchanges of a call */
+    histogram encode, search; /* seconds of the model, and of the index, per query or request */
 } work_facts;
 
 /** Opens the library and starts the thread. `wake` is an eventfd that is written to when exchanges
- * have been answered. `searches`: the thread begins with a search, and tries others while they
- * fail. */
-IM_NODISCARD im_code work_open(const im_daemon_options *options, server *s, int wake, bool searches,
-                               work **out_work, im_error *err);
+ * have been answered. */
+IM_NODISCARD im_code work_open(const im_daemon_options *options, server *s, int wake,
+                               work_kind kind, work **out_work, im_error *err);
 /** False when the queue is full: the exchange stays the caller's. */
 bool work_put(work *w, exchange *ex);
 /** What has been answered since, as a list. */
@@ -202,9 +237,34 @@ exchange *work_take_answered(work *w);
 void work_look(work *w, work_facts *out);
 /** Ends the thread behind the answer it is at; what waits is dropped. */
 void work_close(work *w);
+/** Asks the thread to open the library again, behind the answer it is at. */
+void work_reload(work *w);
+/** False while that is under way; then what came of it: IM_OK, or why the old one was kept. */
+bool work_reloaded(work *w, im_error *out);
 /** For the functions of routes, on the library's thread. */
 im_library *work_library(work *w);
 void work_note_trouble(work *w, const im_error *error);
+/** Milliseconds of the model and of the index; < 0: it was not asked. */
+void work_note_times(work *w, double encode_ms, double search_ms);
+
+/* ---- immich.c: which models are meant by Immich's names ---- */
+
+typedef struct immich_model {
+    char *name, *model;    /* owned; model: a name or folder */
+    im_embedder *embedder; /* NULL: not open, or the library's own model */
+} immich_model;
+
+typedef struct immich_table {
+    immich_model *models; /* [n] */
+    size_t n;
+} immich_table;
+
+/** Reads the options' table and adds the names that Immich has for models that are there. */
+IM_NODISCARD im_code immich_open(server *s, im_error *err);
+void immich_close(server *s);
+/** Embeds with the model of that name; on the library's thread. model_not_found lists the names. */
+IM_NODISCARD im_code immich_embed(server *s, const char *name, const im_embed_piece *piece,
+                                  im_embed_result *out_result, im_error *err);
 
 /** Starts a thread that leaves signals to the server's; 0, or an errno. */
 int thread_start(pthread_t *thread, void *(*run)(void *), void *context);
@@ -222,6 +282,8 @@ IM_NODISCARD im_code jobs_open(const im_daemon_options *options, int wake, jobs 
                                im_error *err);
 /** A job was put. */
 void jobs_poke(jobs *j);
+/** The library is to be opened again; a job that runs goes on in it. */
+void jobs_reopen(jobs *j);
 /** Ends the job of that id, when it runs. */
 void jobs_stop(jobs *j, uint64_t id);
 void jobs_look(jobs *j, jobs_facts *out);
@@ -242,14 +304,11 @@ void jobs_close(jobs *j);
 
 /* ---- metrics.c ---- */
 
-#define METRICS_BUCKETS 13u
 #define METRICS_STATUSES 31u
 
 typedef struct metrics_row {
     uint64_t statuses[METRICS_STATUSES]; /* in the order of metrics.c's table */
-    uint64_t buckets[METRICS_BUCKETS];
-    uint64_t n;
-    double seconds;
+    histogram seconds;
 } metrics_row;
 
 typedef struct metrics {
@@ -265,6 +324,7 @@ void metrics_write(const server *s, im_str *out);
 typedef struct listener {
     int fd;
     bool loopback; /* only programs of this machine reach it */
+    bool immich;   /* for the routes of SCOPE_IMMICH alone */
     char *path;    /* of the library's own Unix socket, owned; else NULL */
     int lock;      /* … held while we have it; else -1 */
 } listener;
@@ -272,9 +332,11 @@ typedef struct listener {
 /** Who is at the other end. */
 typedef struct client {
     bool loopback; /* it came in at an address of this machine alone */
+    bool immich;   /* it came in at Immich's address */
     bool trusted;  /* the user who runs us (or root), at a Unix socket: needs no key */
-    uint8_t address[16]; /* its own; IPv4 mapped, of IPv6 the network: what wrong keys are counted by */
-    uint8_t here[16];    /* where it came in, likewise mapped, but whole; zero for Unix sockets */
+    uint8_t
+        address[16]; /* its own; IPv4 mapped, of IPv6 the network: what wrong keys are counted by */
+    uint8_t here[16]; /* where it came in, likewise mapped, but whole; zero for Unix sockets */
 } client;
 
 /** Opens all listeners of the options, and takes those that were passed. needs s->guard */
@@ -312,6 +374,35 @@ typedef struct attempts {
 int guard_check(server *s, const client *from, const http_head *head, const route *r,
                 unsigned *out_retry_s, im_error *err);
 
+/* ---- notify.c ---- */
+
+/** Tells the service manager "READY=1" and its kind, when there is one. */
+void notify_send(const char *state);
+
+/* ---- reload.c ---- */
+
+/** Which folder lies at a path: tells one that was made anew or moved there from the one before. */
+typedef struct folder_mark {
+    uint64_t device, inode;
+    int64_t born_s;
+    uint32_t born_ns;
+} folder_mark;
+
+typedef struct reload_state {
+    enum { RELOAD_NONE, RELOAD_WORK, RELOAD_WRITER } at; /* who is to open the library again */
+    bool again;                                          /* asked for meanwhile */
+    im_guard *guard;    /* to be used when all went well … */
+    folder_mark folder; /* … as of the begin */
+} reload_state;
+
+/** All zero when there is none. */
+folder_mark folder_mark_of(const char *path);
+/** Whether the library that is served still lies where it was opened. */
+bool library_is_in_place(const server *s);
+void reload_begin(server *s);
+/** After a thread has told something. */
+void reload_go_on(server *s);
+
 /* ---- server.c ---- */
 
 typedef struct connection connection;
@@ -322,10 +413,14 @@ struct server {
     listener listeners[DAEMON_MOST_LISTENERS];
     size_t n_listeners;
     im_guard *guard;
+    immich_table immich; /* of the library's thread, once that has begun */
     attempts attempts;
+    reload_state reload;
+    folder_mark folder; /* of the library as it was opened */
     work *work;                       /* of PLACE_LIBRARY, PLACE_TOGETHER */
     jobs *jobs;
     work *writer;                     /* of PLACE_WRITER: a handle of its own */
+    work *pictures;                   /* of PLACE_PICTURES: likewise */
     connection *connections[DAEMON_MOST_CONNECTIONS];
     uint32_t generations[DAEMON_MOST_CONNECTIONS];
     size_t n_connections, most_connections;

@@ -66,6 +66,12 @@ static void put_problem(im_json_writer *w, const exchange *ex, const im_error *e
     im_json_put_string(w, "detail", error->message);
     im_json_put_string(w, "code", error->reason);
     im_json_put_string(w, "class", im_code_name(error->code));
+    if (error->field[0] != '\0') {
+        im_json_put_string(w, "field", error->field);
+    }
+    if (error->file[0] != '\0') {
+        im_json_put_string(w, "file", error->file);
+    }
     if (error->hint[0] != '\0') {
         im_json_put_string(w, "hint", error->hint);
     }
@@ -81,6 +87,7 @@ void exchange_fail(exchange *ex, int status, const im_error *error)
     close_fd(ex->file);
     ex->file = -1;
     ex->cache = "no-store";
+    ex->policy = NULL;
     ex->status = status != 0 ? status : im_code_http(error->code);
     if (ex->status == 200) { /* IM_ERR_PARTIAL has no answer of its own here */
         ex->status = 500;
@@ -111,11 +118,16 @@ static void drop_answer(exchange *ex)
     ex->file = -1;
 }
 
+bool exchange_client_has(const exchange *ex, const char *etag)
+{
+    return ex->if_none_match != NULL && http_etag_listed(im_view_from(ex->if_none_match), etag);
+}
+
 static void put_tag(exchange *ex, const char *etag)
 {
     ex->cache = "private, max-age=3600";
     im_str_addf(&ex->headers, "ETag: %s\r\n", etag);
-    if (ex->if_none_match != NULL && http_etag_listed(im_view_from(ex->if_none_match), etag)) {
+    if (exchange_client_has(ex, etag)) {
         drop_answer(ex);
         ex->status = 304;
     }
@@ -187,9 +199,10 @@ bool exchange_write(const exchange *ex, im_str *out)
         im_str_addf(out, "Content-Length: %llu\r\n", (unsigned long long)size);
     }
     im_str_addf(out, "X-Request-Id: %s\r\nCache-Control: %s\r\n", ex->request_id, ex->cache);
-    im_str_add_c(out, "X-Content-Type-Options: nosniff\r\n"
-                      "Referrer-Policy: no-referrer\r\n"
-                      "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n");
+    im_str_addf(out,
+                "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+                "Content-Security-Policy: %s\r\n",
+                ex->policy != NULL ? ex->policy : "default-src 'none'; frame-ancestors 'none'");
     im_str_add(out, im_str_text(&ex->headers), ex->headers.size);
     if (ex->allow[0] != '\0') {
         im_str_addf(out, "Allow: %s\r\n", ex->allow);

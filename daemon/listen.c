@@ -80,7 +80,7 @@ static bool is_loopback(const address *a)
 }
 
 /* "127.0.0.1:7070", "[::1]:7070", "localhost:7070". */
-static im_code read_address(const char *text, address *out, im_error *err)
+static im_code read_address(const char *option, const char *text, address *out, im_error *err)
 {
     char host[64] = "";
     uint64_t port = 0;
@@ -94,11 +94,24 @@ static im_code read_address(const char *text, address *out, im_error *err)
             read_host(host, (uint16_t)port, out) && bracket == (out->as.any.sa_family == AF_INET6);
     }
     if (!sound) {
-        im_code rc = im_fail(err, IM_ERR_INVALID, "'--listen %.80s' is no ADDRESS:PORT", text);
-        im_hint(err, "for example --listen %s, or --listen [::1]:7070", IM_DAEMON_LISTEN);
+        im_code rc = im_fail(err, IM_ERR_INVALID, "'--%s %.80s' is no ADDRESS:PORT", option, text);
+        im_hint(err, "for example --%s %s, or --%s [::1]:7070", option, IM_DAEMON_LISTEN, option);
         return rc;
     }
     return IM_OK;
+}
+
+/* Of a network that the world outside does not reach: RFC 1918, 3927, 4193, 4291. */
+static bool is_private(const address *a)
+{
+    uint8_t b[16];
+    map_address(a, b);
+    if (!is_mapped(b)) {
+        return bytes_are_loopback(b) || (b[0] & 0xfe) == 0xfc ||
+               (b[0] == 0xfe && (b[1] & 0xc0) == 0x80);
+    }
+    return b[12] == 127 || b[12] == 10 || (b[12] == 172 && (b[13] & 0xf0) == 16) ||
+           (b[12] == 192 && b[13] == 168) || (b[12] == 169 && b[13] == 254);
 }
 
 /* An address that others reach is for libraries with keys. */
@@ -146,11 +159,27 @@ static im_code bind_address(int fd, const address *a, const char *text, im_error
     return im_fail_errno(err, errno, "could not listen on '%.80s'", text);
 }
 
-static im_code open_listener(server *s, const char *text, im_error *err)
+/* Immich sends no key: whoever reaches the address may have texts and pictures embedded. */
+static void warn_of_others(const server *s, const address *a, const char *text)
+{
+    char sentence[256];
+    if (is_private(a) || s->options->note == NULL) {
+        return;
+    }
+    (void)snprintf(sentence, sizeof(sentence),
+                   "warning: '--immich-listen %.60s' is no private address: whoever reaches it may use the "
+                   "model, there is no key",
+                   text);
+    s->options->note(s->options->context, sentence);
+}
+
+static im_code open_listener(server *s, const char *text, bool immich, im_error *err)
 {
     address a;
-    im_code rc = read_address(text, &a, err);
-    if (rc == IM_OK && !is_loopback(&a)) {
+    im_code rc = read_address(immich ? "immich-listen" : "listen", text, &a, err);
+    if (rc == IM_OK && immich) {
+        warn_of_others(s, &a, text);
+    } else if (rc == IM_OK && !is_loopback(&a)) {
         rc = check_open_to_others(s, "--listen ", text, err);
     }
     if (rc != IM_OK) {
@@ -158,6 +187,7 @@ static im_code open_listener(server *s, const char *text, im_error *err)
     }
     listener l = {.fd = socket(a.as.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
                   .loopback = is_loopback(&a),
+                  .immich = immich,
                   .lock = -1};
     if (l.fd < 0) {
         return im_fail_errno(err, errno, "could not make a socket for '%.80s'", text);
@@ -245,10 +275,13 @@ im_code listeners_open(server *s, im_error *err)
         rc = take_passed(s, PASSED_FIRST + (int)i, err);
     }
     for (size_t i = 0; rc == IM_OK && i < options->n_listen; i++) {
-        rc = open_listener(s, options->listen[i], err);
+        rc = open_listener(s, options->listen[i], false, err);
     }
     if (rc == IM_OK && s->n_listeners == 0) {
-        rc = open_listener(s, IM_DAEMON_LISTEN, err);
+        rc = open_listener(s, IM_DAEMON_LISTEN, false, err);
+    }
+    if (rc == IM_OK && options->immich_listen != NULL) {
+        rc = open_listener(s, options->immich_listen, true, err);
     }
     return rc == IM_OK && options->local ? open_local(s, err) : rc;
 }
@@ -280,7 +313,7 @@ void listeners_tell(const server *s)
         (void)inet_ntop(a.as.any.sa_family, bytes, host, sizeof(host));
         (void)snprintf(url, sizeof(url), v6 ? "http://[%s]:%u" : "http://%s:%u", host,
                        (unsigned)ntohs(v6 ? a.as.v6.sin6_port : a.as.v4.sin_port));
-        s->options->listening(s->options->context, url);
+        s->options->listening(s->options->context, url, s->listeners[i].immich);
     }
 }
 
@@ -290,7 +323,7 @@ bool client_read(const listener *from, int fd, client *out)
 {
     address there = {.size = sizeof(there.as)};
     address here = {.size = sizeof(here.as)};
-    *out = (client){.loopback = from->loopback};
+    *out = (client){.loopback = from->loopback, .immich = from->immich};
     if (getsockname(fd, &here.as.any, &here.size) != 0 ||
         getpeername(fd, &there.as.any, &there.size) != 0) {
         return false;

@@ -2,11 +2,22 @@
 #include "base/clock.h"
 #include "daemon/daemon_internal.h"
 
+#include <string.h>
+
 static const int statuses[METRICS_STATUSES] = {
     200, 201, 202, 204, 206, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 414,
     415, 416, 417, 421, 422, 429, 431, 500, 501, 502, 503, 504, 505, 507, 0};
-static const double bounds[METRICS_BUCKETS] = {.001, .0025, .005, .01, .025, .05, .1,
-                                               .25,  .5,    1,    2.5, 5,    10};
+const double histogram_seconds[HISTOGRAM_BUCKETS] = {.001, .0025, .005, .01, .025, .05, .1,
+                                                     .25,  .5,    1,    2.5, 5,    10};
+
+void histogram_add(histogram *h, const double *bounds, double value)
+{
+    h->n++;
+    h->sum += value;
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        h->buckets[i] += value <= bounds[i];
+    }
+}
 
 void metrics_count(metrics *m, const exchange *ex)
 {
@@ -17,11 +28,7 @@ void metrics_count(metrics *m, const exchange *ex)
         status++;
     }
     row->statuses[status]++;
-    row->n++;
-    row->seconds += seconds;
-    for (size_t i = 0; i < METRICS_BUCKETS; i++) {
-        row->buckets[i] += seconds <= bounds[i];
-    }
+    histogram_add(&row->seconds, histogram_seconds, seconds);
 }
 
 static void put_labels(im_str *out, size_t row)
@@ -50,59 +57,125 @@ static void put_requests(const metrics *m, im_str *out)
     }
 }
 
+/* The lines of one histogram; labels is "" or "a=\"b\",". */
+static void put_histogram(im_str *out, const char *name, const char *labels, const double *bounds,
+                          const histogram *h)
+{
+    size_t n_labels = strlen(labels);
+    int n = n_labels > 0 ? (int)n_labels - 1 : 0; /* without the comma */
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        im_str_addf(out, "%s_bucket{%sle=\"%g\"} %llu\n", name, labels, bounds[i],
+                    (unsigned long long)h->buckets[i]);
+    }
+    im_str_addf(out, "%s_bucket{%sle=\"+Inf\"} %llu\n", name, labels, (unsigned long long)h->n);
+    im_str_addf(out, n > 0 ? "%s_sum{%.*s} %.6f\n" : "%s_sum%.*s %.6f\n", name, n, labels, h->sum);
+    im_str_addf(out, n > 0 ? "%s_count{%.*s} %llu\n" : "%s_count%.*s %llu\n", name, n, labels,
+                (unsigned long long)h->n);
+}
+
+static void put_head(im_str *out, const char *name, const char *type, const char *help)
+{
+    im_str_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
 static void put_latencies(const metrics *m, im_str *out)
 {
-    im_str_add_c(out, "# HELP imago_request_seconds From a head's last byte to its answer.\n"
-                      "# TYPE imago_request_seconds histogram\n");
+    put_head(out, "imago_request_seconds", "histogram", "From a head's last byte to its answer.");
     for (size_t i = 0; i <= ROUTE_COUNT; i++) {
-        const metrics_row *row = &m->rows[i];
-        for (size_t j = 0; row->n > 0 && j <= METRICS_BUCKETS; j++) {
-            im_str_add_c(out, "imago_request_seconds_bucket{");
-            put_labels(out, i);
-            if (j < METRICS_BUCKETS) {
-                im_str_addf(out, ",le=\"%g\"} %llu\n", bounds[j],
-                            (unsigned long long)row->buckets[j]);
-            } else {
-                im_str_addf(out, ",le=\"+Inf\"} %llu\n", (unsigned long long)row->n);
-            }
+        im_str labels;
+        im_str_init(&labels, 256);
+        put_labels(&labels, i);
+        im_str_add_char(&labels, ',');
+        if (m->rows[i].seconds.n > 0) {
+            put_histogram(out, "imago_request_seconds", im_str_text(&labels), histogram_seconds,
+                          &m->rows[i].seconds);
         }
-        if (row->n > 0) {
-            im_str_add_c(out, "imago_request_seconds_sum{");
-            put_labels(out, i);
-            im_str_addf(out, "} %.6f\nimago_request_seconds_count{", row->seconds);
-            put_labels(out, i);
-            im_str_addf(out, "} %llu\n", (unsigned long long)row->n);
-        }
+        out->failed = out->failed || labels.failed;
+        im_str_clear(&labels);
     }
+}
+
+static void put_one(im_str *out, const char *name, const char *help, const double *bounds,
+                    const histogram *h)
+{
+    put_head(out, name, "histogram", help);
+    put_histogram(out, name, "", bounds, h);
 }
 
 static void put_value(im_str *out, const char *name, const char *type, const char *help,
                       uint64_t value)
 {
-    im_str_addf(out, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", name, help, name, type, name,
-                (unsigned long long)value);
+    put_head(out, name, type, help);
+    im_str_addf(out, "%s %llu\n", name, (unsigned long long)value);
+}
+
+static void put_audit(im_str *out, const im_library_facts *facts)
+{
+    static const char *const kinds[2] = {"texts", "pictures"};
+    if (facts->audited_at <= 0) { /* no number is better than a wrong one */
+        return;
+    }
+    put_head(out, "imago_audit_recall", "gauge", "Recall of the last `imago audit`, by queries.");
+    for (size_t i = 0; i < 2; i++) {
+        if (facts->recall[i] >= 0) {
+            im_str_addf(out, "imago_audit_recall{queries=\"%s\",engine=\"%s\"} %.6f\n", kinds[i],
+                        facts->audited_engine, facts->recall[i]);
+        }
+    }
+    put_value(out, "imago_audit_timestamp_seconds", "gauge", "When that audit was.",
+              (uint64_t)facts->audited_at);
+}
+
+static void put_library(im_str *out, const im_library_facts *facts)
+{
+    uint64_t without = facts->items > facts->vectors ? facts->items - facts->vectors : 0;
+    put_value(out, "imago_items", "gauge", "Pictures of the library.", facts->items);
+    put_value(out, "imago_items_without_vector", "gauge",
+              "Pictures that searches by likeness cannot find yet.", without);
+    put_value(out, "imago_index_rows", "gauge", "Pictures that searches can find.", facts->vectors);
+    put_value(out, "imago_index_bytes", "gauge", "Vectors of the index, removed ones too.",
+              facts->index_bytes);
+    put_value(out, "imago_database_bytes", "gauge", "Database with its log.",
+              facts->database_bytes);
+    put_audit(out, facts);
+}
+
+/* Of both threads that have a library. */
+static void put_work(im_str *out, const char *name, const char *help, size_t reading,
+                     size_t changing)
+{
+    put_head(out, name, "gauge", help);
+    im_str_addf(out, "%s{thread=\"reading\"} %zu\n%s{thread=\"changing\"} %zu\n", name, reading,
+                name, changing);
 }
 
 void metrics_write(const server *s, im_str *out)
 {
     work_facts facts;
+    work_facts changing;
     work_look(s->work, &facts);
+    work_look(s->writer, &changing);
     put_requests(&s->metrics, out);
     put_latencies(&s->metrics, out);
     put_value(out, "imago_connections", "gauge", "Connections that are open.", s->n_connections);
-    put_value(out, "imago_connections_total", "counter", "Connections taken.", s->metrics.accepted);
+    put_value(out, "imago_connections_accepted_total", "counter", "Connections taken.",
+              s->metrics.accepted);
     put_value(out, "imago_connections_refused_total", "counter",
               "Connections turned away above the limit.", s->metrics.turned_away);
-    put_value(out, "imago_queue_waiting", "gauge", "Requests that wait for the library.",
-              facts.waiting);
+    put_work(out, "imago_queue_waiting", "Requests that wait for the library.", facts.waiting,
+             changing.waiting);
+    put_value(out, "imago_queue_limit", "gauge", "Requests that may wait for each of them.",
+              DAEMON_MOST_WAITING);
     put_value(out, "imago_library_calls_total", "counter",
               "Calls of the library; searches that waited share one.", facts.calls);
     put_value(out, "imago_library_requests_total", "counter", "Requests these calls answered.",
               facts.answered);
-    put_value(out, "imago_items", "gauge", "Pictures of the library.", facts.items);
-    put_value(out, "imago_index_rows", "gauge", "Pictures that searches can find.", facts.vectors);
-    put_value(out, "imago_items_without_vector", "gauge", "Pictures that searches cannot find yet.",
-              facts.items > facts.vectors ? facts.items - facts.vectors : 0);
+    put_one(out, "imago_batch_requests", "Requests of a call.", batch_bounds, &facts.batches);
+    put_one(out, "imago_encode_seconds", "Time in the model, by query or request.",
+            histogram_seconds, &facts.encode);
+    put_one(out, "imago_search_seconds", "Time in the index, by query.", histogram_seconds,
+            &facts.search);
+    put_library(out, &facts.library);
     jobs_facts jobs_now;
     jobs_look(s->jobs, &jobs_now);
     put_value(out, "imago_jobs_waiting", "gauge", "Jobs that wait.", jobs_now.waiting);

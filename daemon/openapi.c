@@ -17,6 +17,16 @@ static const parameter_text parameters[] = {
 };
 
 static const struct {
+    route_id route;
+    int status;
+    const char *type, *schema, *text;
+} answers[] = {
+#define X(ROUTE, status, type, schema, text) {ROUTE_##ROUTE, status, type, schema, text},
+#include "daemon/answers.def"
+#undef X
+};
+
+static const struct {
     const char *name, *schema;
 } schemas[] = {
 #define X(name, schema) {name, schema},
@@ -42,11 +52,12 @@ static void put_parameters(im_str *out, const route *r)
     const char *comma = "";
     im_str_add_c(out, ",\"parameters\":[");
     if (strchr(r->path, '{') != NULL) {
-        im_str_add_c(out, strstr(r->path, "{id}") != NULL
-                              ? "{\"name\":\"id\",\"in\":\"path\",\"required\":true,\"schema\":"
-                                "{\"type\":\"integer\",\"minimum\":1}}"
-                              : "{\"name\":\"name\",\"in\":\"path\",\"required\":true,"
-                                "\"schema\":{\"type\":\"string\",\"minLength\":1}}");
+        im_str_add_c(out,
+                     strstr(r->path, "{id}") != NULL
+                         ? "{\"name\":\"id\",\"in\":\"path\",\"required\":true,\"schema\":"
+                           "{\"type\":\"integer\",\"minimum\":1,\"maximum\":9223372036854775807}}"
+                         : "{\"name\":\"name\",\"in\":\"path\",\"required\":true,"
+                           "\"schema\":{\"type\":\"string\",\"minLength\":1}}");
         comma = ",";
     }
     for (size_t i = 0; i < IM_COUNT(parameters); i++) {
@@ -98,6 +109,35 @@ static void put_bodies(im_str *out, const route *r)
     im_str_add_c(out, "}}");
 }
 
+static void put_answers(im_str *out, const route *r)
+{
+    size_t n = 0;
+    im_str_add_c(out, ",\"responses\":{");
+    if (r->answer != NULL) {
+        im_str_addf(out,
+                    "\"200\":{\"description\":\"done\",\"content\":{\"application/json\":"
+                    "{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}",
+                    r->answer);
+        n++;
+    }
+    for (size_t i = 0; i < IM_COUNT(answers); i++) {
+        if (answers[i].route != r->id) {
+            continue;
+        }
+        im_str_addf(out, "%s\"%d\":{\"description\":", n++ > 0 ? "," : "", answers[i].status);
+        put_text(out, answers[i].text);
+        if (answers[i].type != NULL) {
+            im_str_addf(out, ",\"content\":{\"%s\":{\"schema\":%s}}", answers[i].type,
+                        answers[i].schema);
+        }
+        im_str_add_char(out, '}');
+    }
+    if (n == 0) {
+        im_str_add_c(out, "\"200\":{\"description\":\"done\",\"content\":"
+                          "{\"text/plain\":{\"schema\":{\"type\":\"string\"}}}}");
+    }
+}
+
 static void put_operation(im_str *out, const route *r)
 {
     im_str_addf(out,
@@ -107,23 +147,7 @@ static void put_operation(im_str *out, const route *r)
     put_security(out, r);
     put_parameters(out, r);
     put_bodies(out, r);
-    im_str_addf(out, ",\"responses\":{\"%s\":{\"description\":\"done\",\"content\":",
-                r->id == ROUTE_KEY_ADD                                 ? "201"
-                : r->id == ROUTE_JOB_ADD || r->id == ROUTE_ROOT_ADD ? "202"
-                                                                    : "200");
-    if (r->answer != NULL) {
-        im_str_addf(out,
-                    "{\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}",
-                    r->answer);
-    } else {
-        im_str_addf(out, "{\"%s\":{\"schema\":{\"type\":\"string\"}}}}",
-                    r->id == ROUTE_JOB_EVENTS ? "text/event-stream" : "text/plain");
-    }
-    if (r->id == ROUTE_HEALTH) {
-        im_str_add_c(out, ",\"503\":{\"description\":\"searches are not answered\",\"content\":"
-                          "{\"application/json\":{\"schema\":{\"$ref\":"
-                          "\"#/components/schemas/Health\"}}}}");
-    }
+    put_answers(out, r);
     im_str_add_c(out, ",\"default\":{\"description\":\"a problem\",\"content\":"
                       "{\"application/problem+json\":{\"schema\":{\"$ref\":"
                       "\"#/components/schemas/Problem\"}}}}}}");
@@ -147,7 +171,7 @@ void im_daemon_openapi(im_str *out)
                 "\"paths\":{",
                 IM_VERSION);
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
-        if (!is_first_of_path(i)) {
+        if (daemon_routes[i].scope == SCOPE_IMMICH || !is_first_of_path(i)) {
             continue;
         }
         im_str_addf(out, "%s\"%s\":{", i > 0 ? "," : "", daemon_routes[i].path);

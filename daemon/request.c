@@ -87,7 +87,10 @@ step connection_dispatch(server *s, connection *c)
         ex->route->function(s, &ex, 1);
         return connection_finish(s, c);
     }
-    if (!work_put(ex->route->place == PLACE_WRITER ? s->writer : s->work, ex)) {
+    work *where = ex->route->place == PLACE_WRITER     ? s->writer
+                  : ex->route->place == PLACE_PICTURES ? s->pictures
+                                                       : s->work;
+    if (!work_put(where, ex)) {
         (void)!im_fail_as(&error, IM_REASON_QUEUE_FULL, "%u requests are waiting already",
                           DAEMON_MOST_WAITING);
         return fail(s, c, 0, &error);
@@ -98,9 +101,10 @@ step connection_dispatch(server *s, connection *c)
 
 /* ---- what a head is checked for ---- */
 
-static int check_route(const http_head *head, exchange *ex, im_view *out_hole, im_error *err)
+static int check_route(const client *from, const http_head *head, exchange *ex, im_view *out_hole,
+                       im_error *err)
 {
-    ex->route = route_find(head->method, head->path, out_hole, ex->allow);
+    ex->route = route_find(head->method, head->path, from->immich, out_hole, ex->allow);
     if (ex->route == NULL && ex->allow[0] != '\0') {
         (void)!im_fail_as(err, IM_REASON_HTTP_METHOD, "'%.60s' has no method %s, but %s", ex->path,
                           ex->method, ex->allow);
@@ -108,7 +112,8 @@ static int check_route(const http_head *head, exchange *ex, im_view *out_hole, i
     }
     if (ex->route == NULL) {
         (void)!im_fail_as(err, IM_REASON_ROUTE_NOT_FOUND, "there is no route '%.100s'", ex->path);
-        im_hint(err, "GET /openapi.json lists those that there are");
+        im_hint(err, from->immich ? "this address is for Immich: GET /ping, POST /predict"
+                                  : "GET /openapi.json lists those that there are");
         return 404;
     }
     return 0;
@@ -160,7 +165,8 @@ static int check_origin(const http_head *head, im_error *err)
 
 static int check_host(const server *s, const client *from, const http_head *head, im_error *err)
 {
-    if (host_is_ours(s, from, head->host)) {
+    /* what Immich calls us is a name of its own network, and nothing here can be read or changed */
+    if (from->immich || host_is_ours(s, from, head->host)) {
         return 0;
     }
     (void)!im_fail_as(err, IM_REASON_HTTP_HOST,
@@ -178,7 +184,7 @@ static int check_head(server *s, const connection *c, const http_head *head, exc
     im_view hole = im_view_of("", 0);
     int status = check_host(s, &c->from, head, err);
     if (status == 0) {
-        status = check_route(head, ex, &hole, err);
+        status = check_route(&c->from, head, ex, &hole, err);
     }
     if (status == 0) {
         status = check_origin(head, err);

@@ -65,7 +65,7 @@ static bool path_fits(const char *pattern, im_view path, im_view *out_hole)
     return true;
 }
 
-const route *route_find(http_method method, im_view path, im_view *out_hole,
+const route *route_find(http_method method, im_view path, bool immich, im_view *out_hole,
                         char out_allow[ROUTE_ALLOW_BYTES])
 {
     http_method wanted = method == HTTP_HEAD ? HTTP_GET : method;
@@ -74,6 +74,9 @@ const route *route_find(http_method method, im_view path, im_view *out_hole,
     size_t used = 0;
     out_allow[0] = '\0';
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        if ((daemon_routes[i].scope == SCOPE_IMMICH) != immich) {
+            continue;
+        }
         if (all || path_fits(daemon_routes[i].path, path, out_hole)) {
             if (!all && daemon_routes[i].method == wanted) {
                 out_allow[0] = '\0';
@@ -104,6 +107,7 @@ im_code route_check_parameters(const route *r, const http_parameters *parameters
         if (!known) {
             im_code rc = im_fail_as(err, IM_REASON_HTTP_PARAMETER, "%s has no parameter '%.40s'",
                                     r->path, parameters->list[i].name);
+            im_at_field(err, "%s", parameters->list[i].name);
             im_hint(err, "GET /openapi.json lists those that there are");
             return rc;
         }
@@ -111,8 +115,10 @@ im_code route_check_parameters(const route *r, const http_parameters *parameters
     for (size_t j = 0; j < IM_COUNT(parameter_rows); j++) {
         if (parameter_rows[j].route == r->id && parameter_rows[j].required &&
             http_parameter_of(parameters, parameter_rows[j].name) == NULL) {
-            return im_fail_as(err, IM_REASON_HTTP_PARAMETER, "%s needs the parameter '%s'", r->path,
-                              parameter_rows[j].name);
+            im_code rc = im_fail_as(err, IM_REASON_HTTP_PARAMETER, "%s needs the parameter '%s'",
+                                    r->path, parameter_rows[j].name);
+            im_at_field(err, "%s", parameter_rows[j].name);
+            return rc;
         }
     }
     return IM_OK;

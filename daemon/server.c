@@ -95,6 +95,7 @@ static void hand_over_answers(server *s)
     (void)!read(s->wake, &count, sizeof(count));
     hand_over(s, s->work);
     hand_over(s, s->writer);
+    hand_over(s, s->pictures);
     connections_stream(s);
 }
 
@@ -103,6 +104,7 @@ static void hand_over_answers(server *s)
 static void begin_stop(server *s)
 {
     s->stopping = true;
+    notify_send("STOPPING=1");
     listeners_close(s); /* new clients are refused by the kernel from here */
 }
 
@@ -130,6 +132,10 @@ static im_code loop(server *s, im_error *err)
         for (int i = 0; i < n; i++) {
             handle(s, &events[i]);
         }
+        if (!s->stopping && im_reload_take()) {
+            reload_begin(s);
+        }
+        reload_go_on(s);
         if (!s->stopping && im_stop_asked()) {
             begin_stop(s);
             stop_ns = im_clock_ns();
@@ -169,8 +175,12 @@ static im_code open_all(server *s, im_error *err)
     im_str_init(&s->openapi, 1u << 20);
     im_daemon_openapi(&s->openapi);
     im_code rc = s->openapi.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for the daemon") : IM_OK;
+    s->folder = folder_mark_of(s->options->library.places->library);
     if (rc == IM_OK) {
         rc = im_guard_open(s->options->library.places, &s->guard, err);
+    }
+    if (rc == IM_OK) {
+        rc = immich_open(s, err);
     }
     if (rc == IM_OK) {
         rc = listeners_open(s, err);
@@ -188,10 +198,13 @@ static im_code open_all(server *s, im_error *err)
         rc = add_watch(s, s->wake, ID_WAKE, err);
     }
     if (rc == IM_OK) {
-        rc = work_open(s->options, s, s->wake, true, &s->work, err);
+        rc = work_open(s->options, s, s->wake, WORK_SEARCHES, &s->work, err);
     }
     if (rc == IM_OK) {
-        rc = work_open(s->options, s, s->wake, false, &s->writer, err);
+        rc = work_open(s->options, s, s->wake, WORK_CHANGES, &s->writer, err);
+    }
+    if (rc == IM_OK) {
+        rc = work_open(s->options, s, s->wake, WORK_READS, &s->pictures, err);
     }
     if (rc == IM_OK) {
         rc = jobs_open(s->options, s->wake, &s->jobs, err);
@@ -217,15 +230,19 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
     im_code rc = open_all(s, err);
     if (rc == IM_OK) {
         listeners_tell(s);
+        notify_send("READY=1");
         rc = loop(s, err);
     }
     connections_close_all(s);
     jobs_close(s->jobs);
+    work_close(s->pictures);
     work_close(s->writer);
     work_close(s->work);
+    immich_close(s);
     close_fd(s->epoll);
     listeners_close(s);
     im_guard_close(s->guard);
+    im_guard_close(s->reload.guard);
     close_fd(s->wake);
     close_fd(s->spare);
     im_str_clear(&s->openapi);

@@ -11,19 +11,23 @@
 #include <time.h>
 #include <unistd.h>
 
+const double batch_bounds[HISTOGRAM_BUCKETS] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 48, 64};
+
 struct work {
     server *server;
     im_library *library; /* the thread's own */
     int wake;
     pthread_t thread;
     bool started;
-    bool searches;
+    work_kind kind;
     pthread_mutex_t lock;
     pthread_cond_t more;
     /* guarded by lock */
     exchange *first, *last; /* wait */
     exchange *answered;
     bool ending;
+    bool reload; /* asked for, or under way */
+    im_error reload_error;
     uint64_t busy_since_ns;
     work_facts facts;
 };
@@ -37,6 +41,18 @@ void work_note_trouble(work *w, const im_error *error)
 {
     pthread_mutex_lock(&w->lock);
     w->facts.trouble = *error;
+    pthread_mutex_unlock(&w->lock);
+}
+
+void work_note_times(work *w, double encode_ms, double search_ms)
+{
+    pthread_mutex_lock(&w->lock);
+    if (encode_ms >= 0) {
+        histogram_add(&w->facts.encode, histogram_seconds, encode_ms / 1000);
+    }
+    if (search_ms >= 0) {
+        histogram_add(&w->facts.search, histogram_seconds, search_ms / 1000);
+    }
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -75,27 +91,31 @@ static size_t take(work *w, exchange **list)
 
 static void count_library(work *w)
 {
-    uint64_t items = 0;
-    uint64_t vectors = 0;
-    if (im_app_count(w->library, &items, &vectors, NULL) == IM_OK) {
+    im_library_facts facts;
+    if (im_app_facts(w->library, &facts, NULL) == IM_OK) {
         pthread_mutex_lock(&w->lock);
-        w->facts.items = items;
-        w->facts.vectors = vectors;
+        w->facts.library = facts;
         pthread_mutex_unlock(&w->lock);
     }
 }
 
 /* One search that opens model and index, so that the first client need not wait; also finds out
  * whether trouble is over. */
-static void try_search(work *w)
+static im_error try_library(im_library *library)
 {
     const im_search_request request = {.text = "a picture", .k = 1};
     im_answer answer = {0};
     im_error error = IM_ERROR_INIT;
-    if (im_app_search(w->library, &request, &answer, &error) == IM_OK) {
+    if (im_app_search(library, &request, &answer, &error) == IM_OK) {
         error = (im_error)IM_ERROR_INIT;
     }
     im_answer_clear(&answer);
+    return error;
+}
+
+static void try_search(work *w)
+{
+    im_error error = try_library(w->library);
     work_note_trouble(w, &error);
 }
 
@@ -114,6 +134,9 @@ static void answer_list(work *w, exchange **list, size_t n)
     pthread_mutex_lock(&w->lock);
     w->facts.calls += n_wanted > 0;
     w->facts.answered += n_wanted;
+    if (n_wanted > 0) {
+        histogram_add(&w->facts.batches, batch_bounds, (double)n_wanted);
+    }
     for (size_t i = 0; i < n; i++) {
         list[i]->next = w->answered;
         w->answered = list[i];
@@ -125,7 +148,7 @@ static void answer_list(work *w, exchange **list, size_t n)
 }
 
 /* Waits for exchanges; 0 after a second without one, or at the end. */
-static size_t wait_for_list(work *w, exchange **list, bool *out_ending)
+static size_t wait_for_list(work *w, exchange **list, bool *out_ending, bool *out_reload)
 {
     struct timespec until;
     size_t n = 0;
@@ -133,16 +156,68 @@ static size_t wait_for_list(work *w, exchange **list, bool *out_ending)
     until.tv_sec += 1;
     pthread_mutex_lock(&w->lock);
     int waited = 0;
-    while (w->first == NULL && !w->ending && waited != ETIMEDOUT) {
+    while (w->first == NULL && !w->ending && !w->reload && waited != ETIMEDOUT) {
         waited = pthread_cond_timedwait(&w->more, &w->lock, &until);
     }
     *out_ending = w->ending;
-    if (!w->ending && w->first != NULL) {
+    *out_reload = w->reload && !w->ending;
+    if (!w->ending && !w->reload && w->first != NULL) {
         n = take(w, list);
         w->busy_since_ns = im_clock_ns();
     }
     pthread_mutex_unlock(&w->lock);
     return n;
+}
+
+/* Changes need a library that can be written; one that cannot is served all the same, and changes
+ * are then refused one by one. */
+static im_code open_library(const im_daemon_options *options, work_kind kind, im_library **out,
+                            im_error *err)
+{
+    im_library_options wanted = options->library;
+    im_error why = IM_ERROR_INIT;
+    wanted.writable = kind == WORK_CHANGES;
+    im_code rc = im_library_open(&wanted, out, &why);
+    if (wanted.writable && (rc == IM_ERR_DENIED || rc == IM_ERR_IO || rc == IM_ERR_FULL)) {
+        wanted.writable = false;
+        why = (im_error)IM_ERROR_INIT;
+        rc = im_library_open(&wanted, out, &why);
+    }
+    if (rc == IM_OK && wanted.writable) {
+        rc = im_app_settle_originals(*out, &why);
+    }
+    if (rc != IM_OK && err != NULL) {
+        *err = why;
+    }
+    return rc;
+}
+
+/* What is worse than before is not taken. */
+static void reload_library(work *w)
+{
+    im_library *fresh = NULL;
+    im_error error = IM_ERROR_INIT;
+    im_error tried = IM_ERROR_INIT;
+    im_code rc = open_library(w->server->options, w->kind, &fresh, &error);
+    if (rc == IM_OK && w->kind == WORK_SEARCHES) {
+        tried = try_library(fresh);
+        error = w->facts.trouble.code == IM_OK ? tried : error; /* written by this thread alone */
+    }
+    if (rc == IM_OK && error.code == IM_OK) {
+        im_library_close(w->library);
+        w->library = fresh;
+        fresh = NULL;
+        if (w->kind == WORK_SEARCHES) {
+            work_note_trouble(w, &tried);
+        }
+    }
+    im_library_close(fresh);
+    uint64_t one = 1;
+    pthread_mutex_lock(&w->lock);
+    w->reload = false;
+    w->reload_error = error;
+    pthread_mutex_unlock(&w->lock);
+    (void)!write(w->wake, &one, sizeof(one));
 }
 
 static void *run(void *context)
@@ -151,7 +226,7 @@ static void *run(void *context)
     exchange *list[DAEMON_MOST_TOGETHER];
     uint64_t counted_ns = 0;
     bool ending = false;
-    if (w->searches) {
+    if (w->kind == WORK_SEARCHES) {
         try_search(w);
     }
     pthread_mutex_lock(&w->lock);
@@ -162,10 +237,14 @@ static void *run(void *context)
             count_library(w);
             counted_ns = im_clock_ns();
         }
-        size_t n = wait_for_list(w, list, &ending);
-        if (n > 0) {
+        bool reload = false;
+        size_t n = wait_for_list(w, list, &ending, &reload);
+        if (reload) {
+            reload_library(w);
+            counted_ns = 0;
+        } else if (n > 0) {
             answer_list(w, list, n);
-        } else if (!ending && w->searches &&
+        } else if (!ending && w->kind == WORK_SEARCHES &&
                    w->facts.trouble.code != IM_OK) { /* written by this thread alone */
             try_search(w);
         }
@@ -194,26 +273,7 @@ int thread_start(pthread_t *thread, void *(*function)(void *), void *context)
     return failed;
 }
 
-/* The thread that changes the library has it open for that, where the library can be written. */
-static im_code open_library(const im_daemon_options *options, bool writes, im_library **out,
-                            im_error *err)
-{
-    im_library_options wanted = options->library;
-    im_error why = IM_ERROR_INIT;
-    wanted.writable = writes;
-    im_code rc = im_library_open(&wanted, out, &why);
-    if (writes && (rc == IM_ERR_DENIED || rc == IM_ERR_IO || rc == IM_ERR_FULL)) {
-        wanted.writable = false;
-        why = (im_error)IM_ERROR_INIT;
-        rc = im_library_open(&wanted, out, &why);
-    }
-    if (rc != IM_OK && err != NULL) {
-        *err = why;
-    }
-    return rc;
-}
-
-im_code work_open(const im_daemon_options *options, server *s, int wake, bool searches,
+im_code work_open(const im_daemon_options *options, server *s, int wake, work_kind kind,
                   work **out_work, im_error *err)
 {
     pthread_condattr_t monotonic;
@@ -223,14 +283,14 @@ im_code work_open(const im_daemon_options *options, server *s, int wake, bool se
     }
     w->server = s;
     w->wake = wake;
-    w->searches = searches;
+    w->kind = kind;
     w->facts.trouble = (im_error)IM_ERROR_INIT;
     (void)pthread_mutex_init(&w->lock, NULL);
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&w->more, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    im_code rc = open_library(options, !searches, &w->library, err);
+    im_code rc = open_library(options, w->kind, &w->library, err);
     *out_work = w; /* the daemon's from here: its thread looks for it there */
     if (rc == IM_OK) {
         int failed = thread_start(&w->thread, run, w);
@@ -244,6 +304,25 @@ im_code work_open(const im_daemon_options *options, server *s, int wake, bool se
         work_close(w);
     }
     return rc;
+}
+
+void work_reload(work *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->reload = true;
+    pthread_cond_signal(&w->more);
+    pthread_mutex_unlock(&w->lock);
+}
+
+bool work_reloaded(work *w, im_error *out)
+{
+    pthread_mutex_lock(&w->lock);
+    bool done = !w->reload;
+    if (done) {
+        *out = w->reload_error;
+    }
+    pthread_mutex_unlock(&w->lock);
+    return done;
 }
 
 bool work_put(work *w, exchange *ex)

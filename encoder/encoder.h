@@ -28,13 +28,24 @@ typedef enum im_precision {
 
 typedef enum im_towers { IM_TOWERS_BOTH, IM_TOWERS_TEXT, IM_TOWERS_IMAGE } im_towers;
 
+/** Packed weights in a file: made once, then mapped and shared by all who open the model. Whatever
+ * goes wrong with the file, the weights are packed in memory and info.packed_why says so. */
+typedef struct im_packing {
+    const char *folder; /* where such files lie */
+    const char *digest; /* of the model (64 hex digits), known to be that of its files */
+    bool make;          /* make the file when it is missing, damaged or of another version */
+    void (*progress)(void *context, uint64_t done_bytes, uint64_t total_bytes); /* or NULL */
+    void *context;
+} im_packing;
+
 typedef struct im_encoder_options {
-    im_precision
-        precision;    /* auto is fp32 in this version; bf16 and int8 are refused (unsupported) */
-    im_towers towers; /* what is not asked for is neither packed nor touched */
-    im_pool *pool;    /* borrowed until close; NULL: the caller's thread alone */
-    size_t batch;     /* most pictures of one forward pass; 0 = 8 */
-    uint64_t memory_bytes; /* private memory it may take; 0: no limit, 1: none */
+    im_precision precision; /* auto is fp32: only a caller knows what was measured; bf16 runs on any
+                               processor, slowly without the instruction; int8 is refused */
+    im_towers towers;       /* what is not asked for is neither packed nor touched */
+    im_pool *pool;          /* borrowed until close; NULL: the caller's thread alone */
+    size_t batch;           /* most pictures of one forward pass; 0 = 8 */
+    uint64_t memory_bytes;  /* private memory it may take; 0: no limit, 1: none */
+    const im_packing *packing; /* borrowed for the call; NULL: weights are packed in memory */
 } im_encoder_options;
 
 /** Facts of an opened model; text is static or owned by the encoder. */
@@ -51,9 +62,14 @@ typedef struct im_encoder_info {
     uint64_t n_parameters;
     uint64_t weights_bytes;
     const char *weights_dtype; /* "F32", "F16", "BF16" or "mixed" */
-    const char *precision;     /* what is used: "fp32" */
+    const char *precision;     /* what is used: "fp32" or "bf16" */
     const char *precision_why; /* one sentence */
-    const char *kernel;        /* "avx512", "avx2", "portable" */
+    const char *kernel;        /* "avx512_bf16", "avx512", "avx2", "portable" */
+    bool has_bf16;             /* that kernel has bf16 products as an instruction */
+    const char *packed;        /* file of the packed weights, NULL: in memory */
+    const char *packed_why;    /* a sentence when a file was asked for and is not used, or "" */
+    bool packed_made;          /* the file was made by this call */
+    uint64_t packed_bytes;     /* of that file */
     const char *pooling;       /* "highest id" or "eos_token_id 49407" */
     const char *activation;    /* "quick_gelu", "gelu" */
     size_t image_layers, image_width, text_layers, text_width, patch_px;
@@ -67,6 +83,12 @@ typedef struct im_encoder_info {
  *   IM_ERR_UNSUPPORTED (model_family), IM_ERR_NOMEM (memory_budget before any weight is packed) */
 IM_NODISCARD im_code im_encoder_open(const char *folder, const im_encoder_options *options,
                                      im_encoder **out_encoder, im_error *err);
+#define IM_MACHINE_TEXT 96u
+/** Kernel set and processor as text, "avx2 AMD EPYC 9R14": what a measured speed holds for. */
+void im_encoder_machine(char out[IM_MACHINE_TEXT]);
+/** True where bf16 should be faster than fp32: the processor has the instruction at full rate, and
+ * IMAGO_KERNEL names no set without it. */
+bool im_encoder_bf16_pays(void);
 void im_encoder_close(im_encoder *encoder);
 const im_encoder_info *im_encoder_describe(const im_encoder *encoder);
 

@@ -12,6 +12,7 @@
 #include "base/pool.h"
 #include "encoder/encoder.h"
 #include "encoder/kernel_internal.h"
+#include "encoder/packed_internal.h"
 
 #include <pthread.h>
 
@@ -104,19 +105,32 @@ typedef struct tokenizer tokenizer;
 IM_NODISCARD im_code tokenizer_open(const char *folder, size_t n_rows, tokenizer **out,
                                     im_error *err);
 void tokenizer_close(tokenizer *t);
+/** Pieces of a file of packed weights, which point into t; and a tokenizer from them. */
+IM_NODISCARD im_code tokenizer_pack(tokenizer *t, packed_pieces *made, im_error *err);
+IM_NODISCARD im_code tokenizer_unpack(packed_file *f, size_t n_rows, tokenizer **out,
+                                      im_error *err);
 /** Ids with begin and end, at most `context`. The text is valid UTF-8. */
 IM_NODISCARD im_code tokenizer_encode(const tokenizer *t, im_view text, size_t context,
                                       uint32_t *ids, size_t *out_n, bool *out_cut, im_error *err);
 
-/* ---- forward.c ---- */
+/* ---- load.c ---- */
+
+/** Where a tower's weights come from. */
+typedef struct weight_source {
+    const weights *weights; /* names and shapes are checked against it in any case */
+    packed_file *packed;    /* pieces come from here; NULL: they are packed into memory */
+    packed_pieces *made;    /* and listed here; NULL: nobody wants to know */
+} weight_source;
 
 typedef struct linear {
     packed_matrix matrix; /* [out, in] packed */
     float *bias;          /* [out], NULL for none */
+    bool mapped;          /* in a file of packed weights: not ours to free */
 } linear;
 
 typedef struct norm {
     float *weight, *bias; /* [W] */
+    bool mapped;          /* as above */
 } norm;
 
 typedef struct block {
@@ -144,6 +158,7 @@ typedef struct tower {
     float *qkv;                         /* [R, qkv_pitch] */
     float *hidden;                      /* [R, mlp_pitch] */
     float *pooled;                      /* [sequences, pitch] */
+    void *narrow;                       /* bf16 only: the rows of the product at hand, rounded */
     float *head;                        /* per worker: keys turned and scores of one head */
     size_t head_floats, n_workers;
 } tower;
@@ -154,8 +169,10 @@ typedef struct sequence {
 } sequence;
 
 IM_NODISCARD im_code tower_load(tower *t, const tower_config *config, const char *prefix,
-                                const weights *w, size_t max_rows, size_t max_sequences,
-                                size_t max_length, size_t n_workers, im_error *err);
+                                weight_source *s, size_t max_rows, size_t max_sequences,
+                                size_t max_length, size_t n_workers, bool bf16, im_error *err);
+/** Scratch of a forward pass; sizes and config are set. */
+IM_NODISCARD im_code tower_plan(tower *t, size_t max_length, bool bf16, im_error *err);
 void tower_clear(tower *t);
 /** Runs the blocks over t->x (all sequences) and leaves each sequence's pooled row in t->pooled.
  * @param whole_last also computes the last block for every row (tests compare both ways) */
@@ -171,21 +188,38 @@ static inline void tower_show(const tower *t, const char *stage, size_t layer, c
     }
 }
 
-IM_NODISCARD im_code linear_load(linear *l, const weights *w, const char *name, size_t n_out,
-                                 size_t n_in, bool bias, im_error *err);
+IM_NODISCARD im_code linear_load(linear *l, weight_source *s, const char *name, size_t n_out,
+                                 size_t n_in, bool bias, bool bf16, im_error *err);
 /** Packs a tensor [N, K] without bias. */
-IM_NODISCARD im_code linear_of_tensor(linear *l, const tensor *t, im_error *err);
+IM_NODISCARD im_code linear_of_tensor(linear *l, weight_source *s, const char *name,
+                                      const tensor *t, bool bf16, im_error *err);
 void linear_clear(linear *l);
-IM_NODISCARD im_code norm_load(norm *n, const weights *w, const char *name, size_t width,
+IM_NODISCARD im_code norm_load(norm *n, weight_source *s, const char *name, size_t width,
                                im_error *err);
 void norm_clear(norm *n);
-/** A tensor as float32 in a new block. */
-IM_NODISCARD im_code values_load(float **out, const weights *w, const char *name, size_t n_dims,
+/** A tensor as float32: a new block, or in the mapping when s->packed is there. */
+IM_NODISCARD im_code values_load(float **out, weight_source *s, const char *name, size_t n_dims,
                                  const uint64_t *shape, im_error *err);
-/** rows x matrix + bias with an epilogue, split over the pool. */
+/** rows x matrix + bias with an epilogue, split over the pool.
+ * @param narrow  [n_rows, in_pitch] of 4 bytes for the rounded rows of a bf16 matrix, else unused
+ */
 void linear_run(const linear *l, const kernel *k, im_pool *pool, const float *in, size_t in_pitch,
                 size_t n_rows, float *out, size_t out_pitch, kernel_activation activation,
-                const float *residual, size_t residual_pitch);
+                const float *residual, size_t residual_pitch, void *narrow);
+
+/* ---- open.c ---- */
+
+/** A grey picture and a text through the towers that are there: weights that give values which are
+ * not finite are refused. */
+IM_NODISCARD im_code encoder_self_check(im_encoder *e, im_error *err);
+
+/* ---- packing.c ---- */
+
+/** Makes the file of packed weights at `path`, unless another process just did (`replace`: in any
+ * case, what is there is of no use). The towers of `e` must be empty; they are again afterwards. */
+IM_NODISCARD im_code packing_make(im_encoder *e, const im_encoder_options *options,
+                                  const char *path, const packed_key *key, bool replace,
+                                  im_error *err);
 
 /* ---- the encoder ---- */
 
@@ -193,51 +227,68 @@ typedef struct image_tower {
     tower tower;
     linear patch; /* [W, 3 P P] */
     float *class_token, *positions;
+    bool mapped; /* these two */
     norm pre, post;
     linear projection;
     float *columns; /* [batch, patches, 3 P P padded]: the patches as rows */
+    void *narrow;   /* bf16 only: those of one picture, rounded */
     size_t columns_pitch, tokens, batch;
 } image_tower;
 
 typedef struct text_tower {
     tower tower;
     const tensor *table; /* [V, W] in the mapping: rows are converted as they are asked for */
+    const uint32_t *table_crcs; /* of its blocks of TABLE_BLOCK bytes; NULL: not known */
+    bool *table_seen;           /* [blocks] those that were checked */
+    bool table_bad;             /* one was another than when the weights were packed */
     float *positions;
+    bool mapped; /* positions and table_crcs */
     norm final;
     linear projection;
     uint32_t *ids; /* [max_rows] */
 } text_tower;
+
+#define TABLE_BLOCK ((size_t)64 << 10)
 
 struct im_encoder {
     char *folder;
     char *name;
     model_config config;
     weights *weights;
+    packed_file *packed; /* NULL: weights are packed in memory */
     tokenizer *tokenizer;
     im_pool *pool;
     const kernel *kernel;
     bool has_image, has_text;
+    bool bf16; /* blocks and patches; the projections stay float32 */
     image_tower image;
     text_tower text;
     im_encoder_info info;
     char pooling[48];
+    char *packed_path; /* of the file that was asked for, owned; NULL: none */
+    char packed_why[384];
+    bool packed_made;
     pthread_mutex_t lock; /* one forward pass at a time: they share the arenas */
 };
 
-IM_NODISCARD im_code image_tower_load(im_encoder *e, size_t batch, im_error *err);
+IM_NODISCARD im_code image_tower_load(im_encoder *e, weight_source *s, size_t batch, im_error *err);
 void image_tower_clear(image_tower *t);
 /** At most t->batch pictures; exactly one of rgb and values is given. out [n, D], unit length. */
 void image_tower_run(im_encoder *e, const uint8_t *rgb, const float *values, size_t n, float *out,
                      bool whole_last);
-IM_NODISCARD im_code text_tower_load(im_encoder *e, im_error *err);
+IM_NODISCARD im_code text_tower_load(im_encoder *e, weight_source *s, im_error *err);
 
 /* ---- need.c ---- */
-/** Private memory of a tower once it is loaded, from the config alone. */
-uint64_t encoder_image_bytes(const model_config *c, size_t batch);
-uint64_t encoder_text_bytes(const model_config *c);
+/** Private memory that towers take. */
+typedef struct weights_kind {
+    bool bf16, mapped; /* mapped: weights in a file take none */
+} weights_kind;
+/** Of a tower once it is loaded, from the config alone. */
+uint64_t encoder_image_bytes(const model_config *c, size_t batch, weights_kind kind);
+uint64_t encoder_text_bytes(const model_config *c, weights_kind kind);
 /** memory_budget when the towers asked for take more than options->memory_bytes. */
 IM_NODISCARD im_code encoder_check_need(const im_encoder *e, const im_encoder_options *options,
-                                        im_error *err);
+                                        bool mapped, im_error *err);
 void text_tower_clear(text_tower *t);
 /** Texts whose ids lie one behind the other in e->text.ids. */
 void text_tower_run(im_encoder *e, const sequence *sequences, size_t n, float *out,

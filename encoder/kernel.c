@@ -6,6 +6,9 @@
 bool kernel_runs(const kernel *k)
 {
     im_cpu cpu = im_cpu_features();
+    if (k == &kernel_avx512_bf16) {
+        return cpu.avx512_bf16 && k->panel != NULL;
+    }
     if (k == &kernel_avx512) {
         return cpu.avx512;
     }
@@ -14,7 +17,8 @@ bool kernel_runs(const kernel *k)
 
 im_code kernel_choose(const kernel **out, im_error *err)
 {
-    static const kernel *const all[] = {&kernel_avx512, &kernel_avx2, &kernel_portable};
+    static const kernel *const all[] = {&kernel_avx512_bf16, &kernel_avx512, &kernel_avx2,
+                                        &kernel_portable};
     const char *wanted = getenv("IMAGO_KERNEL");
     for (size_t i = 0; i < IM_COUNT(all); i++) {
         bool named = wanted != NULL && wanted[0] != '\0';
@@ -30,10 +34,21 @@ im_code kernel_choose(const kernel **out, im_error *err)
             return IM_OK;
         }
     }
-    im_code rc = im_fail(err, IM_ERR_INVALID,
-                         "IMAGO_KERNEL is '%s', expected avx512, avx2 or portable", wanted);
+    im_code rc =
+        im_fail(err, IM_ERR_INVALID,
+                "IMAGO_KERNEL is '%s', expected avx512_bf16, avx512, avx2 or portable", wanted);
     im_hint(err, "leave IMAGO_KERNEL out: the best set is chosen by itself");
     return rc;
+}
+
+bool kernel_full_rate_bf16(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return im_cpu_features().avx512_bf16 && __builtin_cpu_is("amd") != 0;
+#else
+    return false;
+#endif
 }
 
 size_t kernel_head_floats(size_t length, size_t d)

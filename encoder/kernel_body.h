@@ -3,7 +3,10 @@
  *   VEC            the vector type, LANES floats
  *   VFMA(a, b, c)  a * b + c       VSET1(x)  broadcast      VLOAD/VSTORE  unaligned
  *   MR             rows of a register tile; a tile is MR x (2 * LANES) columns
- * Register budget: 2 MR accumulators + 2 columns + 1 broadcast (AVX-512: 27 of 32; AVX2: 15 of 16).
+ * and for bf16 either VDOT(sum, pairs, a), where the processor has it, with a a broadcast pair, or
+ *   VEVEN/VODD(p)  the first or second values of LANES pairs, as float32
+ * Register budget: 2 MR accumulators + 2 columns + 1 broadcast (AVX-512: 31 of 32; AVX2: 15 of 16).
+ * Rows are dealt evenly to tiles (50 = 13 + 13 + 12 + 12): a short last tile would wait for itself.
  * A panel is walked in PANEL / (2 LANES) tiles; each accumulator sums over K in ascending order. */
 #include "base/base.h"
 #include "encoder/kernel_internal.h"
@@ -126,6 +129,127 @@ static void tile_rows(const float *in, size_t in_pitch, const float *panel, size
         CASE(10)
         CASE(11)
         CASE(12)
+        CASE(13)
+        CASE(14)
+#endif
+#undef CASE
+    default:
+        break;
+    }
+}
+
+#if defined(VDOT)
+typedef uint16_t narrow_value;
+
+static void fast_narrow(const float *in, size_t pitch, size_t rows, size_t k, void *out)
+{
+    for (size_t r = 0; r < rows; r++) {
+        uint16_t *to = (uint16_t *)out + r * pitch;
+        for (size_t i = 0; i < k; i++) {
+            to[i] = bf16_of(in[r * pitch + i]);
+        }
+        if (k % 2 != 0) {
+            to[k] = 0;
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void tile16(const narrow_value *in, size_t in_pitch,
+                                                         const uint16_t *panel, size_t k,
+                                                         size_t n_rows, float *out)
+{
+    VEC sum[MR][2];
+    for (size_t r = 0; r < n_rows; r++) {
+        sum[r][0] = VSET1(0.0f);
+        sum[r][1] = VSET1(0.0f);
+    }
+    for (size_t i = 0; i < k; i += 2) {
+        VPAIRS left = VLOAD_PAIRS(panel + i * PANEL);
+        VPAIRS right = VLOAD_PAIRS(panel + i * PANEL + 2 * LANES);
+        for (size_t r = 0; r < n_rows; r++) {
+            VPAIRS a = VSET1_PAIR(in + r * in_pitch + i);
+            sum[r][0] = VDOT(sum[r][0], left, a);
+            sum[r][1] = VDOT(sum[r][1], right, a);
+        }
+    }
+    for (size_t r = 0; r < n_rows; r++) {
+        VSTORE(out + r * PANEL, sum[r][0]);
+        VSTORE(out + r * PANEL + LANES, sum[r][1]);
+    }
+}
+#else
+typedef float narrow_value;
+
+static void fast_narrow(const float *in, size_t pitch, size_t rows, size_t k, void *out)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float *to = (float *)out + r * pitch;
+        for (size_t i = 0; i < k; i++) {
+            to[i] = bf16_value(bf16_of(in[r * pitch + i]));
+        }
+        if (k % 2 != 0) {
+            to[k] = 0;
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void tile16(const narrow_value *in, size_t in_pitch,
+                                                         const uint16_t *panel, size_t k,
+                                                         size_t n_rows, float *out)
+{
+    VEC sum[MR][2];
+    for (size_t r = 0; r < n_rows; r++) {
+        sum[r][0] = VSET1(0.0f);
+        sum[r][1] = VSET1(0.0f);
+    }
+    for (size_t i = 0; i < k; i += 2) {
+        VEC left = VEVEN(panel + i * PANEL);
+        VEC right = VEVEN(panel + i * PANEL + 2 * LANES);
+        for (size_t r = 0; r < n_rows; r++) {
+            VEC a = VSET1(in[r * in_pitch + i]);
+            sum[r][0] = VFMA(a, left, sum[r][0]);
+            sum[r][1] = VFMA(a, right, sum[r][1]);
+        }
+        left = VODD(panel + i * PANEL);
+        right = VODD(panel + i * PANEL + 2 * LANES);
+        for (size_t r = 0; r < n_rows; r++) {
+            VEC a = VSET1(in[r * in_pitch + i + 1]);
+            sum[r][0] = VFMA(a, left, sum[r][0]);
+            sum[r][1] = VFMA(a, right, sum[r][1]);
+        }
+    }
+    for (size_t r = 0; r < n_rows; r++) {
+        VSTORE(out + r * PANEL, sum[r][0]);
+        VSTORE(out + r * PANEL + LANES, sum[r][1]);
+    }
+}
+#endif
+
+static void tile16_rows(const narrow_value *in, size_t in_pitch, const uint16_t *panel, size_t k,
+                        size_t n_rows, float *out)
+{
+    switch (n_rows) {
+#define CASE(n)                                 \
+    case n:                                     \
+        tile16(in, in_pitch, panel, k, n, out); \
+        break;
+        CASE(1)
+        CASE(2)
+        CASE(3)
+        CASE(4)
+#if MR > 4
+        CASE(5)
+        CASE(6)
+#endif
+#if MR > 6
+        CASE(7)
+        CASE(8)
+        CASE(9)
+        CASE(10)
+        CASE(11)
+        CASE(12)
+        CASE(13)
+        CASE(14)
 #endif
 #undef CASE
     default:
@@ -151,13 +275,37 @@ static void finish_row(const panel_work *w, size_t row, float *sums)
     memcpy(out, sums, w->columns * sizeof(float));
 }
 
+/* Rows of the next tile, so that the rest is dealt evenly. */
+static size_t tile_of(size_t rows)
+{
+    size_t tiles = (rows + MR - 1) / MR;
+    return (rows + tiles - 1) / tiles;
+}
+
 static void fast_panel(const panel_work *w)
 {
     _Alignas(64) float sums[MR * PANEL];
-    for (size_t row = 0; row < w->rows; row += MR) {
-        size_t n = IM_MIN(w->rows - row, (size_t)MR);
+    size_t n = 0;
+    for (size_t row = 0; row < w->rows; row += n) {
+        n = tile_of(w->rows - row);
         for (size_t c = 0; c < PANEL; c += TILE) {
             tile_rows(w->in + row * w->in_pitch, w->in_pitch, w->panel + c, w->k, n, sums + c);
+        }
+        for (size_t r = 0; r < n; r++) {
+            finish_row(w, row + r, sums + r * PANEL);
+        }
+    }
+}
+
+static void fast_panel_bf16(const panel_work *w)
+{
+    _Alignas(64) float sums[MR * PANEL];
+    const narrow_value *in = w->in16;
+    size_t n = 0;
+    for (size_t row = 0; row < w->rows; row += n) {
+        n = tile_of(w->rows - row);
+        for (size_t c = 0; c < PANEL; c += TILE) {
+            tile16_rows(in + row * w->in_pitch, w->in_pitch, w->panel16 + 2 * c, w->k, n, sums + c);
         }
         for (size_t r = 0; r < n; r++) {
             finish_row(w, row + r, sums + r * PANEL);

@@ -5,18 +5,27 @@
  * Matrices are float32. A packed matrix holds the weights [N, K] of a linear layer in panels of
  * PANEL columns (outputs): panel p is [K, PANEL], 64-byte aligned, the last one padded with zeros.
  * An output element is always summed over K in ascending order by one accumulator, so a row depends
- * neither on its batch nor on how the work was split. */
+ * neither on its batch nor on how the work was split.
+ *
+ * bf16: weights and inputs are rounded to bfloat16 (to nearest, ties to even), the sums are
+ * float32. Panels are then [ceil(K / 2), PANEL, 2], values of k and k + 1 side by side, 0 behind an
+ * odd K. Sets without the instruction compute the same products of the same rounded values in
+ * float32. */
 #ifndef IM_ENCODER_KERNEL_INTERNAL_H
 #define IM_ENCODER_KERNEL_INTERNAL_H
 
 #include "base/error.h"
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 #define PANEL 32u
+#define KERNEL_CHUNK_ROWS 112u /* rows of one task: eight register tiles of the widest kernel */
 
 typedef struct packed_matrix {
-    float *panels; /* [ceil(N / PANEL), K, PANEL], owned */
+    float *panels;      /* [ceil(N / PANEL), K, PANEL], owned; NULL for bf16 */
+    uint16_t *panels16; /* [ceil(N / PANEL), ceil(K / 2), PANEL, 2], owned; NULL for fp32 */
     size_t n, k;
 } packed_matrix;
 
@@ -32,8 +41,10 @@ typedef struct panel_work {
     const float *in; /* [rows, in_pitch], K used */
     size_t in_pitch, rows;
     const float *panel; /* [K, PANEL] */
-    size_t k, columns;  /* columns <= PANEL are real */
-    const float *bias;  /* [columns] or NULL */
+    const void *in16;   /* panel_bf16 in place of `in`: rows as `narrow` leaves them, same pitch */
+    const uint16_t *panel16; /* panel_bf16 in place of `panel`: [ceil(K / 2), PANEL, 2] */
+    size_t k, columns;       /* columns <= PANEL are real */
+    const float *bias;       /* [columns] or NULL */
     kernel_activation activation;
     const float *residual; /* [rows, residual_pitch] at this panel's first column, or NULL */
     size_t residual_pitch;
@@ -53,20 +64,49 @@ typedef struct head_work {
 } head_work;
 
 typedef struct kernel {
-    const char *name; /* "avx512", "avx2", "portable", "plain" */
+    const char *name; /* "avx512_bf16", "avx512", "avx2", "portable", "plain" */
     void (*panel)(const panel_work *w);
+    void (*panel_bf16)(const panel_work *w);
+    /* Rounds rows of k values to bf16, a zero behind an odd k; out has narrow_bytes a value, its
+     * pitch is the same even number of values. */
+    void (*narrow)(const float *in, size_t pitch, size_t rows, size_t k, void *out);
+    size_t narrow_bytes; /* 2, or 4 where rounded values are kept as float32 */
     void (*head)(const head_work *w);
     /* rows of width w, weight and bias [w]; out may be in */
     void (*norm)(const float *in, size_t in_pitch, size_t rows, size_t width, const float *weight,
                  const float *bias, float eps, float *out, size_t out_pitch);
 } kernel;
 
-extern const kernel kernel_plain, kernel_portable, kernel_avx2, kernel_avx512;
+extern const kernel kernel_plain, kernel_portable, kernel_avx2, kernel_avx512, kernel_avx512_bf16;
 
 /** The best set of this machine, or the one that IMAGO_KERNEL names. */
 IM_NODISCARD im_code kernel_choose(const kernel **out, im_error *err);
 /** True when this machine can run it. */
 bool kernel_runs(const kernel *k);
+/** True on processors whose bf16 products do twice the work of fp32 ones. */
+bool kernel_full_rate_bf16(void);
 size_t kernel_head_floats(size_t length, size_t d);
+/** True when bf16 products are an instruction of the set, not made from float32. */
+static inline bool kernel_has_bf16(const kernel *k)
+{
+    return k->narrow_bytes == sizeof(uint16_t);
+}
+
+/** To the nearest bfloat16, ties to even; NaN stays NaN. */
+static inline uint16_t bf16_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof(bits));
+    uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded);
+}
+
+static inline float bf16_value(uint16_t x)
+{
+    uint32_t bits = (uint32_t)x << 16;
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
 
 #endif

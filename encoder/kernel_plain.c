@@ -20,18 +20,47 @@ static double activate(double x, kernel_activation activation)
     return x;
 }
 
-static void plain_panel(const panel_work *w)
+static double plain_product(const panel_work *w, size_t r, size_t c, bool bf16)
+{
+    const float *in = (bf16 ? (const float *)w->in16 : w->in) + r * w->in_pitch;
+    double sum = 0;
+    for (size_t k = 0; k < w->k; k++) {
+        sum +=
+            (double)in[k] * (double)(bf16 ? bf16_value(w->panel16[(k / 2 * PANEL + c) * 2 + k % 2])
+                                          : w->panel[k * PANEL + c]);
+    }
+    return sum;
+}
+
+static void plain_rows(const panel_work *w, bool bf16)
 {
     for (size_t r = 0; r < w->rows; r++) {
         for (size_t c = 0; c < w->columns; c++) {
-            double sum = 0;
-            for (size_t k = 0; k < w->k; k++) {
-                sum += (double)w->in[r * w->in_pitch + k] * (double)w->panel[k * PANEL + c];
-            }
+            double sum = plain_product(w, r, c, bf16);
             sum += w->bias != NULL ? (double)w->bias[c] : 0;
             sum = activate(sum, w->activation);
             sum += w->residual != NULL ? (double)w->residual[r * w->residual_pitch + c] : 0;
             w->out[r * w->out_pitch + c] = (float)sum;
+        }
+    }
+}
+
+static void plain_panel(const panel_work *w)
+{
+    plain_rows(w, false);
+}
+
+static void plain_panel_bf16(const panel_work *w)
+{
+    plain_rows(w, true);
+}
+
+static void plain_narrow(const float *in, size_t pitch, size_t rows, size_t k, void *out)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float *to = (float *)out + r * pitch;
+        for (size_t i = 0; i < k + k % 2; i++) {
+            to[i] = i < k ? bf16_value(bf16_of(in[r * pitch + i])) : 0;
         }
     }
 }
@@ -97,4 +126,5 @@ static void plain_norm(const float *in, size_t in_pitch, size_t rows, size_t wid
     }
 }
 
-const kernel kernel_plain = {"plain", plain_panel, plain_head, plain_norm};
+const kernel kernel_plain = {"plain",       plain_panel, plain_panel_bf16, plain_narrow,
+                             sizeof(float), plain_head,  plain_norm};

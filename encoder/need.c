@@ -4,6 +4,7 @@
 #include "encoder/encoder_internal.h"
 
 #define TOKENIZER_BYTES_PER_WORD 400u /* words, merges, tables, and the JSON while it is read */
+#define PACKED_TOKENIZER_BYTES_PER_WORD 16u
 
 static uint64_t floats_of_blocks(const tower_config *c)
 {
@@ -16,33 +17,53 @@ static uint64_t floats_of_scratch(const tower_config *c, uint64_t rows)
     return rows * (6 * (uint64_t)c->width + c->mlp + 80);
 }
 
-uint64_t encoder_image_bytes(const model_config *c, size_t batch)
+/* Rows rounded for a product in bf16. */
+static uint64_t floats_of_narrow(const tower_config *c, uint64_t rows, weights_kind kind)
+{
+    return kind.bf16 ? rows * IM_MAX(c->width, c->mlp) : 0;
+}
+
+/* Blocks are of the precision, the rest is float32. */
+static uint64_t bytes_of_weights(uint64_t block_floats, uint64_t other_floats, weights_kind kind)
+{
+    return kind.mapped ? 0
+                       : block_floats * (kind.bf16 ? sizeof(uint16_t) : sizeof(float)) +
+                             other_floats * sizeof(float);
+}
+
+uint64_t encoder_image_bytes(const model_config *c, size_t batch, weights_kind kind)
 {
     uint64_t side = c->image_size / c->patch;
     uint64_t patch = 3 * (uint64_t)c->patch * c->patch;
     uint64_t w = c->image.width;
-    uint64_t floats = floats_of_blocks(&c->image) + w * (patch + side * side + c->dim) +
-                      floats_of_scratch(&c->image, batch * (side * side + 1)) +
+    uint64_t rows = batch * (side * side + 1);
+    uint64_t floats = floats_of_scratch(&c->image, rows) + floats_of_narrow(&c->image, rows, kind) +
                       batch * side * side * (patch + 31);
-    return floats * sizeof(float);
+    return floats * sizeof(float) +
+           bytes_of_weights(floats_of_blocks(&c->image), w * (patch + side * side + c->dim), kind);
 }
 
-uint64_t encoder_text_bytes(const model_config *c)
+uint64_t encoder_text_bytes(const model_config *c, weights_kind kind)
 {
     uint64_t w = c->text.width;
-    uint64_t floats = floats_of_blocks(&c->text) + w * (c->context + c->dim) +
-                      floats_of_scratch(&c->text, 4 * (uint64_t)c->context);
-    return floats * sizeof(float) + (uint64_t)c->vocabulary * TOKENIZER_BYTES_PER_WORD;
+    uint64_t rows = 4 * (uint64_t)c->context;
+    uint64_t floats = floats_of_scratch(&c->text, rows) + floats_of_narrow(&c->text, rows, kind);
+    return floats * sizeof(float) +
+           bytes_of_weights(floats_of_blocks(&c->text), w * (c->context + c->dim), kind) +
+           (uint64_t)c->vocabulary *
+               (kind.mapped ? PACKED_TOKENIZER_BYTES_PER_WORD : TOKENIZER_BYTES_PER_WORD);
 }
 
-im_code encoder_check_need(const im_encoder *e, const im_encoder_options *options, im_error *err)
+im_code encoder_check_need(const im_encoder *e, const im_encoder_options *options, bool mapped,
+                           im_error *err)
 {
     char need[16];
     char have[16];
     size_t batch = options->batch != 0 ? options->batch : 8;
     uint64_t bytes = 0;
-    bytes += options->towers != IM_TOWERS_TEXT ? encoder_image_bytes(&e->config, batch) : 0;
-    bytes += options->towers != IM_TOWERS_IMAGE ? encoder_text_bytes(&e->config) : 0;
+    weights_kind kind = {e->bf16, mapped};
+    bytes += options->towers != IM_TOWERS_TEXT ? encoder_image_bytes(&e->config, batch, kind) : 0;
+    bytes += options->towers != IM_TOWERS_IMAGE ? encoder_text_bytes(&e->config, kind) : 0;
     if (options->memory_bytes == 0 || bytes <= options->memory_bytes) {
         return IM_OK;
     }

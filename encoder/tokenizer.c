@@ -84,7 +84,8 @@ static void merge_word(const tokenizer *t, merger *m, const unsigned char *word,
 {
     m->n_heap = 0;
     for (size_t i = 0; i < n; i++) {
-        m->pieces[i].id = i + 1 == n ? t->byte_end_id[word[i]] : t->byte_id[word[i]];
+        m->pieces[i].id =
+            i + 1 == n ? t->special.byte_end_id[word[i]] : t->special.byte_id[word[i]];
         m->pieces[i].before = i == 0 ? SIZE_MAX : i - 1;
         m->pieces[i].after = i + 1 == n ? SIZE_MAX : i + 1;
     }
@@ -279,11 +280,11 @@ static im_code encode_stretch(const tokenizer *t, im_view text, uint32_t *ids, s
 static size_t special_at(const tokenizer *t, const char *text, size_t size, uint32_t *out_id)
 {
     if (size >= 15 && memcmp(text, "<|startoftext|>", 15) == 0) {
-        *out_id = t->begin;
+        *out_id = t->special.begin;
         return 15;
     }
     if (size >= 13 && memcmp(text, "<|endoftext|>", 13) == 0) {
-        *out_id = t->end;
+        *out_id = t->special.end;
         return 13;
     }
     return 0;
@@ -314,9 +315,9 @@ im_code tokenizer_encode(const tokenizer *t, im_view text, size_t context, uint3
     }
     if (rc == IM_OK) {
         size_t kept = IM_MIN(n, context - 2);
-        ids[0] = t->begin;
+        ids[0] = t->special.begin;
         memcpy(ids + 1, all, kept * sizeof(*ids));
-        ids[kept + 1] = t->end;
+        ids[kept + 1] = t->special.end;
         *out_n = kept + 2;
         if (out_cut != NULL) {
             *out_cut = kept < n;

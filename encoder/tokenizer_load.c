@@ -38,6 +38,9 @@ uint32_t tokenizer_word(const tokenizer *t, const char *text, size_t size)
 const merge_slot *tokenizer_merge(const tokenizer *t, uint32_t left, uint32_t right)
 {
     uint64_t pair = (uint64_t)left << 32 | right;
+    if (t->merges == NULL) {
+        return tokenizer_sorted_merge(t, pair);
+    }
     for (size_t at = (size_t)hash_pair(t->seed, pair);; at++) {
         const merge_slot *slot = &t->merges[at & (t->n_merges - 1)];
         if (slot->rank == NO_TOKEN) {
@@ -136,17 +139,18 @@ static im_code find_specials(tokenizer *t, const char *file, im_error *err)
     for (size_t b = 0; b < 256; b++) {
         char text[16];
         size_t n = im_utf8_encode(codes[b], text);
-        t->byte_id[b] = tokenizer_word(t, text, n);
+        t->special.byte_id[b] = tokenizer_word(t, text, n);
         memcpy(text + n, "</w>", 5);
-        t->byte_end_id[b] = tokenizer_word(t, text, n + 4);
-        if (t->byte_id[b] == NO_TOKEN || t->byte_end_id[b] == NO_TOKEN) {
-            text[t->byte_id[b] == NO_TOKEN ? n : n + 4] = '\0'; /* the one that is missing */
+        t->special.byte_end_id[b] = tokenizer_word(t, text, n + 4);
+        if (t->special.byte_id[b] == NO_TOKEN || t->special.byte_end_id[b] == NO_TOKEN) {
+            text[t->special.byte_id[b] == NO_TOKEN ? n : n + 4] =
+                '\0'; /* the one that is missing */
             return wrong(err, file, "the vocabulary lacks the byte token", text);
         }
     }
-    t->begin = tokenizer_word(t, "<|startoftext|>", 15);
-    t->end = tokenizer_word(t, "<|endoftext|>", 13);
-    if (t->begin == NO_TOKEN || t->end == NO_TOKEN) {
+    t->special.begin = tokenizer_word(t, "<|startoftext|>", 15);
+    t->special.end = tokenizer_word(t, "<|endoftext|>", 13);
+    if (t->special.begin == NO_TOKEN || t->special.end == NO_TOKEN) {
         return wrong(err, file, "the vocabulary lacks", "<|startoftext|> or <|endoftext|>");
     }
     return IM_OK;
@@ -374,5 +378,6 @@ void tokenizer_close(tokenizer *t)
     }
     im_free(t->words);
     im_free(t->merges);
+    im_free(t->sorted);
     im_free(t);
 }

@@ -2,7 +2,7 @@
  * through the last norm and the projection. */
 #include "encoder/encoder_internal.h"
 
-im_code image_tower_load(im_encoder *e, size_t batch, im_error *err)
+im_code image_tower_load(im_encoder *e, weight_source *s, size_t batch, im_error *err)
 {
     image_tower *t = &e->image;
     const model_config *c = &e->config;
@@ -15,41 +15,46 @@ im_code image_tower_load(im_encoder *e, size_t batch, im_error *err)
     const tensor *patch = NULL;
     t->tokens = side * side + 1;
     t->batch = batch;
+    t->mapped = s->packed != NULL;
     im_code rc = weights_find(e->weights, "vision_model.embeddings.patch_embedding.weight", 4,
                               patch_shape, &patch, err);
     if (rc == IM_OK) {
-        rc = values_load(&t->class_token, e->weights, "vision_model.embeddings.class_embedding", 1,
+        rc = values_load(&t->class_token, s, "vision_model.embeddings.class_embedding", 1,
                          class_shape, err);
     }
     if (rc == IM_OK) {
-        rc = values_load(&t->positions, e->weights,
-                         "vision_model.embeddings.position_embedding.weight", 2, position_shape,
-                         err);
+        rc = values_load(&t->positions, s, "vision_model.embeddings.position_embedding.weight", 2,
+                         position_shape, err);
     }
     if (rc == IM_OK) { /* the convolution is a product over patches: same values, [W, 3 P P] */
         tensor flat = *patch;
         flat.n_dims = 2;
         flat.shape[1] = patch_values;
-        rc = linear_of_tensor(&t->patch, &flat, err);
+        rc = linear_of_tensor(&t->patch, s, "vision_model.embeddings.patch_embedding", &flat,
+                              e->bf16, err);
     }
     if (rc == IM_OK) {
-        rc = norm_load(&t->pre, e->weights, "vision_model.pre_layrnorm", width, err);
+        rc = norm_load(&t->pre, s, "vision_model.pre_layrnorm", width, err);
     }
     if (rc == IM_OK) {
-        rc = norm_load(&t->post, e->weights, "vision_model.post_layernorm", width, err);
+        rc = norm_load(&t->post, s, "vision_model.post_layernorm", width, err);
     }
     if (rc == IM_OK) {
-        rc =
-            linear_load(&t->projection, e->weights, "visual_projection", c->dim, width, false, err);
+        rc = linear_load(&t->projection, s, "visual_projection", c->dim, width, false, false, err);
     }
     if (rc == IM_OK) {
-        rc = tower_load(&t->tower, &c->image, "vision_model", e->weights, batch * t->tokens, batch,
-                        t->tokens, im_pool_threads(e->pool), err);
+        rc = tower_load(&t->tower, &c->image, "vision_model", s, batch * t->tokens, batch,
+                        t->tokens, im_pool_threads(e->pool), e->bf16, err);
     }
     if (rc == IM_OK) {
         t->columns_pitch = (patch_values + 15) / 16 * 16 + 16;
         t->columns = im_alloc_aligned(batch * side * side * t->columns_pitch, sizeof(float));
-        rc = t->columns != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for patches");
+        if (e->bf16) {
+            t->narrow = im_alloc_aligned(side * side * t->columns_pitch, sizeof(float));
+        }
+        rc = t->columns != NULL && (t->narrow != NULL || !e->bf16)
+                 ? IM_OK
+                 : im_fail(err, IM_ERR_NOMEM, "no memory for patches");
     }
     return rc;
 }
@@ -60,9 +65,12 @@ void image_tower_clear(image_tower *t)
     linear_clear(&t->projection);
     norm_clear(&t->pre);
     norm_clear(&t->post);
-    im_free(t->class_token);
-    im_free(t->positions);
+    if (!t->mapped) {
+        im_free(t->class_token);
+        im_free(t->positions);
+    }
     im_free(t->columns);
+    im_free(t->narrow);
     tower_clear(&t->tower);
     memset(t, 0, sizeof(*t));
 }
@@ -115,8 +123,8 @@ void image_tower_run(im_encoder *e, const uint8_t *rgb, const float *values, siz
         float *rows = tw->x + i * t->tokens * tw->pitch;
         sequences[i] = (sequence){i * t->tokens, t->tokens, 0};
         linear_run(&t->patch, e->kernel, e->pool, t->columns + i * patches * t->columns_pitch,
-                   t->columns_pitch, patches, rows + tw->pitch, tw->pitch, ACTIVATION_NONE, NULL,
-                   0);
+                   t->columns_pitch, patches, rows + tw->pitch, tw->pitch, ACTIVATION_NONE, NULL, 0,
+                   t->narrow);
         tower_show(tw, "patches", 0, rows + tw->pitch, tw->pitch, patches, c->width);
         memcpy(rows, t->class_token, c->width * sizeof(float));
         for (size_t token = 0; token < t->tokens; token++) {
@@ -134,7 +142,7 @@ void image_tower_run(im_encoder *e, const uint8_t *rgb, const float *values, siz
                     tw->pooled, tw->pitch);
     tower_show(tw, "pooled", 0, tw->pooled, tw->pitch, n, c->width);
     linear_run(&t->projection, e->kernel, e->pool, tw->pooled, tw->pitch, n, out, e->config.dim,
-               ACTIVATION_NONE, NULL, 0);
+               ACTIVATION_NONE, NULL, 0, NULL);
     tower_show(tw, "projection", 0, out, e->config.dim, n, e->config.dim);
     normalise_rows(out, n, e->config.dim);
     tower_show(tw, "vector", 0, out, e->config.dim, n, e->config.dim);

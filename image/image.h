@@ -157,6 +157,11 @@ IM_NODISCARD im_code im_image_thumbnail(const uint8_t *bytes, size_t size, const
                                         const im_image_options *options, uint32_t max_px,
                                         im_bytes *out, im_error *err);
 
+/** The pixels of `rgb` as a JPEG with nothing else in it. @param quality 1 … 100 @param name for
+ * sentences, may be NULL. *out is the caller's. IM_ERR_NOMEM. */
+IM_NODISCARD im_code im_image_jpeg(const im_image *image, int quality, const char *name,
+                                   im_bytes *out, im_error *err);
+
 /** 64-bit gradient hash of the oriented picture (9 x 8 grey, each pixel brighter than its right
  * neighbour): near duplicates differ in few bits. */
 IM_NODISCARD im_code im_image_phash(const im_image *image, uint64_t *out_hash, im_error *err);

@@ -5,7 +5,7 @@
 #include <jpeglib.h>
 #include <setjmp.h>
 
-#define QUALITY 82
+#define QUALITY 82 /* of thumbnails */
 #define FIRST_BYTES 16384u
 
 /* libjpeg's destination: a growing block. */
@@ -15,6 +15,7 @@ typedef struct jpeg_writer {
     struct jpeg_destination_mgr to;
     jmp_buf escape;
     im_bytes out; /* size: of the block until finished */
+    int quality;
 } jpeg_writer;
 
 static void on_error(j_common_ptr cinfo)
@@ -73,7 +74,7 @@ static bool compress(jpeg_writer *writer, const im_image *image)
     cinfo->input_components = 3;
     cinfo->in_color_space = JCS_RGB;
     jpeg_set_defaults(cinfo);
-    jpeg_set_quality(cinfo, QUALITY, TRUE);
+    jpeg_set_quality(cinfo, writer->quality, TRUE);
     jpeg_start_compress(cinfo, TRUE);
     while (cinfo->next_scanline < cinfo->image_height) {
         JSAMPROW row = image->rgb + (size_t)cinfo->next_scanline * image->width * 3;
@@ -83,13 +84,15 @@ static bool compress(jpeg_writer *writer, const im_image *image)
     return true;
 }
 
-static im_code encode(const im_image *image, const char *name, im_bytes *out, im_error *err)
+im_code im_image_jpeg(const im_image *image, int quality, const char *name, im_bytes *out,
+                      im_error *err)
 {
     jpeg_writer *writer = im_alloc_zero(1, sizeof *writer);
     bool done = false;
     if (writer != NULL) {
         writer->cinfo.err = jpeg_std_error(&writer->errors);
         writer->cinfo.client_data = writer;
+        writer->quality = quality;
         writer->errors.error_exit = on_error;
         writer->errors.output_message = on_output;
         writer->to.init_destination = on_start;
@@ -103,7 +106,8 @@ static im_code encode(const im_image *image, const char *name, im_bytes *out, im
             im_bytes_clear(&writer->out);
         }
         im_free(writer);
-        return im_fail(err, IM_ERR_NOMEM, "could not get memory for the thumbnail of '%s'", name);
+        return im_fail(err, IM_ERR_NOMEM, "could not get memory to write '%s' as JPEG",
+                       name != NULL ? name : "");
     }
     *out = writer->out; /* the caller owns it from here */
     im_free(writer);
@@ -200,7 +204,7 @@ im_code im_image_thumbnail(const uint8_t *bytes, size_t size, const char *name,
         rc = use_profile(&source, &image, err);
     }
     if (rc == IM_OK) {
-        rc = encode(&image, name != NULL ? name : "", &encoded, err);
+        rc = im_image_jpeg(&image, QUALITY, name, &encoded, err);
     }
     if (rc == IM_OK) {
         *out = encoded;

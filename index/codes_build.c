@@ -106,8 +106,6 @@ static void encode_row(const build_job *job, const float *row, float *scratch, u
 {
     const codes_layout *layout = &job->layout;
     double squares = 0;
-    size_t half = layout->rows * layout->row_bytes;
-    uint8_t *codes = block + at * layout->row_bytes;
     for (size_t i = 0; i < layout->dim; i++) {
         scratch[i] = row[i] - job->mean[i];
         squares += (double)scratch[i] * (double)scratch[i];
@@ -117,17 +115,19 @@ static void encode_row(const build_job *job, const float *row, float *scratch, u
     if (layout->kind == CODES_I8) {
         double slack = (job->rotation.error + ldexp(1, -23)) * sqrt(squares);
         uint8_t whole[ROTATED_MOST];
-        codes_numbers own;
-        float *numbers = (float *)(void *)(block + 2 * half);
-        codes_encode_i8(scratch, layout->padded, slack, whole, &own);
+        size_t half = layout->rows * layout->row_bytes;
+        uint8_t *codes = block + at * layout->row_bytes;
+        codes_numbers *numbers = (codes_numbers *)(void *)(block + 2 * half);
+        codes_encode_i8(scratch, layout->padded, slack, whole, &numbers[at]);
         codes_split(whole, layout->padded, codes, codes + half);
-        numbers[at] = own.scale;
-        numbers[layout->rows + at] = own.upper_bound;
-        numbers[2 * layout->rows + at] = own.size;
-        numbers[3 * layout->rows + at] = own.bound;
     } else {
-        float *numbers = (float *)(void *)(block + half);
-        codes_encode_b1(scratch, layout->padded, codes, &numbers[at], &numbers[layout->rows + at]);
+        uint8_t bits[ROTATED_MOST / 8];
+        codes_bits_place place = codes_bits_at(layout, at);
+        codes_encode_b1(scratch, layout->padded, bits, (float *)(void *)(block + place.factor),
+                        (float *)(void *)(block + place.error));
+        for (size_t i = 0; i < layout->row_bytes; i++) {
+            block[place.codes + i * layout->lanes] = bits[i];
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 #include "base/base.h"
 #include "base/hash.h"
 #include "index/codes_internal.h"
+#include "index/codes_kernels_internal.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #define PAGE_BYTES 4096u
 #define QUARTER ((size_t)(CODES_BLOCK_BYTES - CODES_TRAILER_BYTES) / 4)
 #define WORD_BITS 64u
+#define FEWER_LANES 16u
 
 _Static_assert(QUARTER % 4 == 0, "a quarter is read in words");
 
@@ -45,9 +47,14 @@ codes_layout codes_layout_of(codes_kind kind, size_t dim)
 {
     codes_layout layout = {.kind = kind, .dim = dim, .padded = index_rotated_dim(dim)};
     layout.row_bytes = kind == CODES_I8 ? layout.padded / 2 : layout.padded / 8;
-    size_t whole = kind == CODES_I8 ? 2 * layout.row_bytes + 4 * sizeof(float)
+    size_t whole = kind == CODES_I8 ? 2 * layout.row_bytes + sizeof(codes_numbers)
                                     : layout.row_bytes + 2 * sizeof(float);
     layout.rows = (CODES_BLOCK_BYTES - CODES_TRAILER_BYTES) / whole;
+    if (kind == CODES_B1) { /* beyond 8,064 dimensions 64 rows are more than a block */
+        layout.lanes = layout.rows >= CODES_LANES ? CODES_LANES : FEWER_LANES;
+        layout.rows = layout.rows / layout.lanes * layout.lanes;
+        layout.group_bytes = layout.lanes * whole;
+    }
     layout.head_bytes =
         HEADER_BYTES + (dim * sizeof(float) + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
     return layout;
@@ -234,17 +241,18 @@ const float *codes_file_mean(const codes_file *file)
 
 codes_block codes_block_at(const codes_layout *layout, const uint8_t *block)
 {
-    codes_block parts = {.codes = block};
     size_t half = layout->rows * layout->row_bytes;
-    size_t codes = layout->kind == CODES_I8 ? 2 * half : half;
-    parts.first = (const float *)(const void *)(block + codes);
-    parts.second = parts.first + layout->rows;
-    if (layout->kind == CODES_I8) {
-        parts.lower = block + half;
-        parts.size = parts.second + layout->rows;
-        parts.bound = parts.size + layout->rows;
-    }
-    return parts;
+    return (codes_block){block, block + half,
+                         (const codes_numbers *)(const void *)(block + 2 * half)};
+}
+
+codes_bits_place codes_bits_at(const codes_layout *layout, size_t at)
+{
+    size_t lane = at % layout->lanes;
+    size_t group = at / layout->lanes * layout->group_bytes;
+    size_t numbers = group + layout->lanes * layout->row_bytes;
+    return (codes_bits_place){group + lane, numbers + lane * sizeof(float),
+                              numbers + (layout->lanes + lane) * sizeof(float)};
 }
 
 #if defined(__x86_64__)

@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CODES_VERSION 2u
+#define CODES_VERSION 3u
 #define CODES_BLOCK_BYTES 65536u
 #define CODES_TRAILER_BYTES 16u /* a CRC-32C of each quarter of what comes before */
 #define CODES_ANCHORS 8u        /* rows whose checksums tie a codes file to its vector file */
@@ -26,26 +26,24 @@ typedef struct codes_layout {
     size_t dim, padded;  /* d, D */
     size_t row_bytes;    /* D / 2 or D / 8 */
     size_t rows;         /* of one block */
+    size_t lanes;        /* bits: rows of one group */
+    size_t group_bytes;  /* likewise */
     uint64_t head_bytes; /* header page and mean, whole pages */
 } codes_layout;
 
-/** One block. int8: the upper halves of all codes, the lower halves, then four numbers of each row:
- * scale, a bound on |row - what the upper halves say|, the length of what they say, and a bound on
- * |row - what its code says|. Most rows are let go by their upper halves alone. Bits: codes, the
- * factor of the estimate, and its standard error. */
-typedef struct codes_block {
-    const uint8_t *codes; /* [rows, row_bytes], int8: upper halves */
-    const uint8_t *lower; /* [rows, row_bytes], int8 only */
-    const float *first;   /* [rows] scale or factor */
-    const float *second;  /* [rows] bound of the upper halves, or error */
-    const float *size;    /* [rows], int8 only, as what follows */
-    const float *bound;   /* [rows] */
-} codes_block;
-
-/** The numbers of one row, as they are stored. */
+/** The numbers of one row beside its int8 codes, as they are stored: scale, a bound on |row - what
+ * the upper halves say|, the length of what they say, and a bound on |row - what its code says|. */
 typedef struct codes_numbers {
     float scale, upper_bound, size, bound;
 } codes_numbers;
+
+/** One block of int8 codes: the upper halves of all, the lower halves, then the numbers. Most rows
+ * are let go by their upper halves alone. */
+typedef struct codes_block {
+    const uint8_t *codes;         /* upper halves [rows, row_bytes] */
+    const uint8_t *lower;         /* [rows, row_bytes] */
+    const codes_numbers *numbers; /* [rows] */
+} codes_block;
 
 /** What the header says beside the identity. */
 typedef struct codes_header {
@@ -85,6 +83,12 @@ void codes_file_close(codes_file *file);
 const float *codes_file_mean(const codes_file *file);
 
 codes_block codes_block_at(const codes_layout *layout, const uint8_t *block);
+/** Where the bits and numbers of row `at` of a block of bits lie, from the start of the block: byte
+ * i of its code is `lanes` · i further on. */
+typedef struct codes_bits_place {
+    size_t codes, factor, error;
+} codes_bits_place;
+codes_bits_place codes_bits_at(const codes_layout *layout, size_t at);
 /** Fills in the trailer of a block. */
 void codes_seal_block(uint8_t *block, uint64_t number);
 bool codes_block_sound(const uint8_t *block, uint64_t number);

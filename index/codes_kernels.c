@@ -1,11 +1,10 @@
-/* index/codes_kernels.c — products with int8 codes and differences from 1-bit codes in plain C (the
- * oracle of the tests), AVX2 and AVX-512 with VNNI and VPOPCNTDQ.
+/* index/codes_kernels.c — products with int8 codes in plain C (the oracle of the tests), AVX2 and
+ * AVX-512 with VNNI; those for bits are in codes_bits.c.
  *
  * The scan of int8 codes waits for memory: 2.2 ms for 100,000 rows of 512, of which 2.0 ms to read
  * them. So upper halves come first, with one int8 plane of the query (1.5 to 1.8 ms); whole codes
  * of what is left get two planes, 15 bits, which takes the query's own rounding out of the bound.
- * Asking for the page after this one takes a fifth off the search by bits of 1,000,000 rows, which
- * come from memory (12.2 to 9.7 ms). */
+ */
 #include "base/pool.h"
 #include "index/codes_kernels_internal.h"
 #include <stdlib.h>
@@ -13,8 +12,6 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
-
-#define AHEAD_BYTES 4096u
 
 /* ---- plain C ---- */
 
@@ -57,45 +54,12 @@ static void join_portable(const uint8_t *upper, const uint8_t *lower, size_t siz
     }
 }
 
-static uint64_t load_word(const uint8_t *row, size_t word)
-{
-    uint64_t bits;
-    memcpy(&bits, row + 8 * word, sizeof(bits));
-    return bits;
-}
-
-static void differ_b1_portable(const uint64_t *planes, const index_code_rows *rows, int32_t *out)
-{
-    size_t words = rows->pitch / 8;
-    size_t stride = index_plane_words(rows->pitch * 8);
-    for (size_t r = 0; r < rows->n; r++) {
-        const uint8_t *row = index_code_row(rows, r);
-        int32_t sum = 0;
-        for (size_t w = 0; w < words; w++) {
-            uint64_t bits = load_word(row, w);
-            for (size_t j = 0; j < CODES_PLANES; j++) {
-                sum += __builtin_popcountll(bits ^ planes[j * stride + w]) << j;
-            }
-        }
-        out[r] = sum;
-    }
-}
-
-static uint64_t at_least_portable(const float values[64], float least)
-{
-    uint64_t bits = 0;
-    for (size_t i = 0; i < 64; i++) {
-        bits |= (uint64_t)(values[i] >= least) << i;
-    }
-    return bits;
-}
-
 #if defined(__x86_64__)
 
 /* ---- AVX2 ---- */
 
-#define AVX2 __attribute__((target("avx2,popcnt")))
-#define AVX2_INLINE __attribute__((target("avx2,popcnt"), always_inline)) static inline
+#define AVX2 __attribute__((target("avx2")))
+#define AVX2_INLINE __attribute__((target("avx2"), always_inline)) static inline
 
 /* Σ over pairs of |code| · (query with the code's sign): at most 2 · 128 · 127, no saturation. */
 AVX2_INLINE __m256i step_avx2(__m256i sum, __m256i size, __m256i code, const int8_t *query)
@@ -172,40 +136,11 @@ AVX2 static void join_avx2(const uint8_t *upper, const uint8_t *lower, size_t si
     }
 }
 
-AVX2 static void differ_b1_avx2(const uint64_t *planes, const index_code_rows *rows, int32_t *out)
-{
-    size_t words = rows->pitch / 8;
-    size_t stride = index_plane_words(rows->pitch * 8);
-    for (size_t r = 0; r < rows->n; r++) {
-        const uint8_t *row = index_code_row(rows, r);
-        uint64_t sums[CODES_PLANES] = {0};
-        for (size_t w = 0; w < words; w++) {
-            uint64_t bits = load_word(row, w);
-            sums[0] += (uint64_t)_mm_popcnt_u64(bits ^ planes[w]);
-            sums[1] += (uint64_t)_mm_popcnt_u64(bits ^ planes[stride + w]);
-            sums[2] += (uint64_t)_mm_popcnt_u64(bits ^ planes[2 * stride + w]);
-        }
-        out[r] = (int32_t)(sums[0] + 2 * sums[1] + 4 * sums[2]);
-    }
-}
-
-AVX2 static uint64_t at_least_avx2(const float values[64], float least)
-{
-    uint64_t bits = 0;
-    __m256 bound = _mm256_set1_ps(least);
-    for (size_t i = 0; i < 64; i += 8) {
-        __m256 is = _mm256_cmp_ps(_mm256_loadu_ps(values + i), bound, _CMP_GE_OQ);
-        bits |= (uint64_t)(unsigned)_mm256_movemask_ps(is) << i;
-    }
-    return bits;
-}
-
 /* ---- AVX-512 ---- */
 
-#define AVX512 \
-    __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx512vnni,avx512vpopcntdq")))
-#define AVX512_INLINE                                                                       \
-    __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx512vnni,avx512vpopcntdq"), \
+#define AVX512 __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx512vnni")))
+#define AVX512_INLINE                                                       \
+    __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx512vnni"), \
                    always_inline)) static inline
 
 AVX512_INLINE __m256i halves(__m512i lanes)
@@ -318,89 +253,6 @@ AVX512 static void dot_u4_avx512(const index_query_i8 *query, const index_code_r
     }
 }
 
-AVX512_INLINE __m512i pairs_of(__m512i a, __m512i b)
-{
-    return _mm512_add_epi64(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-}
-
-AVX512_INLINE __m512i quarters_of(__m512i a, __m512i b)
-{
-    return _mm512_add_epi64(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
-}
-
-/* The sums of eight registers of eight, in order. */
-AVX512_INLINE __m256i sum_eight(const __m512i lanes[8])
-{
-    __m512i low = quarters_of(pairs_of(lanes[0], lanes[1]), pairs_of(lanes[2], lanes[3]));
-    __m512i high = quarters_of(pairs_of(lanes[4], lanes[5]), pairs_of(lanes[6], lanes[7]));
-    return _mm512_cvtepi64_epi32(quarters_of(low, high));
-}
-
-AVX512_INLINE __m512i differ_step(__m512i bits, const __m512i plane[CODES_PLANES])
-{
-    __m512i sum = _mm512_popcnt_epi64(_mm512_xor_si512(bits, plane[CODES_PLANES - 1]));
-    for (size_t j = CODES_PLANES - 1; j > 0; j--) {
-        __m512i next = _mm512_popcnt_epi64(_mm512_xor_si512(bits, plane[j - 1]));
-        sum = _mm512_add_epi64(_mm512_add_epi64(sum, sum), next);
-    }
-    return sum;
-}
-
-AVX512_INLINE void differ_eight_avx512(const uint64_t *planes, const uint8_t *const row[8],
-                                       size_t words, int32_t *out)
-{
-    __m512i sum[8];
-    size_t stride = index_plane_words(words * 64);
-    for (size_t j = 0; j < 8; j++) {
-        sum[j] = _mm512_setzero_si512();
-    }
-    for (size_t w = 0; w < words; w += 8) {
-        size_t rest = words - w < 8 ? words - w : 8;
-        __mmask8 mask = (__mmask8)((1u << rest) - 1u);
-        __m512i plane[CODES_PLANES];
-        for (size_t j = 0; j < CODES_PLANES; j++) {
-            plane[j] = _mm512_loadu_si512(planes + j * stride + w);
-        }
-        for (size_t j = 0; j < 8; j++) {
-            __m512i bits = _mm512_maskz_loadu_epi64(mask, row[j] + 8 * w);
-            _mm_prefetch((const char *)row[j] + 8 * w + AHEAD_BYTES, _MM_HINT_T0);
-            sum[j] = _mm512_add_epi64(sum[j], differ_step(bits, plane));
-        }
-    }
-    _mm256_storeu_si256((__m256i *)(void *)out, sum_eight(sum));
-}
-
-AVX512 static void differ_b1_avx512(const uint64_t *planes, const index_code_rows *rows,
-                                    int32_t *out)
-{
-    const uint8_t *row[8];
-    size_t words = rows->pitch / 8;
-    for (size_t r = 0; r < rows->n; r += 8) {
-        int32_t eight[8];
-        size_t n = rows->n - r < 8 ? rows->n - r : 8;
-        for (size_t j = 0; j < 8; j++) {
-            row[j] = index_code_row(rows, j < n ? r + j : r);
-        }
-        if (n == 8) {
-            differ_eight_avx512(planes, row, words, out + r);
-        } else {
-            differ_eight_avx512(planes, row, words, eight);
-            memcpy(out + r, eight, n * sizeof(*eight));
-        }
-    }
-}
-
-AVX512 static uint64_t at_least_avx512(const float values[64], float least)
-{
-    uint64_t bits = 0;
-    __m512 bound = _mm512_set1_ps(least);
-    for (size_t i = 0; i < 64; i += 16) {
-        __mmask16 is = _mm512_cmp_ps_mask(_mm512_loadu_ps(values + i), bound, _CMP_GE_OQ);
-        bits |= (uint64_t)is << i;
-    }
-    return bits;
-}
-
 #endif
 
 /* ---- choice ---- */
@@ -408,12 +260,12 @@ AVX512 static uint64_t at_least_avx512(const float values[64], float least)
 #if defined(__x86_64__)
 static int has_avx512(im_cpu cpu)
 {
-    return (int)cpu.avx512_vnni && __builtin_cpu_supports("avx512vpopcntdq") != 0;
+    return (int)cpu.avx512_vnni && __builtin_cpu_supports("avx512vbmi") != 0;
 }
 
 static int has_avx2(im_cpu cpu)
 {
-    return (int)cpu.avx2_fma && __builtin_cpu_supports("popcnt") != 0;
+    return (int)cpu.avx2_fma;
 }
 #endif
 
@@ -429,13 +281,10 @@ static const struct {
     int (*usable)(im_cpu cpu);
 } table[] = {
 #if defined(__x86_64__)
-    {{"avx512", dot_i8_avx512, dot_u4_avx512, join_avx2, differ_b1_avx512, at_least_avx512},
-     has_avx512},
-    {{"avx2", dot_i8_avx2, dot_u4_avx2, join_avx2, differ_b1_avx2, at_least_avx2}, has_avx2},
+    {{"avx512", dot_i8_avx512, dot_u4_avx512, join_avx2, &index_bits_avx512}, has_avx512},
+    {{"avx2", dot_i8_avx2, dot_u4_avx2, join_avx2, &index_bits_avx2}, has_avx2},
 #endif
-    {{"portable", dot_i8_portable, dot_u4_portable, join_portable, differ_b1_portable,
-      at_least_portable},
-     has_all},
+    {{"portable", dot_i8_portable, dot_u4_portable, join_portable, &index_bits_portable}, has_all},
 };
 
 const index_codes_kernels *index_codes_kernels_at(size_t i, int *out_usable)

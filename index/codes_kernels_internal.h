@@ -6,9 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CODES_ZERO 128 /* an int8 code is stored as code + 128, in 1 … 255 */
-#define CODES_HALF 7.5 /* what stands for the lower half of a code when it is not known */
-#define CODES_PLANES 3u
+#define CODES_ZERO 128    /* an int8 code is stored as code + 128, in 1 … 255 */
+#define CODES_HALF 7.5    /* what stands for the lower half of a code when it is not known */
+#define CODES_LANES 64u   /* rows whose bits lie together */
+#define CODES_SIX_MOST 63 /* Σ |weight| of the six bits of one look-up, see codes_bits.c */
+#define CODES_SUM_MOST 65535
 
 /** A rotated query in 15 bits a number: 128 * high + low. */
 typedef struct index_query_i8 {
@@ -19,11 +21,39 @@ typedef struct index_query_i8 {
 /** Rows one behind the other or, with `at`, the rows of these numbers. */
 typedef struct index_code_rows {
     const uint8_t *first; /* row 0 */
-    size_t pitch;         /* bytes from row to row: D for int8, D / 2 for halves, D / 8 for bits */
+    size_t pitch;         /* bytes from row to row: D for int8, D / 2 for halves */
     const uint16_t *at;   /* [n] or NULL: 0 … n - 1 */
     size_t n;
     const uint8_t *fetch; /* halves: what is read next, of as many rows; NULL: not known */
 } index_code_rows;
+
+/** A rotated query as bits see it. A bit that is not as the sign of its weight (set where that is
+ * positive) counts |weight|; a guess at the score is
+ * size · (factor · (one - per_unit · count) + margin · error) + middle. */
+typedef struct index_query_b1 {
+    const uint8_t *tables; /* [index_tables_bytes(columns)], 64-byte aligned, as `tables` makes */
+    size_t columns;        /* D / 8 */
+    float one, per_unit, margin, size, middle;
+} index_query_b1;
+
+/** The kernels for groups of CODES_LANES rows: columns of bits [columns, CODES_LANES], factors and
+ * errors [CODES_LANES]. */
+typedef struct index_bits_kernels {
+    /** @param weights [8 · columns], the |weights| of all of them add up to CODES_SUM_MOST at most,
+     * those of the bits of one look-up to CODES_SIX_MOST */
+    void (*tables)(const int8_t *weights, size_t columns, uint8_t *tables);
+    /** A guess at the score of each row of a group. */
+    void (*guess)(const index_query_b1 *query, const uint8_t *group, float *out);
+    /** Values whose bit is not set become -INFINITY; returns the largest of the others. */
+    float (*keep)(float values[CODES_LANES], uint64_t bits);
+    /** Bit i: values[i] >= least. */
+    uint64_t (*at_least)(const float values[CODES_LANES], float least);
+} index_bits_kernels;
+
+extern const index_bits_kernels index_bits_portable;
+#if defined(__x86_64__)
+extern const index_bits_kernels index_bits_avx2, index_bits_avx512;
+#endif
 
 typedef struct index_codes_kernels {
     const char *name;
@@ -34,11 +64,7 @@ typedef struct index_codes_kernels {
     void (*dot_u4)(const index_query_i8 *query, const index_code_rows *rows, int32_t *out);
     /** Whole codes [2 · size] from their halves [size]. */
     void (*join)(const uint8_t *upper, const uint8_t *lower, size_t size, uint8_t *codes);
-    /** out[i] = Σ over the planes j of 2^j · (bits in which row and plane j differ).
-     * @param planes [CODES_PLANES, words], words = D / 64 rounded up to 8, zeros behind D */
-    void (*differ_b1)(const uint64_t *planes, const index_code_rows *rows, int32_t *out);
-    /** Bit i: values[i] >= least, i < 64. */
-    uint64_t (*at_least)(const float values[64], float least);
+    const index_bits_kernels *bits;
 } index_codes_kernels;
 
 /** As index_kernels_choose and index_kernels_at. */
@@ -50,9 +76,9 @@ static inline const uint8_t *index_code_row(const index_code_rows *rows, size_t 
     return rows->first + (rows->at != NULL ? (size_t)rows->at[i] : i) * rows->pitch;
 }
 
-static inline size_t index_plane_words(size_t padded)
+static inline size_t index_tables_bytes(size_t columns)
 {
-    return (padded / 64 + 7) / 8 * 8;
+    return (columns + 2) / 3 * 256;
 }
 
 #endif

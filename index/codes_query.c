@@ -12,8 +12,8 @@
 #define HIGH_STEPS 127
 #define JOIN_BYTES IM_LIMIT_MODEL_WIDTH  /* whole codes put together at once */
 #define NUMBER_STEPS (128L * HIGH_STEPS) /* of a query's largest number */
-#define PLANE_STEPS 7
-#define PLANE_REACH 2.1 /* times 1/√D: larger numbers of the query are cut for the bits */
+#define SIX_WANTED 60.0    /* of CODES_SIX_MOST: each of six weights may be rounded up */
+#define SUM_WANTED 57000.0 /* of CODES_SUM_MOST, likewise */
 /* recall at 10 of 0.9998 over 1,000 texts and 100,000 rows; 3.3: 0.9997, 3.0: 0.9986 */
 #define MARGIN 3.5F
 #define PART_ERRORS 5 /* standard errors of the upper halves, likewise */
@@ -68,28 +68,44 @@ static double to_bytes(codes_fold *fold, const float *rotated, size_t padded, in
     return sqrt(off);
 }
 
-/* Three bits a number: u in 0 … 7 stands for width · (u - 3.5). With s the signs of the row,
- * Σ s·(u - 3.5) is 3.5 D less the sum over the planes of 2^j · differing bits. A fourth bit would
- * take 3 % off the error and cost a third more time. */
-static void to_planes(codes_fold *fold, const float *rotated, size_t padded, uint64_t *planes)
+/* Numbers of bits that are looked up together: the lowest six of a byte, or the two highest of
+ * three bytes. */
+static double largest_six(const float *rotated, size_t padded)
 {
-    size_t stride = index_plane_words(padded);
-    float most = 0;
-    for (size_t i = 0; i < padded; i++) {
-        most = fmaxf(most, fabsf(rotated[i]));
-    }
-    most = fminf(most, (float)(PLANE_REACH / sqrt((double)padded)));
-    float width = 2 * most / PLANE_STEPS;
-    for (size_t i = 0; i < padded; i++) {
-        long number = lrintf(rotated[i] / width + 0.5F * PLANE_STEPS);
-        number = IM_MIN(IM_MAX(number, 0), PLANE_STEPS);
-        for (size_t j = 0; j < CODES_PLANES; j++) {
-            planes[j * stride + i / 64] |= (uint64_t)(((unsigned long)number >> j) & 1) << (i % 64);
+    double most = 0;
+    for (size_t i = 0; i < padded; i += 24) {
+        double sums[4] = {0};
+        for (size_t j = i; j < IM_MIN(i + 24, padded); j++) {
+            sums[j % 8 < 6 ? (j - i) / 8 : 3] += fabs((double)rotated[j]);
+        }
+        for (size_t j = 0; j < 4; j++) {
+            most = fmax(most, sums[j]);
         }
     }
-    fold->planes = planes;
-    fold->one = width * 0.5F * PLANE_STEPS * (float)padded;
-    fold->per_bit = width;
+    return most;
+}
+
+/* Numbers in steps so wide that sums of six fit into six bits: with s the signs of the row, Σ s·q
+ * is Σ |q| less twice the sum of the |q| whose signs differ. Their rounding adds a 500th to the
+ * error of a guess. */
+static void to_weights(codes_fold *fold, const codes_query *query, const float *rotated,
+                       int8_t *weights, uint8_t *tables)
+{
+    size_t padded = query->padded;
+    double sum = 0;
+    long units = 0;
+    for (size_t i = 0; i < padded; i++) {
+        sum += fabs((double)rotated[i]);
+    }
+    double step = fmax(largest_six(rotated, padded) / SIX_WANTED, sum / SUM_WANTED);
+    for (size_t i = 0; i < padded; i++) {
+        weights[i] = (int8_t)lrint((double)rotated[i] / step);
+        units += labs(weights[i]);
+    }
+    query->kernels->bits->tables(weights, padded / 8, tables);
+    fold->b1 = (index_query_b1){
+        tables,     padded / 8,  (float)(step * (double)units), (float)(2 * step), MARGIN,
+        fold->size, fold->middle};
 }
 
 static void init_fold(codes_query *query, const codes_space *space, size_t f, float *rotated,
@@ -107,9 +123,8 @@ static void init_fold(codes_query *query, const codes_space *space, size_t f, fl
         mean += (double)vector[i] * (double)space->mean[i];
     }
     index_rotate(space->rotation, rotated);
-    double off =
-        to_bytes(fold, rotated, query->padded, (int8_t *)memory, (int8_t *)memory + query->padded);
-    to_planes(fold, rotated, query->padded, (uint64_t *)(void *)(memory + 2 * query->padded));
+    int8_t *numbers = (int8_t *)memory;
+    double off = to_bytes(fold, rotated, query->padded, numbers, numbers + query->padded);
     /* the rotation, this arithmetic, and sixteen lanes that each round dim / 16 products and sums
      */
     double slack = SLACK + ARITHMETIC + ROW_SIZE * (off + space->rotation->error + ldexp(1, -24)) +
@@ -119,17 +134,17 @@ static void init_fold(codes_query *query, const codes_space *space, size_t f, fl
     fold->middle = (float)(mean - shift);
     fold->above = query->unbounded ? fold->middle : (float)(mean - shift + room);
     fold->below = query->unbounded ? fold->middle : (float)(mean - shift - room);
+    to_weights(fold, query, rotated, numbers + 2 * query->padded, memory + 3 * query->padded);
 }
 
 bool codes_query_init(codes_query *query, const codes_space *space, const index_scoring *scoring)
 {
     size_t padded = space->rotation->padded;
-    size_t bytes = 2 * padded + CODES_PLANES * index_plane_words(padded) * sizeof(uint64_t);
+    size_t bytes = 3 * padded + index_tables_bytes(padded / 8);
     float *rotated = im_alloc_aligned(padded, sizeof(float));
     query->scoring = scoring;
     query->kernels = space->kernels;
     query->padded = padded;
-    query->margin = MARGIN;
     query->part = 1;
     query->folds = im_alloc_zero(scoring->n, sizeof(*query->folds));
     query->memory = im_alloc_aligned(scoring->n, bytes);
@@ -164,16 +179,21 @@ void codes_query_prove(codes_query *query, bool proved)
 
 /* ---- rows ---- */
 
-/* The two numbers of each row, one behind the other. */
-static const float *numbers_of(const float *numbers, const codes_run *run, float *room)
+/* The numbers of each row, those of one kind side by side. */
+typedef struct run_numbers {
+    float scale[CODES_RUN], upper_bound[CODES_RUN], size[CODES_RUN], bound[CODES_RUN];
+} run_numbers;
+
+static void take_numbers(const codes_block *block, const codes_run *run, run_numbers *out)
 {
-    if (run->at == NULL) {
-        return numbers + run->first;
-    }
+    const codes_numbers *first = block->numbers + (run->at == NULL ? run->first : 0);
     for (size_t i = 0; i < run->n; i++) {
-        room[i] = numbers[run->at[i]];
+        const codes_numbers *own = first + (run->at != NULL ? (size_t)run->at[i] : i);
+        out->scale[i] = own->scale;
+        out->upper_bound[i] = own->upper_bound;
+        out->size[i] = own->size;
+        out->bound[i] = own->bound;
     }
-    return room;
 }
 
 static index_code_rows rows_of(const codes_layout *layout, const codes_block *block,
@@ -208,14 +228,13 @@ static void fold_bounds(const codes_fold *fold, const int32_t *restrict high,
 
 /* One fold's upper bounds: a code is 16 · half + 7.5 - 128, which is (32 · half - 241) / 2. */
 static void fold_uppers(const codes_fold *fold, float part, const int32_t *restrict dots,
-                        const float *restrict scales, const float *restrict bounds,
-                        const float *restrict sizes, size_t n, float *restrict upper)
+                        const run_numbers *restrict numbers, size_t n, float *restrict upper)
 {
     float step = fold->step * 64.0F;
     int32_t off = 241 * fold->i8.sum_high;
     for (size_t i = 0; i < n; i++) {
-        float estimate = (float)(32 * dots[i] - off) * (scales[i] * step);
-        float bound = part * (bounds[i] + fold->rough * sizes[i]);
+        float estimate = (float)(32 * dots[i] - off) * (numbers->scale[i] * step);
+        float bound = part * (numbers->upper_bound[i] + fold->rough * numbers->size[i]);
         upper[i] = fold->size * (estimate + bound) + fold->above;
     }
 }
@@ -224,15 +243,14 @@ void codes_uppers(const codes_query *query, const codes_layout *layout, const co
                   const codes_run *run, float *out_upper)
 {
     int32_t dots[CODES_RUN];
-    float room[4][CODES_RUN];
+    float room[CODES_RUN];
+    run_numbers numbers;
     index_code_rows rows = rows_of(layout, block, run);
-    const float *scales = numbers_of(block->first, run, room[0]);
-    const float *bounds = numbers_of(block->second, run, room[1]);
-    const float *sizes = numbers_of(block->size, run, room[2]);
+    take_numbers(block, run, &numbers);
     for (size_t f = 0; f < query->scoring->n; f++) {
-        float *upper = f == 0 ? out_upper : room[3];
+        float *upper = f == 0 ? out_upper : room;
         query->kernels->dot_u4(&query->folds[f].i8, &rows, dots);
-        fold_uppers(&query->folds[f], query->part, dots, scales, bounds, sizes, run->n, upper);
+        fold_uppers(&query->folds[f], query->part, dots, &numbers, run->n, upper);
         if (f > 0) {
             combine(query->scoring->combine, out_upper, upper, run->n);
         }
@@ -249,16 +267,17 @@ static void bounds_of(const codes_query *query, const codes_block *block, const 
     static const float none[CODES_RUN];
     int32_t high[CODES_RUN];
     int32_t low[CODES_RUN];
-    float room[4][CODES_RUN];
+    float room[2][CODES_RUN];
+    run_numbers numbers;
     index_code_rows rows = {bytes, query->padded, NULL, run->n, NULL};
-    const float *scales = numbers_of(block->first, run, room[0]);
-    const float *bounds = query->unbounded ? none : numbers_of(block->bound, run, room[1]);
+    take_numbers(block, run, &numbers);
+    const float *bounds = query->unbounded ? none : numbers.bound;
     for (size_t f = 0; f < query->scoring->n; f++) {
         const codes_fold *fold = &query->folds[f];
-        float *upper = f == 0 ? out_upper : room[2];
-        float *lower = f == 0 ? out_lower : room[3];
+        float *upper = f == 0 ? out_upper : room[0];
+        float *lower = f == 0 ? out_lower : room[1];
         query->kernels->dot_i8(&fold->i8, &rows, high, low);
-        fold_bounds(fold, high, low, scales, bounds, run->n, upper, lower);
+        fold_bounds(fold, high, low, numbers.scale, bounds, run->n, upper, lower);
         if (f > 0) {
             combine(query->scoring->combine, out_upper, upper, run->n);
             combine(query->scoring->combine, out_lower, lower, run->n);
@@ -293,30 +312,14 @@ void codes_bounds(const codes_query *query, const codes_layout *layout, const co
     }
 }
 
-static void fold_guesses(const codes_fold *fold, float margin, const int32_t *restrict differing,
-                         const float *restrict factors, const float *restrict errors, size_t n,
-                         float *restrict upper)
+void codes_guesses(const codes_query *query, const uint8_t *group, float *out_upper)
 {
-    for (size_t i = 0; i < n; i++) {
-        float estimate = factors[i] * (fold->one - fold->per_bit * (float)differing[i]);
-        upper[i] = fold->size * (estimate + margin * errors[i]) + fold->middle;
-    }
-}
-
-void codes_guesses(const codes_query *query, const codes_layout *layout, const codes_block *block,
-                   const codes_run *run, float *out_upper)
-{
-    int32_t differing[CODES_RUN];
-    float room[3][CODES_RUN];
-    index_code_rows rows = rows_of(layout, block, run);
-    const float *factors = numbers_of(block->first, run, room[0]);
-    const float *errors = numbers_of(block->second, run, room[1]);
+    float room[CODES_LANES];
     for (size_t f = 0; f < query->scoring->n; f++) {
-        float *upper = f == 0 ? out_upper : room[2];
-        query->kernels->differ_b1(query->folds[f].planes, &rows, differing);
-        fold_guesses(&query->folds[f], query->margin, differing, factors, errors, run->n, upper);
+        float *upper = f == 0 ? out_upper : room;
+        query->kernels->bits->guess(&query->folds[f].b1, group, upper);
         if (f > 0) {
-            combine(query->scoring->combine, out_upper, upper, run->n);
+            combine(query->scoring->combine, out_upper, upper, CODES_LANES);
         }
     }
 }

@@ -18,13 +18,12 @@
 /** One folded vector. */
 typedef struct codes_fold {
     index_query_i8 i8;
-    const uint64_t *planes; /* [CODES_PLANES, index_plane_words(D)] */
-    float size;             /* F */
-    float step;             /* of the 15-bit numbers */
-    float rough;            /* |q - q'| with the high plane alone */
-    float above, below;     /* upper bound = F·(estimate + bound) + above, lower likewise */
-    float middle;           /* estimate in full = F·estimate + middle */
-    float one, per_bit;     /* bits: estimate = factor · (one - per_bit · difference) */
+    index_query_b1 b1;
+    float size;         /* F */
+    float step;         /* of the 15-bit numbers */
+    float rough;        /* |q - q'| with the high plane alone */
+    float above, below; /* upper bound = F·(estimate + bound) + above, lower likewise */
+    float middle;       /* estimate in full = F·estimate + middle */
 } codes_fold;
 
 typedef struct codes_query {
@@ -33,7 +32,6 @@ typedef struct codes_query {
     size_t padded;
     codes_fold *folds; /* [scoring->n], owned with all that they point to */
     uint8_t *memory;   /* owned */
-    float margin;      /* standard errors of the bits that count as possible */
     float part;        /* of the bounds that codes_uppers adds: 1, or less to guess */
     bool unbounded;    /* tests only: the bounds are left out */
 } codes_query;
@@ -73,9 +71,9 @@ void codes_join(const codes_query *query, const codes_layout *layout, const code
  * out_upper. */
 void codes_bounds(const codes_query *query, const codes_layout *layout, const codes_block *block,
                   const codes_run *run, float *out_upper, float *out_lower);
-/** What the score of each row may be at most by its bits, `margin` standard errors up: a row above
- * it is improbable, not impossible. */
-void codes_guesses(const codes_query *query, const codes_layout *layout, const codes_block *block,
-                   const codes_run *run, float *out_upper);
+/** What the score of each row of a group may be at most by its bits, some standard errors up: a row
+ * above it is improbable, not impossible.
+ * @param group where it begins in the file @param out_upper [CODES_LANES] */
+void codes_guesses(const codes_query *query, const uint8_t *group, float *out_upper);
 
 #endif

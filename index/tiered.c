@@ -160,9 +160,10 @@ static bool wants_fast(const im_index *index, const index_request *request)
     uint64_t filtered = request->filtered;
     bool asked = query->mode == IM_MODE_FAST ||
                  (query->mode == IM_MODE_AUTO && filtered > engine->proved_rows);
-    return asked && engine->b1.map != NULL && !atomic_load(&engine->b1_damaged) &&
-           !query->has_after && filtered >= engine->fast_rows &&
-           filtered >= index->n_coded / FAST_SPARSE && query->k <= filtered / FAST_PER_HIT;
+    return asked && engine->b1.map != NULL && engine->b1.layout.lanes == CODES_LANES &&
+           !atomic_load(&engine->b1_damaged) && !query->has_after &&
+           filtered >= engine->fast_rows && filtered >= index->n_coded / FAST_SPARSE &&
+           query->k <= filtered / FAST_PER_HIT;
 }
 
 /* ---- one group ---- */

@@ -14,41 +14,39 @@
 #define TASK_BLOCKS 2u
 #define FIRST_ROWS 512u  /* wanted in the first choice */
 #define FIRST_PER_HIT 8u /* times k, when that is more */
-#define SAMPLE 1024u     /* guesses that say where the first choice ends */
-#define SAMPLE_LEAST 8u  /* of them in the first choice */
+#define FIRST_LEAST 0.5  /* times the words of rows, likewise */
+#define SAMPLE 1024u     /* words that say where the first choice ends */
 
 /* ---- guesses ---- */
 
+static size_t coded_words(const tiered_job *job)
+{
+    return (size_t)((job->index->n_coded + WORD_BITS - 1) / WORD_BITS);
+}
+
 static void guess_block(tiered_job *job, tiered_search *search, uint64_t number)
 {
-    uint16_t at[CODES_RUN];
-    float some[CODES_RUN];
     codes_file *file = &job->engine->b1;
-    uint64_t slot = number * file->layout.rows;
-    size_t n_rows = (size_t)IM_MIN((uint64_t)file->layout.rows, job->index->n_coded - slot);
-    const uint8_t *bytes = codes_file_block(file, number);
-    if (bytes == NULL) {
+    const codes_layout *layout = &file->layout;
+    const index_bits_kernels *kernels = search->codes.kernels->bits;
+    uint64_t slot = number * layout->rows;
+    uint64_t end = IM_MIN(slot + layout->rows, job->index->n_coded);
+    const uint8_t *group = codes_file_block(file, number);
+    if (group == NULL) {
         atomic_store(&job->engine->b1_damaged, true);
         return; /* all searches of the job are proved ones then */
     }
-    codes_block block = codes_block_at(&file->layout, bytes);
-    for (size_t row = 0; row < n_rows; row += CODES_RUN) {
-        size_t n = IM_MIN((size_t)CODES_RUN, n_rows - row);
-        float *out = search->guesses + slot + row;
-        size_t count = tiered_select(job->index, search->request->bitmap, slot + row, n, row, at);
-        codes_run run = {.first = row, .at = count == n ? NULL : at, .n = count};
-        if (count == n) {
-            codes_guesses(&search->codes, &file->layout, &block, &run, out);
-            continue;
+    for (; slot < end; slot += CODES_LANES, group += layout->group_bytes) {
+        size_t word = (size_t)(slot / WORD_BITS);
+        uint64_t bits = index_selected(job->index, search->request->bitmap, word);
+        if (end - slot < CODES_LANES) {
+            bits &= ~(UINT64_MAX << (end - slot));
         }
-        for (size_t i = 0; i < n; i++) {
-            out[i] = -INFINITY;
-        }
-        if (count > 0) {
-            codes_guesses(&search->codes, &file->layout, &block, &run, some);
-        }
-        for (size_t i = 0; i < count; i++) {
-            out[at[i] - row] = some[i];
+        if (bits != 0) { /* else nobody looks at these */
+            codes_guesses(&search->codes, group, search->guesses + slot);
+            search->best[word] = kernels->keep(search->guesses + slot, bits);
+        } else {
+            search->best[word] = -INFINITY;
         }
     }
 }
@@ -69,15 +67,12 @@ static void guess_task(void *context, size_t task, size_t worker)
     }
 }
 
-/* Guesses of all coded rows; what fills the last word is out of the question. */
+/* Guesses of all coded rows, and the best of each word of them. */
 static bool make_room(const tiered_job *job, tiered_search *search)
 {
-    size_t n = (size_t)job->index->n_coded;
-    size_t room = (n + WORD_BITS - 1) / WORD_BITS * WORD_BITS;
-    search->guesses = im_alloc_aligned(room, sizeof(float));
-    for (size_t i = n; search->guesses != NULL && i < room; i++) {
-        search->guesses[i] = -INFINITY;
-    }
+    size_t n_words = coded_words(job);
+    search->guesses = im_alloc_aligned(n_words * (WORD_BITS + 1), sizeof(float));
+    search->best = search->guesses + n_words * WORD_BITS;
     return search->guesses != NULL;
 }
 
@@ -119,18 +114,20 @@ static float select_rank(float *values, size_t n, size_t rank)
     return values[from];
 }
 
-/* A guess that about as many rows reach as the first choice should have. */
+/* A guess that about as many rows reach as the first choice should have: of n words a share of
+ * 1 - exp(-rows / n) has one or more of them. */
 static float first_choice(const tiered_job *job, const tiered_search *search)
 {
     float sample[SAMPLE];
-    size_t n = (size_t)job->index->n_coded;
-    size_t wanted = IM_MAX((size_t)FIRST_ROWS, FIRST_PER_HIT * search->limit);
-    size_t step = IM_MAX(n / SAMPLE, (size_t)1);
-    size_t taken = IM_MIN(n / step, (size_t)SAMPLE);
-    for (size_t i = 0; i < taken; i++) {
-        sample[i] = search->guesses[i * step];
+    size_t n = coded_words(job);
+    double wanted = (double)IM_MAX((size_t)FIRST_ROWS, FIRST_PER_HIT * search->limit);
+    wanted = fmax(wanted / (double)n, FIRST_LEAST);
+    size_t step = (n + SAMPLE - 1) / SAMPLE;
+    size_t taken = 0;
+    for (size_t i = 0; i < n; i += step) {
+        sample[taken++] = search->best[i];
     }
-    size_t rank = IM_MAX(wanted * taken / n, (size_t)SAMPLE_LEAST);
+    size_t rank = (size_t)(-expm1(-wanted) * (double)taken);
     return fmaxf(select_rank(sample, taken, IM_MIN(rank, taken - 1)), -FLT_MAX);
 }
 
@@ -138,10 +135,13 @@ static float first_choice(const tiered_job *job, const tiered_search *search)
 static void choose(const tiered_job *job, const tiered_search *search, float least,
                    const uint64_t *but, uint64_t *out)
 {
-    size_t n_words = (size_t)((job->index->n_coded + WORD_BITS - 1) / WORD_BITS);
+    size_t n_words = coded_words(job);
+    const index_bits_kernels *kernels = search->codes.kernels->bits;
     for (size_t w = 0; w < n_words; w++) {
-        uint64_t bits = search->codes.kernels->at_least(search->guesses + w * WORD_BITS, least);
-        out[w] = but != NULL ? bits & ~but[w] : bits;
+        if (search->best[w] >= least) {
+            uint64_t bits = kernels->at_least(search->guesses + w * WORD_BITS, least);
+            out[w] = but != NULL ? bits & ~but[w] : bits;
+        }
     }
 }
 

@@ -33,6 +33,7 @@ typedef struct tiered_search {
     tiered_lane *lanes;      /* [n_workers], owned */
     index_top top;           /* the hits */
     float *guesses;          /* [n_coded rounded up to 64], owned: upper guesses by the bits */
+    float *best;             /* [words of them], behind these: the largest of each word */
     bool fast;
     bool resting; /* has its answer: not part of this pass */
 } tiered_search;

@@ -324,13 +324,9 @@ static void fetch_blocks(const tiered_job *job, const tiered_search *search, uin
         bool whole = is_sparse(search, count, n);
         for (size_t i = 0; i < count; i++) {
             index_fetch(block.codes + at[i] * layout->row_bytes, layout->row_bytes);
-            __builtin_prefetch(block.first + at[i]);
+            __builtin_prefetch(block.numbers + at[i]);
             if (whole) {
                 index_fetch(block.lower + at[i] * layout->row_bytes, layout->row_bytes);
-                __builtin_prefetch(block.bound + at[i]);
-            } else {
-                __builtin_prefetch(block.second + at[i]);
-                __builtin_prefetch(block.size + at[i]);
             }
         }
     }

@@ -66,8 +66,11 @@ static im_code read_parts(request_reader *reader, const char *key, json_t *value
     }
     size_t n = json_array_size(value);
     if (n > IM_LIMIT_QUERY_PARTS) {
-        return im_fail_as(err, IM_REASON_LIMIT, "%s: '%s%s' has %zu elements, the limit is %u",
-                          reader->name, reader->place, key, n, IM_LIMIT_QUERY_PARTS);
+        return request_at(reader, key,
+                          im_fail_as(err, IM_REASON_LIMIT,
+                                     "%s: '%s%s' has %zu elements, the limit is %u", reader->name,
+                                     reader->place, key, n, IM_LIMIT_QUERY_PARTS),
+                          err);
     }
     query->parts = n > 0 ? im_alloc_zero(n, sizeof(*query->parts)) : NULL;
     if (n > 0 && query->parts == NULL) {
@@ -270,39 +273,62 @@ static im_code read_later(request_reader *reader, const char *key, json_t *value
                             "%s: '%s%s' is asked for, which this version cannot do yet",
                             reader->name, reader->place, key);
     im_hint(err, "leave '%s' out", key);
-    return rc;
+    return request_at(reader, key, rc, err);
 }
 
 /* ---- a request ---- */
+
+static im_code at_key(const char *key, im_code rc, im_error *err)
+{
+    im_at_field(err, "%s", key);
+    return rc;
+}
 
 im_code im_query_request_check(const im_query_request *request, im_error *err)
 {
     bool listing = request->query.n_parts == 0;
     im_code rc = IM_OK;
     if (request->k < 1 || request->k > IM_LIMIT_K) {
-        return im_fail(err, IM_ERR_INVALID, "'k' is %zu, expected 1 to %u", request->k, IM_LIMIT_K);
+        return at_key(
+            "k",
+            im_fail(err, IM_ERR_INVALID, "'k' is %zu, expected 1 to %u", request->k, IM_LIMIT_K),
+            err);
     }
     if (request->offset > IM_LIMIT_OFFSET_PLUS_K - request->k) {
-        rc = im_fail(err, IM_ERR_INVALID, "'offset' + k is %llu, the limit is %u",
-                     (unsigned long long)(request->offset + request->k), IM_LIMIT_OFFSET_PLUS_K);
+        rc = at_key("offset",
+                    im_fail(err, IM_ERR_INVALID, "'offset' + k is %llu, the limit is %u",
+                            (unsigned long long)(request->offset + request->k),
+                            IM_LIMIT_OFFSET_PLUS_K),
+                    err);
         im_hint(err, "page with the cursor of the last answer");
         return rc;
     }
     if (request->exact && request->fast) {
-        return im_fail(err, IM_ERR_INVALID, "'exact' and 'fast' exclude each other");
+        return at_key("exact",
+                      im_fail(err, IM_ERR_INVALID, "'exact' and 'fast' exclude each other"), err);
     }
     if (request->cursor != NULL && request->offset > 0) {
-        return im_fail(err, IM_ERR_INVALID, "'cursor' and 'offset' exclude each other");
+        return at_key("cursor",
+                      im_fail(err, IM_ERR_INVALID, "'cursor' and 'offset' exclude each other"),
+                      err);
     }
     if (request->by_score && listing) {
-        return im_fail(err, IM_ERR_INVALID, "'sort' is score, but there is no part that gives one");
+        return at_key(
+            "sort",
+            im_fail(err, IM_ERR_INVALID, "'sort' is score, but there is no part that gives one"),
+            err);
     }
     if (request->has_min_score && listing) {
-        return im_fail(err, IM_ERR_INVALID, "'min_score' needs a part that gives a score");
+        return at_key("min_score",
+                      im_fail(err, IM_ERR_INVALID, "'min_score' needs a part that gives a score"),
+                      err);
     }
     if (request->order == IM_ORDER_ASCENDING && request->sort_column == NULL && !listing) {
-        return im_fail(err, IM_ERR_INVALID,
-                       "'order' is asc, which needs a field in 'sort': the best hits come first");
+        return at_key(
+            "order",
+            im_fail(err, IM_ERR_INVALID,
+                    "'order' is asc, which needs a field in 'sort': the best hits come first"),
+            err);
     }
     return rc;
 }
@@ -317,6 +343,7 @@ static im_code check_together(const request_reader *reader, const im_query_reque
         rc = im_fail_as(err, IM_REASON_QUERY_JSON, "%s: %s%s%s", reader->name, reader->place,
                         reader->place[0] != '\0' ? " " : "", found.message);
         im_hint(err, "%s", found.hint);
+        rc = request_at(reader, found.field, rc, err);
     }
     return rc;
 }
@@ -329,7 +356,7 @@ static im_code check_query(const request_reader *reader, im_query_request *reque
         rc = im_fail_as(err, IM_REASON_QUERY_EMPTY, "%s: '%sparts': nothing to search for",
                         reader->name, reader->place);
         im_hint(err, "give parts, or a filter for a listing");
-        return rc;
+        return request_at(reader, "parts", rc, err);
     }
     if (query->n_parts > 0) {
         rc = im_query_check(query->parts, query->n_parts, request->combine, err);
@@ -386,8 +413,11 @@ static im_code read_several(request_reader *reader, json_t *list, im_query_reque
         return request_wrong(reader, "queries", list, "an array of at least one query", err);
     }
     if (n > IM_LIMIT_QUERIES) {
-        return im_fail_as(err, IM_REASON_LIMIT, "%s: 'queries' has %zu elements, the limit is %u",
-                          reader->name, n, IM_LIMIT_QUERIES);
+        return request_at(reader, "queries",
+                          im_fail_as(err, IM_REASON_LIMIT,
+                                     "%s: 'queries' has %zu elements, the limit is %u",
+                                     reader->name, n, IM_LIMIT_QUERIES),
+                          err);
     }
     made->requests = im_alloc_zero(n, sizeof(*made->requests));
     if (made->requests == NULL) {

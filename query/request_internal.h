@@ -33,6 +33,8 @@ IM_NODISCARD im_code request_wrong(const request_reader *reader, const char *key
 /** query_json with a sentence behind "NAME: 'PLACEkey' ". */
 IM_NODISCARD im_code request_fail(const request_reader *reader, const char *key, im_error *err,
                                   const char *fmt, ...) IM_PRINTF(4, 5);
+/** Notes in the error that it is about this key; returns rc. */
+im_code request_at(const request_reader *reader, const char *key, im_code rc, im_error *err);
 /** A string without NUL, copied. */
 IM_NODISCARD im_code request_read_text(const request_reader *reader, const char *key,
                                        const json_t *value, char **out, im_error *err);

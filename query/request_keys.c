@@ -27,6 +27,12 @@ static const char *type_name(const json_t *value)
     }
 }
 
+im_code request_at(const request_reader *reader, const char *key, im_code rc, im_error *err)
+{
+    im_at_field(err, "%s%s", reader->place, key);
+    return rc;
+}
+
 im_code request_fail(const request_reader *reader, const char *key, im_error *err, const char *fmt,
                      ...)
 {
@@ -40,8 +46,10 @@ im_code request_fail(const request_reader *reader, const char *key, im_error *er
         return im_fail_as(err, IM_REASON_QUERY_JSON, "%s: the query %s", reader->name, sentence);
     }
     place -= key[0] == '\0'; /* the dot */
-    return im_fail_as(err, IM_REASON_QUERY_JSON, "%s: '%.*s%s' %s", reader->name, (int)place,
-                      reader->place, key, sentence);
+    im_code rc = im_fail_as(err, IM_REASON_QUERY_JSON, "%s: '%.*s%s' %s", reader->name, (int)place,
+                            reader->place, key, sentence);
+    im_at_field(err, "%.*s%s", (int)place, reader->place, key);
+    return rc;
 }
 
 im_code request_wrong(const request_reader *reader, const char *key, const json_t *value,
@@ -59,6 +67,8 @@ void request_prefix(const request_reader *reader, const char *key, im_error *err
     (void)!im_fail(err, old.code, "%s: '%s%s': %s", reader->name, reader->place, key, old.message);
     err->reason = old.reason;
     im_hint(err, "%s", old.hint);
+    im_at_field(err, "%s%s", reader->place, key);
+    im_at_file(err, old.file);
 }
 
 im_code request_read_text(const request_reader *reader, const char *key, const json_t *value,
@@ -118,6 +128,7 @@ static im_code unknown_key(const request_reader *reader, const char *key, const 
         im_fail_as(err, IM_REASON_QUERY_JSON, "%s: unknown key '%s%.80s'%s%s%s", reader->name,
                    reader->place, key, nearest != NULL ? ": the nearest is '" : "",
                    nearest != NULL ? nearest : "", nearest != NULL ? "'" : "");
+    im_at_field(err, "%s%.80s", reader->place, key);
     im_hint(err, "the manual lists the keys under \"Queries as JSON\"");
     return rc;
 }

@@ -38,9 +38,11 @@ static im_code read_data(request_reader *reader, const char *key, json_t *value,
     }
     size_t n = json_string_length(value) - (size_t)(text - whole);
     if (n / 4 > IM_LIMIT_PICTURE_BYTES / 3) {
-        return im_fail_as(err, IM_REASON_FILE_TOO_LARGE,
-                          "%s: '%s%s' is %zu letters of base64, the limit is %llu bytes",
-                          reader->name, reader->place, key, n, IM_LIMIT_PICTURE_BYTES);
+        return request_at(reader, key,
+                          im_fail_as(err, IM_REASON_FILE_TOO_LARGE,
+                                     "%s: '%s%s' is %zu letters of base64, the limit is %llu bytes",
+                                     reader->name, reader->place, key, n, IM_LIMIT_PICTURE_BYTES),
+                          err);
     }
     char *bytes = im_alloc(n / 4 * 3 + 3, 1);
     if (bytes == NULL) {
@@ -81,8 +83,11 @@ static im_code read_path(request_reader *reader, const char *key, json_t *value,
         return rc;
     }
     if (strlen(path) > IM_LIMIT_PATH_BYTES) {
-        return im_fail_as(err, IM_REASON_PATH_TOO_LONG, "%s: '%s%s' has %zu bytes, the limit is %u",
-                          reader->name, reader->place, key, strlen(path), IM_LIMIT_PATH_BYTES);
+        return request_at(reader, key,
+                          im_fail_as(err, IM_REASON_PATH_TOO_LONG,
+                                     "%s: '%s%s' has %zu bytes, the limit is %u", reader->name,
+                                     reader->place, key, strlen(path), IM_LIMIT_PATH_BYTES),
+                          err);
     }
     return IM_OK;
 }
@@ -177,8 +182,10 @@ static im_code read_crop(request_reader *reader, const char *key, json_t *value,
     }
     const char *fault = query_box_fault(&part->box);
     if (fault != NULL) {
-        return im_fail_as(err, IM_REASON_QUERY_BOX, "%s: '%s%s': %s", reader->name, reader->place,
-                          key, fault);
+        return request_at(reader, key,
+                          im_fail_as(err, IM_REASON_QUERY_BOX, "%s: '%s%s': %s", reader->name,
+                                     reader->place, key, fault),
+                          err);
     }
     part->has_box = true;
     return IM_OK;
@@ -194,9 +201,12 @@ static im_code read_weight(request_reader *reader, const char *key, json_t *valu
     part->weight = json_number_value(value);
     double size = part->weight < 0 ? -part->weight : part->weight;
     if (!(size > 0) || size > IM_WEIGHT_MAX) {
-        return im_fail_as(err, IM_REASON_QUERY_WEIGHT,
-                          "%s: '%s%s' is %g, expected above 0 and at most %g, or its negative",
-                          reader->name, reader->place, key, part->weight, IM_WEIGHT_MAX);
+        return request_at(
+            reader, key,
+            im_fail_as(err, IM_REASON_QUERY_WEIGHT,
+                       "%s: '%s%s' is %g, expected above 0 and at most %g, or its negative",
+                       reader->name, reader->place, key, part->weight, IM_WEIGHT_MAX),
+            err);
     }
     return IM_OK;
 }

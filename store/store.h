@@ -645,4 +645,44 @@ typedef void (*im_store_report)(void *context, const char *table, uint64_t row, 
 IM_NODISCARD im_code im_store_check(im_store *store, im_store_report report, void *context,
                                     uint64_t *out_findings, im_error *err);
 
+/* ---- the vision-language model: answers kept, sends noted ---- */
+
+/** The answer kept under a key (im_vlm_key); *out_json is new (im_free), NULL when there is none.
+ */
+IM_NODISCARD im_code im_store_get_vlm_answer(im_store *store, const uint8_t key[32],
+                                             char **out_json, int64_t *out_made_ns, im_error *err);
+/** Keeps an answer, in place of an older one. */
+IM_NODISCARD im_code im_store_put_vlm_answer(im_store *store, const uint8_t key[32],
+                                             const char *model, const char *prompt_version,
+                                             const char *json, im_error *err);
+
+/** One line of vlm_audit. */
+typedef struct im_vlm_send {
+    const char *host, *model;
+    const char *purpose; /* "rerank", "explain", "probe" */
+    const char *items;   /* JSON array of item ids */
+    uint64_t bytes_sent;
+    uint64_t tokens; /* expected at first, then as the server counted */
+    uint64_t ms;
+    const char *outcome; /* at the end; NULL: nothing was sent after all */
+} im_vlm_send;
+/** Notes what is about to be sent, with outcome "sending": that stays when the process is killed,
+ * so that a day's tokens are never counted too low. */
+IM_NODISCARD im_code im_store_begin_vlm_send(im_store *store, const im_vlm_send *send,
+                                             uint64_t *out_id, im_error *err);
+/** Notes what became of it: bytes_sent, tokens, ms, outcome. */
+IM_NODISCARD im_code im_store_end_vlm_send(im_store *store, uint64_t id, const im_vlm_send *send,
+                                           im_error *err);
+/** Tokens and sends of the lines since a moment (wall clock). */
+IM_NODISCARD im_code im_store_vlm_tokens_since(im_store *store, int64_t since_ns,
+                                               uint64_t *out_tokens, uint64_t *out_sends,
+                                               im_error *err);
+/** Whether an item's picture may be sent: no, when one of its files lies in a folder that said no.
+ */
+IM_NODISCARD im_code im_store_vlm_allowed(im_store *store, uint64_t item, bool *out_allowed,
+                                          im_error *err);
+/** IM_ERR_NOT_FOUND when there is no such root. */
+IM_NODISCARD im_code im_store_set_root_vlm(im_store *store, uint64_t root, bool allowed,
+                                           im_error *err);
+
 #endif

@@ -74,7 +74,7 @@ def export(imago, name):
         model = json.load(file)
     assert facts["rows"] == len(rows) == model["n"] and sorted(os.listdir(path)) == [
         "items.jsonl", "model.json", "vectors.npy"]
-    assert not [name for name in os.listdir(imago.base) if name.startswith(".")]
+    assert not [name for name in os.listdir(imago.base) if name.startswith(".") and name != ".cache"]
     return path, vectors, rows, model
 
 

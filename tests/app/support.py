@@ -51,7 +51,8 @@ def environment(base):
     """No calibration pictures: preparing the model takes no time, scores are plain cosines."""
     data = pathlib.Path(base) / "share"
     (data / "models").mkdir(parents=True, exist_ok=True)
-    env = dict(os.environ, IMAGO_DATA=str(data), XDG_DATA_HOME=str(base), HOME=str(base))
+    env = dict(os.environ, IMAGO_DATA=str(data), XDG_DATA_HOME=str(base), HOME=str(base),
+               XDG_CACHE_HOME=os.path.join(base, ".cache"))
     env.pop("IMAGO_LIBRARY", None)
     env.pop("XDG_RUNTIME_DIR", None)  # no daemon of this user answers for the command line
     return env
@@ -154,11 +155,11 @@ class Imago:
     def status(self):
         return json.loads(self.run("status", "--json").stdout)
 
-    def picture(self, name, seed):
+    def picture(self, name, seed, **size):
         path = os.path.join(self.pictures, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
-            file.write(png(seed))
+            file.write(png(seed, **size))
         return path
 
 

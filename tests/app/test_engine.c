@@ -339,7 +339,7 @@ static void the_recall_of_texts_is_that_of_brute_force(void **state)
     (void)snprintf(path, sizeof(path), "%s/calibration/texts.txt", home.places.share);
     help_ok(im_file_read(path, 1 << 20, &bytes, &err), &err);
     im_library *library = open_with(IM_ENGINE_IVF, NULL, false);
-    help_ok(library_encoder(library, IM_TOWERS_TEXT, &err), &err);
+    help_ok(library_encoder(library, IM_TOWERS_TEXT, NULL, &err), &err);
     const char *at = (const char *)bytes.data;
     for (size_t line = 0; line < TEXTS; line++) {
         size_t size = strcspn(at, "\n");

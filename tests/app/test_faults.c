@@ -400,6 +400,58 @@ static im_code embed_pieces_of(im_library *library, im_error *err)
     return rc;
 }
 
+static im_code rerank_texts(im_library *library, im_error *err)
+{
+    im_rerank_result result = {0};
+    const im_image_limits limits = {0};
+    const im_embed_piece pieces[3] = {{.text = im_view_from("a red car")},
+                                      {.text = im_view_from("the sea")},
+                                      {.text = im_view_from("a red car")}};
+    im_code rc = im_app_rerank(library, pieces, 2, &limits, &result, err);
+    for (size_t i = 0; rc == IM_OK && i < 3; i++) {
+        rc = result.errors[i].code;
+        *err = result.errors[i];
+    }
+    if (rc == IM_OK) {
+        assert_true(result.order[0] == 1 && result.order[1] == 0);
+        assert_true(im_rerank_relevance(result.scores[1]) > im_rerank_relevance(result.scores[0]));
+    }
+    im_rerank_result_clear(&result);
+    return rc;
+}
+
+/* The library's model, once more beside it. */
+static im_code embed_beside(im_library *library, im_error *err)
+{
+    im_embedder *embedder = NULL;
+    im_embed_result result = {0};
+    size_t tokens = 0;
+    bool is_active = false;
+    im_library_facts facts;
+    const im_image_limits limits = {0};
+    const im_library_options options = {.places = &home.places, .threads = 1};
+    const im_embed_piece piece = {.text = im_view_from("a red car")};
+    im_code rc = im_embedder_open(&options, HELP_MODEL, &embedder, err);
+    if (rc == IM_OK) {
+        rc = im_embedder_run(embedder, &piece, 1, &limits, &result, &tokens, err);
+    }
+    if (rc == IM_OK) {
+        rc = result.errors[0].code;
+        *err = result.errors[0];
+    }
+    if (rc == IM_OK) {
+        rc = im_app_model_is_active(library, HELP_MODEL, &is_active, err);
+        assert_true(rc != IM_OK || is_active);
+    }
+    if (rc == IM_OK) {
+        rc = im_app_facts(library, &facts, err);
+        assert_true(rc != IM_OK || (facts.items == N_OLD && facts.vectors == N_OLD));
+    }
+    im_embed_result_clear(&result);
+    im_embedder_close(embedder);
+    return rc;
+}
+
 /* What a server does: words and a picture by path as requests, then vectors. */
 static im_code do_serve(im_error *err)
 {
@@ -428,6 +480,12 @@ static im_code do_serve(im_error *err)
     if (rc == IM_OK) {
         assert_true(answers[0].n_hits == 3 && answers[1].n_hits == 1);
         rc = embed_pieces_of(library, err);
+    }
+    if (rc == IM_OK) {
+        rc = rerank_texts(library, err);
+    }
+    if (rc == IM_OK) {
+        rc = embed_beside(library, err);
     }
     if (rc == IM_OK) {
         rc = im_app_count(library, &items, &vectors, err);
@@ -575,7 +633,7 @@ static im_code do_tell(im_error *err)
         rc = im_app_model_list_json(&home.places, library, &w, err);
     }
     if (rc == IM_OK) {
-        rc = im_app_model_info_json(&home.places, HELP_MODEL, &w, err);
+        rc = im_app_model_info_json(&home.places, NULL, HELP_MODEL, &w, err);
     }
     if (rc == IM_OK) {
         rc = im_app_embed(&home.places, &embed, &result, err);

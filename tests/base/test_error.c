@@ -59,6 +59,8 @@ static void a_missing_error_is_no_trouble(void **state)
     assert_int_equal(im_fail(NULL, IM_ERR_BUSY, "%s", "x"), IM_ERR_BUSY);
     assert_int_equal(im_fail_errno(NULL, ENOSPC, "x"), IM_ERR_FULL);
     im_hint(NULL, "x");
+    im_at_field(NULL, "x");
+    im_at_file(NULL, "x");
 }
 
 static void control_bytes_and_bad_utf8_are_escaped(void **state)
@@ -81,8 +83,30 @@ static void a_new_failure_forgets_the_old_hint(void **state)
     im_error err = IM_ERROR_INIT;
     (void)!im_fail(&err, IM_ERR_FORMAT, "a");
     im_hint(&err, "do this");
+    im_at_field(&err, "parts[%d].text", 2);
+    im_at_file(&err, "a\n.jpg");
+    assert_string_equal(err.field, "parts[2].text");
+    assert_string_equal(err.file, "a\\n.jpg");
     (void)!im_fail(&err, IM_ERR_FORMAT, "b");
     assert_string_equal(err.hint, "");
+    assert_string_equal(err.field, "");
+    assert_string_equal(err.file, "");
+}
+
+static void a_file_of_a_long_name_is_not_named_by_half(void **state)
+{
+    (void)state;
+    im_error err = IM_ERROR_INIT;
+    char name[sizeof(err.file) + 1];
+    memset(name, 'a', sizeof(name));
+    (void)!im_fail(&err, IM_ERR_FORMAT, "x");
+    name[sizeof(err.file) - 1] = '\0';
+    im_at_file(&err, name);
+    assert_string_equal(err.file, name);
+    name[sizeof(err.file) - 1] = 'a';
+    name[sizeof(err.file)] = '\0';
+    im_at_file(&err, name);
+    assert_string_equal(err.file, "");
 }
 
 /* Whatever the length and the characters, both ends stay and no character is cut. */
@@ -173,6 +197,7 @@ int main(void)
         cmocka_unit_test(a_missing_error_is_no_trouble),
         cmocka_unit_test(control_bytes_and_bad_utf8_are_escaped),
         cmocka_unit_test(a_new_failure_forgets_the_old_hint),
+        cmocka_unit_test(a_file_of_a_long_name_is_not_named_by_half),
         cmocka_unit_test(a_long_sentence_loses_its_middle),
         cmocka_unit_test(a_sentence_longer_than_any_buffer_is_still_whole_text),
         cmocka_unit_test(a_sentence_may_be_made_from_itself),

@@ -1,5 +1,7 @@
 /* tests/base/test_fault.c — base/fault.c */
 #include "support.h"
+
+#include "base/clock.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -142,6 +144,35 @@ static void the_named_point_kills_at_the_chosen_time(void **state)
     }
 }
 
+static void pass_slow_points(void *setting)
+{
+    (void)setenv("IMAGO_FAULT_WAIT", setting, 1);
+    im_fault_from_environment();
+    uint64_t start = im_clock_ns();
+    for (int i = 0; i < 3; i++) {
+        im_fault_point("encode");
+    }
+    _exit(im_clock_ms_since(start) >= 900 ? 8 : 7);
+}
+
+static void the_named_point_takes_its_time_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *setting;
+        int exit_code; /* 0: not understood */
+    } rows[] = {{"encode:2:1", 8}, {"encode:3:1", 7}, {"other:0:1", 7}, {"encode:1", 0},
+                {"encode", 0},     {"encode:x:1", 0}, {"encode:1:0", 0}};
+    for (size_t i = 0; i < IM_COUNT(rows); i++) {
+        int status = test_in_child(pass_slow_points, (void *)(uintptr_t)rows[i].setting);
+        if (rows[i].exit_code != 0) {
+            assert_true(WIFEXITED(status) && WEXITSTATUS(status) == rows[i].exit_code);
+        } else {
+            assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +183,7 @@ int main(void)
         cmocka_unit_test(the_environment_sets_a_fault),
         cmocka_unit_test(a_setting_that_is_not_understood_stops_the_process),
         cmocka_unit_test(the_named_point_kills_at_the_chosen_time),
+        cmocka_unit_test(the_named_point_takes_its_time_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

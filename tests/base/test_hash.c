@@ -105,13 +105,59 @@ static void the_instruction_agrees_with_the_table(void **state)
     }
 }
 
+/* Sizes around those where stretches go side by side. */
+static void long_data_agree_with_the_table(void **state)
+{
+    (void)state;
+    const size_t most = 5 * 4096 * 3;
+    uint64_t seed = 11;
+    uint8_t *data = malloc(most);
+    assert_non_null(data);
+    for (size_t i = 0; i < most; i++) {
+        data[i] = (uint8_t)test_random(&seed);
+    }
+    for (size_t stretches = 1; stretches <= 14; stretches++) {
+        for (size_t more = 0; more < 20; more += 3) {
+            size_t size = stretches * 4096 + more;
+            size_t start = (size_t)(test_random(&seed) % 64);
+            uint32_t crc = (uint32_t)test_random(&seed);
+            assert_int_equal(im_crc32c(crc, data + start, size),
+                             im_crc32c_plain(crc, data + start, size));
+        }
+    }
+    free(data);
+}
+
+static void secrets_are_equal_only_as_a_whole(void **state)
+{
+    (void)state;
+    uint64_t seed = 3;
+    uint8_t a[64];
+    uint8_t b[64];
+    for (int round = 0; round < 2000; round++) {
+        size_t size = (size_t)(test_random(&seed) % (sizeof a + 1));
+        for (size_t i = 0; i < size; i++) {
+            a[i] = b[i] = (uint8_t)test_random(&seed);
+        }
+        assert_true(im_secret_equal(a, b, size));
+        for (size_t i = 0; i < size; i++) {
+            b[i] ^= (uint8_t)(1u << (test_random(&seed) % 8));
+            assert_false(im_secret_equal(a, b, size));
+            assert_true(im_secret_equal(a, b, i));
+            b[i] = a[i];
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha256_gives_the_published_digests),
         cmocka_unit_test(sha256_does_not_depend_on_the_pieces),
         cmocka_unit_test(crc32c_gives_the_values_of_rfc_3720),
+        cmocka_unit_test(secrets_are_equal_only_as_a_whole),
         cmocka_unit_test(the_instruction_agrees_with_the_table),
+        cmocka_unit_test(long_data_agree_with_the_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

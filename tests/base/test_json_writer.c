@@ -200,14 +200,16 @@ static void errors_have_the_form_of_the_design(void **state)
                         "\"message\":\"'a.jpg' is short\"}");
     im_str_reset(&w.out);
     im_hint(&err, "copy it again");
+    im_at_field(&err, "image");
     im_json_begin_object(&w);
     im_json_key(&w, "error");
     im_json_error(&w, &err, "a\xff.jpg");
     im_json_end_object(&w);
-    assert_string_equal(im_str_text(&w.out),
-                        "{\"error\":{\"code\":\"picture_truncated\",\"class\":\"IM_ERR_FORMAT\","
-                        "\"message\":\"'a.jpg' is short\",\"file\":\"a\xef\xbf\xbd.jpg\","
-                        "\"hint\":\"copy it again\"}}");
+    assert_string_equal(
+        im_str_text(&w.out),
+        "{\"error\":{\"code\":\"picture_truncated\",\"class\":\"IM_ERR_FORMAT\","
+        "\"message\":\"'a.jpg' is short\",\"field\":\"image\",\"file\":\"a\xef\xbf\xbd.jpg\","
+        "\"hint\":\"copy it again\"}}");
     im_json_clear(&w);
 }
 

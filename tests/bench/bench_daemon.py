@@ -1,26 +1,50 @@
 #!/usr/bin/env python3
-"""The daemon over loopback: bench_daemon.py PROGRAM [FOLDER] [SECONDS]
+"""The daemon over loopback: bench_daemon.py PROGRAM [--folder DIR] [--items N] [--seconds S] [--mixed MINUTES]
 
-Adds FOLDER (data/sample) with the bundled model to a library of its own, serves it and asks for
-/health, for one search again and again and for searches of ever new words, from 1, 8 and 64
-connections (one process of clients each 8). A JSON object a line. Clients share the machine with the
-daemon: compare ratios of one run."""
+A library of its own with the bundled model: the pictures of --folder (data/sample), and --items vectors (vectors.py, needs
+NumPy) taken in by `imago import`. Asks for /health, for one search again and again ("same": its text is known) and for
+searches of ever new words ("new"), from 1, 8 and 64 connections (one process of clients each 8).
+
+--mixed then runs eight connections of searches, half of them new ones, while pictures are uploaded and deleted; every 10 s the
+daemon's memory is read, every 20 s uploads pause and three searches are held against `imago search`, to the last digit. Prints
+the slope of memory behind the second minute.
+
+A JSON object a line. Clients share the machine with the daemon: compare ratios of one run."""
+import argparse
+import http.client
 import json
 import multiprocessing
 import os
 import pathlib
+import random
 import selectors
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
+import urllib.request
+import zlib
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
-PROGRAM = os.path.abspath(sys.argv[1])
-FOLDER = sys.argv[2] if len(sys.argv) > 2 else str(SOURCE / "data/sample")
-SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 3.0
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("--folder", default=str(SOURCE / "data/sample"))
+    parser.add_argument("--items", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--mixed", type=float, default=0, metavar="MINUTES")
+    return parser.parse_args()
+
+
+ARGS = arguments()
+PROGRAM = os.path.abspath(ARGS.program)
+SECONDS = ARGS.seconds
 
 
 def request(kind, n):
@@ -37,12 +61,12 @@ def complete(data):
     return len(data) >= head + 4 + int(data[at:data.find(b"\r", at)])
 
 
-def clients(port, kind, n, first, out):
+def clients(port, kind, n, first, out, seconds=None):
     """n connections, each with one request under way."""
     waiting = selectors.DefaultSelector()
     times = []
     number = first
-    end = time.perf_counter() + SECONDS
+    end = time.perf_counter() + (seconds or SECONDS)
     state = {}
     for _ in range(n):
         sock = socket.create_connection(("127.0.0.1", port))
@@ -88,12 +112,181 @@ def measure(port, kind, connections, first):
                       "p99_ms": round(times[int(len(times) * 0.99)] * 1000, 3)}), flush=True)
 
 
+def write_vectors(folder, n):
+    """n vectors like those of pictures, as `imago import` takes them."""
+    import numpy as np
+    sys.path.insert(0, str(SOURCE / "tests/bench"))
+    import vectors
+    info = json.loads(subprocess.run([PROGRAM, "model", "info", "--json"], env=environment("/nowhere"), check=True,
+                                     capture_output=True).stdout)
+    dim = info["dimensions"]
+    os.mkdir(folder)
+    np.save(os.path.join(folder, "vectors.npy"), vectors.Pictures(dim).rows(n))
+    with open(os.path.join(folder, "items.jsonl"), "w", encoding="utf-8") as file:
+        file.writelines(f'{{"name": "picture {i}"}}\n' for i in range(n))
+
+
+def environment(base):
+    return dict(os.environ, IMAGO_DATA=str(SOURCE / "data"), XDG_DATA_HOME=base)
+
+
+# ---- mixed ----
+
+def png(seed, side=48):
+    rng = random.Random(seed)
+    rows = b"".join(b"\0" + rng.randbytes(3 * side) for _ in range(side))
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def ids_of(answer):
+    """Of the items that an answer to an upload names."""
+    if isinstance(answer, dict):
+        found = [answer["id"]] if isinstance(answer.get("id"), int) else []
+        return found + [i for value in answer.values() if isinstance(value, (dict, list)) for i in ids_of(value)]
+    return [i for value in answer if isinstance(value, (dict, list)) for i in ids_of(value)]
+
+
+def change_over_http(port, pause, idle, stop, counts):
+    """Uploads pictures and deletes those of a while ago, through the routes."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    there = []
+    seed = 10**6
+    while not stop.is_set():
+        if pause.is_set():
+            idle.set()
+            time.sleep(0.05)
+            continue
+        idle.clear()
+        connection.request("POST", "/v1/items", png(seed), {"Content-Type": "image/png"})
+        answer = connection.getresponse()
+        body = answer.read()
+        assert answer.status in (200, 201), (answer.status, body[:300])
+        there += ids_of(json.loads(body))[:1]
+        counts[0] += 1
+        seed += 1
+        if len(there) > 20:
+            connection.request("DELETE", f"/v1/items/{there.pop(0)}?purge=true")
+            answer = connection.getresponse()
+            body = answer.read()
+            assert answer.status in (200, 204), (answer.status, body[:300])
+            counts[1] += 1
+        time.sleep(0.05)
+
+
+def change_by_command(base, pause, idle, stop, counts):
+    """The same by `imago add` and `imago remove`, where the daemon has no such routes."""
+    library = ["--library", os.path.join(base, "library"), "--quiet"]
+    folder = os.path.join(base, "uploads")
+    os.mkdir(folder)
+    there = []
+    seed = 10**6
+    while not stop.is_set():
+        if pause.is_set():
+            idle.set()
+            time.sleep(0.05)
+            continue
+        idle.clear()
+        for _ in range(4):
+            path = os.path.join(folder, f"{seed}.png")
+            with open(path, "wb") as file:
+                file.write(png(seed))
+            there.append(path)
+            seed += 1
+        subprocess.run([PROGRAM, "add", *library, folder], env=environment(base), check=True)
+        counts[0] += 4
+        if len(there) > 20:
+            subprocess.run([PROGRAM, "remove", *library, "--yes", *there[:4]], env=environment(base), check=True)
+            for path in there[:4]:
+                os.unlink(path)
+            del there[:4]
+            counts[1] += 4
+
+
+def differing(port, base, n):
+    """How many of three searches the command line answers otherwise."""
+    wrong = 0
+    for query in (f"a red car number {n}", "a dog on the beach", f"picture {n} -night"):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/search?k=20&q={urllib.parse.quote(query)}",
+                                    timeout=60) as answer:
+            served = json.load(answer)
+        printed = json.loads(subprocess.run(
+            [PROGRAM, "search", "--library", os.path.join(base, "library"), "--json", "-k", "20", query],
+            env=environment(base), check=True, capture_output=True).stdout)
+        served.pop("took_ms")
+        printed.pop("took_ms")
+        wrong += served != printed
+    return wrong
+
+
+def memory_mib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return int(next(line for line in status if line.startswith("RssAnon")).split()[1]) / 1024
+
+
+def slope(samples):
+    """MiB a minute, least squares."""
+    n = len(samples)
+    mean_t, mean_m = sum(t for t, _ in samples) / n, sum(m for _, m in samples) / n
+    return 60 * sum((t - mean_t) * (m - mean_m) for t, m in samples) / sum((t - mean_t) ** 2 for t, _ in samples)
+
+
+def mixed(port, pid, base):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=60) as answer:
+        paths = json.load(answer)["paths"]
+    over_http = "post" in paths.get("/v1/items", {}) and "delete" in paths.get("/v1/items/{id}", {})
+    seconds = ARGS.mixed * 60
+    out = multiprocessing.Queue()
+    pause, idle, stop = (multiprocessing.Event() for _ in range(3))
+    counts = multiprocessing.Array("l", 2)
+    searchers = [multiprocessing.Process(target=clients, args=(port, kind, 4, first, out, seconds))
+                 for kind, first in (("same", 0), ("new", 500000000))]
+    change = (change_over_http, (port, pause, idle, stop, counts)) if over_http else (
+        change_by_command, (base, pause, idle, stop, counts))
+    changer = multiprocessing.Process(target=change[0], args=change[1])
+    for process in (*searchers, changer):
+        process.start()
+    start = time.time()
+    samples, compared, wrong = [], 0, 0
+    while time.time() - start < seconds - 5:
+        time.sleep(10)
+        samples.append((time.time() - start, memory_mib(pid)))
+        if len(samples) % 2 == 0:
+            pause.set()
+            idle.wait(30)
+            wrong += differing(port, base, len(samples))
+            compared += 3
+            pause.clear()
+            idle.clear()
+    times = sorted(t for _ in searchers for t in out.get(timeout=60))
+    stop.set()
+    for process in (*searchers, changer):
+        process.join()
+    late = [(t, m) for t, m in samples if t > min(120, seconds / 2)]
+    print(json.dumps({"kind": "mixed", "minutes": ARGS.mixed, "changes": "HTTP" if over_http else "imago add, remove",
+                      "changer_ok": changer.exitcode == 0, "uploads": counts[0], "deletes": counts[1],
+                      "searches_per_s": round(len(times) / seconds), "p50_ms": round(times[len(times) // 2] * 1000, 3),
+                      "p99_ms": round(times[int(len(times) * 0.99)] * 1000, 3), "compared": compared, "differing": wrong,
+                      "memory_mib": [round(m, 1) for _, m in samples], "slope_mib_per_min": round(slope(late), 3)}), flush=True)
+    return changer.exitcode == 0 and wrong == 0
+
+
 def main():
+    good = True
     with tempfile.TemporaryDirectory(prefix="imago-bench-") as base:
-        env = dict(os.environ, IMAGO_DATA=str(SOURCE / "data"), XDG_DATA_HOME=base)
+        env = environment(base)
         library = ["--library", os.path.join(base, "library")]
-        subprocess.run([PROGRAM, "add", *library, "--quiet", FOLDER], env=env, check=True)
-        server = subprocess.Popen([PROGRAM, "serve", *library, "--listen", "127.0.0.1:0"], env=env,
+        subprocess.run([PROGRAM, "add", *library, "--quiet", ARGS.folder], env=env, check=True)
+        if ARGS.items > 0:
+            write_vectors(os.path.join(base, "vectors"), ARGS.items)
+            subprocess.run([PROGRAM, "import", *library, "--quiet", "--trust-model", "--normalise",
+                            os.path.join(base, "vectors")], env=env, check=True, stdout=subprocess.DEVNULL)
+        # an option of its own, so that the command line does not ask this daemon for its answers
+        server = subprocess.Popen([PROGRAM, "serve", *library, "--listen", "127.0.0.1:0", "--max-scans", "200"], env=env,
                                   stderr=subprocess.PIPE)
         port = int(server.stderr.readline().split(b":")[-1])
         try:
@@ -102,9 +295,12 @@ def main():
             for i, kind in enumerate(("health", "same", "new")):
                 for j, connections in enumerate((1, 8, 64)):
                     measure(port, kind, connections, 10000000 * (3 * i + j))
+            if ARGS.mixed > 0:
+                good = mixed(port, server.pid, base)
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait()
+    sys.exit(0 if good else 1)
 
 
 main()

@@ -44,7 +44,7 @@ def environment(**more):
 
 def command_of(args):
     words = [a for a in args if isinstance(a, str) and not a.startswith("-")]
-    if len(words) > 1 and words[0] == "model":
+    if len(words) > 1 and words[0] in ("key", "model", "vlm"):
         return " ".join(words[:2])
     return words[0] if words else ""
 
@@ -697,6 +697,41 @@ def a_folder_that_moved_is_followed():
     os.rename(old, new)
     assert "12 of 12" in imago("relocate", old, new, library=library).text
     imago("relocate", old, new, library=library, code=3)
+
+
+@test
+def keys_are_made_listed_and_revoked():
+    key = imago("key", "add", "--scope", "read", "--name", "web")
+    assert re.fullmatch(rb"imago_[0-9a-f]{64}\n", key.out) and b"only time" in key.err, (key.out, key.err)
+    made = imago("key", "add", "--scope", "admin", "--json").json
+    assert made["scope"] == "admin" and made["id"] == 2, made
+    lines = imago("key", "list").out.decode().splitlines()
+    assert [line.split("\t")[1] for line in lines] == ["read", "admin"] and lines[0].endswith("\tweb"), lines
+    imago("key", "revoke", "1")
+    rows = imago("key", "list", "--json").json["keys"]
+    assert [row["revoked"] is None for row in rows] == [False, True], rows
+    imago("key", "revoke", "77", code=3)
+
+
+# ---- the vision-language model (tests/vlm has a server for it) ----
+
+@test
+def without_a_server_the_model_is_no_help_and_no_harm():
+    library = fresh("vlm-library")
+    imago("add", "--quiet", PICTURES, library=library)
+    first = imago("search", "--json", "a dog", library=library).json
+    assert "vlm probe" in imago("search", "--json", "--rerank", "a dog", library=library, code=2).error["hint"]
+    answer = imago("search", "--json", "--rerank", "--vlm-url", "http://127.0.0.1:1", "a dog", library=library).json
+    assert answer["rerank"]["status"] == "failed" and answer["rerank"]["reason"]
+    assert [h["id"] for h in answer["hits"]] == [h["id"] for h in first["hits"]]
+    imago("vlm", "probe", "--vlm-url", "http://127.0.0.1:1", library=library, code=12)
+    imago("vlm", "calibrate", "--judged", "/nowhere", "--vlm-url", "http://127.0.0.1:1", library=library, code=3)
+    imago("vlm", "deny", PICTURES, library=library)
+    imago("vlm", "allow", PICTURES, library=library)
+    best = first["hits"][0]
+    told = imago("explain", "--json", "a", "dog", f"id:{best['id']}", library=library).json
+    assert abs(told["score"] - best["score"]) < 1e-4 and told["parts"][0]["share"] == 1
+    imago("explain", "--vlm", "--vlm-url", "http://127.0.0.1:1", "a dog", f"id:{best['id']}", library=library, code=12)
 
 
 # ---- last: was every command driven? ----

@@ -101,6 +101,61 @@ im_code im_app_meta_check(const char *path, im_error *err)
     return IM_OK;
 }
 
+im_code im_app_key_add(im_library *library, const char *name, im_key_scope scope, im_new_key *out,
+                       im_error *err)
+{
+    (void)library;
+    (void)name;
+    *out = (im_new_key){.id = 7, .scope = scope, .text = "imago_0123"};
+    return outcome(err);
+}
+
+im_code im_app_keys_json(im_library *library, im_json_writer *w, im_error *err)
+{
+    (void)library;
+    im_json_begin_object(w);
+    im_json_key(w, "keys");
+    im_json_begin_array(w);
+    for (uint64_t i = 1; i <= 2; i++) {
+        im_json_begin_object(w);
+        im_json_put_uint(w, "id", i);
+        im_json_put_string(w, "name", i == 1 ? "web\x1b" : "");
+        im_json_put_string(w, "scope", i == 1 ? "read" : "admin");
+        im_json_put_string(w, "made", "2026-11-26T20:00:00Z");
+        im_json_key(w, "revoked");
+        if (i == 1) {
+            im_json_null(w);
+        } else {
+            im_json_string_c(w, "2026-11-27T20:00:00Z");
+        }
+        im_json_end_object(w);
+    }
+    im_json_end_array(w);
+    im_json_end_object(w);
+    return outcome(err);
+}
+
+im_code im_app_key_revoke(im_library *library, uint64_t id, im_error *err)
+{
+    (void)library;
+    fake.items[fake.n_items++ % IM_COUNT(fake.items)] = id;
+    return outcome(err);
+}
+
+const char *im_key_scope_name(im_key_scope scope)
+{
+    static const char *const names[] = {"none", "read", "write", "admin"};
+    return names[scope];
+}
+
+im_code im_app_socket_path(const im_places *places, char **out_path, im_error *err)
+{
+    (void)places;
+    (void)err;
+    *out_path = NULL;
+    return IM_OK;
+}
+
 im_code im_app_tag(im_library *library, const im_tag_request *request, const im_events *events,
                    im_tag_report *out_report, im_error *err)
 {
@@ -139,6 +194,18 @@ im_code im_app_tags_json(im_library *library, const im_tag_request *request,
     im_json_end_array(w);
     im_json_end_object(w);
     return outcome(err);
+}
+
+size_t im_add_pace(const im_add_report *report, double *out_shares)
+{
+    size_t pace = 0;
+    for (size_t i = 0; i < IM_ADD_STAGES; i++) {
+        const im_stage_time *stage = &report->stages[i];
+        out_shares[i] =
+            stage->name != NULL ? stage->busy_s / report->seconds / (double)stage->threads : 0;
+        pace = out_shares[i] > out_shares[pace] ? i : pace;
+    }
+    return pace;
 }
 
 void im_add_report_json(im_json_writer *w, const im_add_report *report)
@@ -477,9 +544,10 @@ im_code im_app_model_list_json(const im_places *places, im_library *library_or_n
     return outcome(err);
 }
 
-im_code im_app_model_info_json(const im_places *places, const char *model, im_json_writer *w,
-                               im_error *err)
+im_code im_app_model_info_json(const im_places *places, im_library *library_or_null,
+                               const char *model, im_json_writer *w, im_error *err)
 {
+    (void)library_or_null;
     (void)places;
     im_json_begin_object(w);
     im_json_put_string(w, "name", model);
@@ -489,10 +557,22 @@ im_code im_app_model_info_json(const im_places *places, const char *model, im_js
 
 im_code im_daemon_run(const im_daemon_options *options, im_error *err)
 {
-    options->listening(options->context, "http://127.0.0.1:7070");
-    fake.listen = options->listen;
+    options->listening(options->context, "http://127.0.0.1:7070", false);
+    fake.listen = options->n_listen > 0 ? options->listen[options->n_listen - 1] : NULL;
+    fake.n_hosts = options->n_hosts;
+    fake.local = options->local;
     im_stop_ask(15); /* as SIGTERM would end it */
     return outcome(err);
+}
+
+im_code im_app_model_warm(const im_places *places, im_library *library_or_null, const char *model,
+                          im_precision wanted, const im_events *events, im_json_writer *w,
+                          im_error *err)
+{
+    (void)events;
+    (void)model;
+    (void)wanted;
+    return im_app_model_info_json(places, library_or_null, "warm", w, err);
 }
 
 im_code im_app_model_use(im_library *library, const char *model, const im_events *events,
@@ -501,5 +581,59 @@ im_code im_app_model_use(im_library *library, const char *model, const im_events
     (void)library;
     (void)model;
     (void)events;
+    return outcome(err);
+}
+
+im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, size_t n,
+                      im_answer *answer, im_error *err)
+{
+    (void)library;
+    fake.vlm = *request;
+    answer->rerank = (im_rerank_report){.status = "partial",
+                                        .reason = "1 failed: the server answered 500",
+                                        .mode = "logprobs",
+                                        .n = n,
+                                        .judged = n - 1};
+    return outcome(err);
+}
+
+im_code im_app_vlm_probe(im_library *library, const im_vlm_request *request,
+                         im_vlm_server *out_server, im_error *err)
+{
+    (void)library;
+    fake.vlm = *request;
+    im_code rc = im_vlm_server_of(request->url, "tiny", IM_VLM_VLLM, out_server, err);
+    return rc == IM_OK ? outcome(err) : rc;
+}
+
+im_code im_app_vlm_allow(im_library *library, const char *folder, bool allowed, im_error *err)
+{
+    (void)library;
+    (void)folder;
+    (void)allowed;
+    return outcome(err);
+}
+
+im_code im_app_vlm_calibrate(im_library *library, const im_vlm_request *request, const char *file,
+                             size_t n, const im_events *events, im_vlm_calibration *out,
+                             im_error *err)
+{
+    (void)library;
+    (void)events;
+    (void)file;
+    fake.vlm = *request;
+    *out = (im_vlm_calibration){.n_queries = n};
+    return outcome(err);
+}
+
+im_code im_app_explain(im_library *library, const im_search_request *request, uint64_t item,
+                       const im_vlm_request *vlm, im_json_writer *w, im_error *err)
+{
+    (void)library;
+    (void)vlm;
+    im_json_begin_object(w);
+    im_json_put_uint(w, "id", item);
+    im_json_put_string(w, "query", request->text);
+    im_json_end_object(w);
     return outcome(err);
 }

@@ -30,8 +30,11 @@ typedef struct fake_app {
     im_rebuild_request rebuild;
     im_audit_request audit;
     size_t threads;
-    const char *listen;
+    const char *listen; /* the last one */
+    size_t n_hosts;
+    bool local;
     size_t n_embedded;
+    im_vlm_request vlm;
     size_t n_add_tags, n_remove_tags;
     im_embed_input inputs[8];
     size_t n_items, n_remove_paths;

@@ -471,7 +471,7 @@ static void an_audit_is_printed_for_people_and_programs(void **state)
     assert_true(fake.audit.want > 0.989 && fake.audit.want < 0.991 && !fake.audit.apply);
     assert_non_null(strstr(result.out, "proposed: nprobe=8\n"));
     assert_non_null(strstr(result.out, "to use it: imago audit --want 0.99 --apply\n"));
-    assert_false(fake.writable);
+    assert_true(fake.writable); /* the outcome is kept */
     run("imago audit --want 0.99 --apply");
     assert_true(fake.writable && fake.audit.apply);
     assert_non_null(strstr(result.out, "searches use it from now on\n"));
@@ -592,6 +592,9 @@ static void commands_survive_each_failed_allocation(void **state)
                                         "imago check --json",
                                         "imago tag id:1 --add a --remove b",
                                         "imago tag id:1",
+                                        "imago key add --scope read --json",
+                                        "imago key list",
+                                        "imago key revoke 1 2",
                                         "imago status"};
     (void)state;
     fake.paths = paths;
@@ -627,6 +630,47 @@ static void a_daemon_that_was_stopped_has_ended_well(void **state)
     run("imago serve");
     assert_null(fake.listen);
     assert_int_not_equal(result.code, 0);
+}
+
+static void a_daemon_with_options_of_its_own_is_not_for_the_command_line(void **state)
+{
+    (void)state;
+    run("imago serve --listen 127.0.0.1:0 --listen [::1]:1 --host a --host b --threads 2");
+    assert_string_equal(fake.listen, "[::1]:1");
+    assert_int_equal(fake.n_hosts, 2);
+    assert_true(fake.local);
+    run("imago serve --precision fp32");
+    assert_false(fake.local);
+    run("imago serve --max-side 100");
+    assert_false(fake.local);
+    run("imago serve --engine scan");
+    assert_false(fake.local);
+}
+
+static void a_key_is_alone_on_standard_output(void **state)
+{
+    (void)state;
+    run("imago key add --scope write --name x");
+    assert_int_equal(result.code, 0);
+    assert_string_equal(result.out, "imago_0123\n");
+    assert_string_equal(result.err, "imago: key 7 (write): this is the only time it is shown\n");
+    run("imago key add --scope read -q");
+    assert_string_equal(result.err, "");
+    run("imago key add --scope admin --json --name x");
+    assert_string_equal(result.out,
+                        "{\"id\":7,\"name\":\"x\",\"scope\":\"admin\",\"key\":\"imago_0123\"}\n");
+    run("imago key add");
+    assert_int_equal(result.code, 2);
+    run("imago key list");
+    assert_string_equal(result.out, "1\tread\t2026-11-26T20:00:00Z\tweb\\x1b\n"
+                                    "2\tadmin\t2026-11-26T20:00:00Z\t\trevoked "
+                                    "2026-11-27T20:00:00Z\n");
+    run("imago key revoke 3 4");
+    assert_string_equal(result.out, "revoked 2 keys\n");
+    assert_true(fake.writable && fake.n_items == 2 && fake.items[1] == 4);
+    run("imago key revoke 3 x");
+    assert_int_equal(result.code, 2);
+    assert_int_equal(fake.n_items, 2); /* none more was revoked */
 }
 
 static void tags_are_lines_behind_their_item_or_count(void **state)
@@ -698,6 +742,9 @@ int main(void)
         cmocka_unit_test_setup(small_commands_print_words_or_json, forget),
         cmocka_unit_test_setup(help_comes_in_three_ways, forget),
         cmocka_unit_test_setup(a_daemon_that_was_stopped_has_ended_well, forget),
+        cmocka_unit_test_setup(a_daemon_with_options_of_its_own_is_not_for_the_command_line,
+                               forget),
+        cmocka_unit_test_setup(a_key_is_alone_on_standard_output, forget),
         cmocka_unit_test_setup(tags_are_lines_behind_their_item_or_count, forget),
         cmocka_unit_test_setup(add_knows_what_there_is_to_do_before_it_makes_a_library, forget),
         cmocka_unit_test_setup(a_full_disk_under_the_answer_is_a_failure, forget),

@@ -52,7 +52,8 @@ static void every_option_is_documented(void **state)
     (void)state;
     for (size_t i = 0; i < IM_OPT_COUNT; i++) {
         const cli_option *option = &cli_option_table[i];
-        bool flag = option->type == IM_TYPE_FLAG || option->type == IM_TYPE_COUNT;
+        bool flag = option->type == IM_TYPE_FLAG || option->type == IM_TYPE_COUNT ||
+                    option->type == IM_TYPE_MAYBE;
         assert_true(strlen(option->help) > 10);
         assert_true(option->help[strlen(option->help) - 1] != '.');
         assert_true(flag == (option->value == NULL));
@@ -83,6 +84,7 @@ static const char *good_value(const cli_option *option, char out[64])
         return "7";
     case IM_TYPE_FLAG:
     case IM_TYPE_COUNT:
+    case IM_TYPE_MAYBE:
         break;
     }
     return NULL;
@@ -107,6 +109,9 @@ static bool field_is_set(const cli_args *args, const cli_option *option, const c
     case IM_TYPE_COUNT:
         memcpy(&number, field, sizeof(number));
         return number == 1;
+    case IM_TYPE_MAYBE:
+        memcpy(&number, field, sizeof(number));
+        return number > 0;
     case IM_TYPE_NUMBER:
     case IM_TYPE_SIZE:
         memcpy(&number, field, sizeof(number));
@@ -187,8 +192,8 @@ static void every_default_is_a_value_that_could_be_given(void **state)
         cli_args given;
         char line[256];
         im_error err = IM_ERROR_INIT;
-        if (option->dflt == NULL) {
-            continue;
+        if (option->dflt == NULL || option->type == IM_TYPE_MAYBE) {
+            continue; /* of a MAYBE it is what the flag alone means */
         }
         cli_command_id command = 0;
         while (!cli_option_of(option, command)) {

@@ -61,6 +61,15 @@ def pictures_come_in_every_form():
     both = embed(input=[{"text": "red"}, {"image": DATA}]).json["data"]
     assert both[1]["embedding"] == want and both[0]["embedding"] == embed(input="red").json["data"][0]["embedding"]
     assert embed(input="data: a text that begins so").status == 200
+    bare = DATA.split(",")[1]
+    assert embed(input={"image": bare}).json["data"][0]["embedding"] == want
+    url = {"type": "image_url", "image_url": {"url": DATA, "detail": "low"}}
+    for content in ([url], [url, {"type": "text", "text": ""}]):
+        answer = embed(messages=[{"role": "user", "content": content}], model=NAME, encoding_format="float").json
+        assert [row["embedding"] for row in answer["data"]] == [want] and answer["usage"]["total_tokens"] == 0
+    for content in ("red", [{"type": "text", "text": "red"}], ["red"]):
+        answer = embed(messages=[{"role": "user", "content": content}]).json
+        assert answer["data"][0]["embedding"] == both[0]["embedding"] and answer["usage"]["total_tokens"] > 2
 
 
 def what_is_none_is_refused_by_its_place():
@@ -72,8 +81,16 @@ def what_is_none_is_refused_by_its_place():
                        ({"input": "a", "modality": "audio"}, "modality"), ({"input": "a", "model": 5}, "model"),
                        ({"input": "http://evil/a.png", "modality": "image"}, "data URI"),
                        ({"input": "data:image/png,abc"}, "data URI"), ({"input": "data:image/png;base64,!"}, "base64"),
-                       ({"input": None}, "input[0]")):
+                       ({"input": "data:text/plain;base64,AAAA", "modality": "image"}, "data URI"),
+                       ({"input": None}, "input[0]"), ({"messages": []}, "messages"), ({"messages": 5}, "messages"),
+                       ({"messages": [5]}, "messages[0].content[0]"), ({"input": "a", "messages": []}, "messages"),
+                       ({"messages": [{"content": "a"}, {"content": "b"}]}, "more than one"),
+                       ({"messages": [{"content": [{"type": "video_url"}]}]}, "messages[0].content[0]"),
+                       ({"messages": [{"content": [{"type": "image_url", "image_url": {"url": "http://a/b.png"}}]}]},
+                        "data URI"), ({"messages": [{"content": ""}]}, "no text")):
         embed(**body).problem(400, None, (name,))
+    assert embed(input=["a", 5]).json["field"] == "input[1]" and embed(input="a", x=1).json["field"] == "x"
+    assert embed(input=["a", ""]).json["field"] == "input[1]"
     embed(input="a", model="gpt-4").problem(404, "model_not_found", (NAME,))
     embed(input="data:image/png;base64,AAAA").problem(422, None, ("input[0]",))
     embed(input=["a"] * 2049).problem(413)
@@ -87,6 +104,11 @@ def models_are_listed():
     assert models["object"] == "list" and models["data"][0]["id"] == NAME, models
 
 
+def bits(floats):
+    """As float32, which is what the model gives."""
+    return struct.pack(f"<{len(floats)}f", *floats)
+
+
 def the_client_of_openai_is_content():
     try:
         import openai
@@ -97,11 +119,17 @@ def the_client_of_openai_is_content():
     want = printed("--text", "a red car", PICTURE)
     for kw in ({}, {"encoding_format": "float"}):
         answer = client.embeddings.create(model=NAME, input=["a red car", DATA], **kw)
+        assert len(answer.data) == len(want) and answer.usage.total_tokens > 0
         for row, floats in zip(answer.data, want):
-            assert max(abs(a - b) for a, b in zip(row.embedding, floats)) < 1e-7
-        assert answer.usage.total_tokens > 0
+            assert bits(row.embedding) == bits(floats)
     extra = client.embeddings.create(model=NAME, input=[DATA], extra_body={"modality": "image"})
-    assert len(extra.data[0].embedding) == len(want[1])
+    assert bits(extra.data[0].embedding) == bits(want[1])
+    jina = client.embeddings.create(model=NAME, input="", extra_body={"input": [{"image": DATA}, {"text": "a red car"}]})
+    assert [bits(row.embedding) for row in jina.data] == [bits(want[1]), bits(want[0])]
+    vllm = client.post("/embeddings", cast_to=openai.types.CreateEmbeddingResponse, body={
+        "model": NAME, "encoding_format": "float", "messages": [
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": DATA}}]}]})
+    assert bits(vllm.data[0].embedding) == bits(want[1])
     for kind, kw in ((openai.NotFoundError, {"model": "gpt-4", "input": "a"}),
                      (openai.BadRequestError, {"model": NAME, "input": [1, 2]})):
         try:

@@ -8,7 +8,7 @@ import time
 
 import serving
 from serving import Server
-from support import main, png
+from support import png
 
 home = serving.library()
 
@@ -201,6 +201,17 @@ def counts_are_told(server):
         assert f"\n{name} " in metrics, name
 
 
+def a_reload_goes_on_with_what_runs(server):
+    before = items(server)
+    path = folder("reload", 300, 40000)
+    job = add(server, path)
+    wait(server, job, "running", "done")
+    server.process.send_signal(signal.SIGHUP)
+    wait(server, job, "done")
+    assert items(server) == before + 300
+    wait(server, add(server, folder("reloaded", 3, 50000)), "done")
+
+
 def a_killed_daemon_loses_no_job(server):
     path = folder("killed", 500, 10000)
     before = items(server)
@@ -229,7 +240,8 @@ if __name__ == "__main__":
     for test in (a_folder_is_added_while_others_search, wrong_wishes_are_refused, other_kinds_are_done,
                  events_are_told_in_their_order, listeners_who_vanish_or_sleep_cost_nothing,
                  jobs_are_stopped_and_what_was_added_stays, changes_do_not_wait_long_beside_an_add,
-                 folders_are_listed_added_and_forgotten, counts_are_told, a_killed_daemon_loses_no_job):
+                 folders_are_listed_added_and_forgotten, counts_are_told,
+                 a_reload_goes_on_with_what_runs, a_killed_daemon_loses_no_job):
         start = time.monotonic()
         test(main_server)
         print(f"{test.__name__}: {time.monotonic() - start:.1f} s", flush=True)

@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """Who may do what: T72, T78-T80, T85-T87, and the commands that make and revoke keys."""
+import contextlib
 import json
 import os
 import re
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 
 import serving
 from serving import Server, read_all
-from support import main
+from support import SOURCE, main, need
 
 home = serving.library(6)
 HOST = b"Host: localhost\r\n"
@@ -333,6 +337,63 @@ def many_ask_while_keys_change():
     assert not wrong, wrong[:5]
 
 
+def the_proxy_of_the_manual_works():
+    """nginx with the lines of docs/manual.md, over TLS."""
+    nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    need(nginx and shutil.which("openssl"), "nginx and openssl")
+    with open(SOURCE / "docs/manual.md") as file:
+        snippet = re.search(r"```nginx\n(.*?)```", file.read(), re.S).group(1)
+    folder = os.path.join(home.base, "proxy")
+    os.mkdir(folder)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=photos.example",
+                    "-addext", "subjectAltName=DNS:photos.example", "-keyout", folder + "/k", "-out", folder + "/c"],
+                   check=True, capture_output=True)
+    behind = Server(home, "--host", "photos.example")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for old, new in (("443 ssl", f"127.0.0.1:{port} ssl"), ("/etc/ssl/photos.example.pem", folder + "/c"),
+                     ("/etc/ssl/private/photos.example.key", folder + "/k"), ("127.0.0.1:7070", f"127.0.0.1:{behind.port}")):
+        assert old in snippet, old
+        snippet = snippet.replace(old, new)
+    with open(folder + "/conf", "w") as file:
+        file.write(f"user root;\ndaemon off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n" +
+                   "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in
+                           ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")) + snippet + "}\n")
+    proxy = subprocess.Popen([nginx, "-p", folder, "-c", folder + "/conf", "-e", "stderr"], stderr=subprocess.DEVNULL)
+    context = ssl.create_default_context(cafile=folder + "/c")
+
+    def ask(host, path="/v1/library", method="GET", body=b"", **headers):
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        with context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=20),
+                                 server_hostname="photos.example") as sock:
+            sock.sendall(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
+                         f"Content-Length: {len(body)}\r\n{lines}\r\n".encode() + body)
+            data = b""
+            while piece := sock.recv(65536):
+                data += piece
+        return int(data.split()[1])
+
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            time.sleep(0.1)
+        auth = bearer(KEYS["admin"]["key"])
+        assert ask(f"photos.example:{port}") == 401
+        assert ask(f"photos.example:{port}", **auth) == 200
+        assert ask("other.example", **auth) == 421
+        search = json.dumps({"parts": [{"text": "red"}]}).encode()
+        for origin, status in ((f"https://photos.example:{port}", 200), ("https://evil.example", 403)):
+            assert ask(f"photos.example:{port}", "/v1/search", "POST", search, Origin=origin,
+                       **{"Content-Type": "application/json"}, **auth) == status, origin
+    finally:
+        proxy.terminate()
+        proxy.wait(timeout=20)
+        behind.stop()
+
+
 def no_key_is_in_a_log():
     """Last: the server's whole log, /metrics, its arguments and environment."""
     admin = KEYS["admin"]["key"]
@@ -358,4 +419,4 @@ main([every_route_asks_for_its_scope, wrong_credentials_have_one_answer, a_key_i
       a_revoked_key_stops_on_open_connections, keys_are_made_and_listed_over_http, commands_of_keys,
       bodies_of_strangers_are_not_invited, who_guesses_is_slowed_down, pages_of_others_change_nothing, hosts,
       what_is_not_an_address_is_refused, without_valid_keys_nobody_else_is_let_in,
-      many_ask_while_keys_change, no_key_is_in_a_log])
+      many_ask_while_keys_change, the_proxy_of_the_manual_works, no_key_is_in_a_log])

@@ -2,6 +2,7 @@
 """The library's Unix socket, by which the command line uses its daemon; sockets that a service
 manager passes; what it is told."""
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ import time
 
 import serving
 from serving import Server, read_all
-from support import MODEL, SANITIZED, main, need, png
+from support import MODEL, PROGRAM, SANITIZED, SOURCE, main, need, png
 
 home = serving.library(40)
 RUN = os.path.join(home.base, "run")
@@ -203,7 +204,7 @@ def a_daemon_that_fails_midway_is_done_without():
 
     def answering(data, before=True):
         def behave(sock):
-            with sock:
+            with sock, contextlib.suppress(OSError):  # it may have heard enough
                 if before:
                     health(sock)
                     sock.recv(1 << 20)
@@ -286,8 +287,225 @@ def a_folder_that_others_could_write_is_closed_or_refused():
         Server(home, env={"XDG_RUNTIME_DIR": runtime}).stop()
 
 
+# ---- the service manager ----
+
+class Manager:
+    """What systemd would be: listens for words about the service."""
+
+    def __init__(self, abstract=False):
+        self.name = ("\0" if abstract else os.path.join(home.base, "n")) + f"notify{os.getpid()}{random.random()}"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.name)
+        self.socket.settimeout(60)
+        self.env = {"NOTIFY_SOCKET": self.name.replace("\0", "@"), "XDG_RUNTIME_DIR": ""}
+
+    def next(self):
+        return dict(line.split("=", 1) for line in self.socket.recv(4096).decode().splitlines())
+
+
+def passed(listeners, *args, env=None, code=None, pid="$$"):
+    """The daemon with these sockets as descriptors 3 ..., as sd_listen_fds(3) has it."""
+    moves = " ".join(f"{3 + i}<&{sock.fileno()}" for i, sock in enumerate(listeners))
+    command = home.command("serve", *args)
+    script = f'LISTEN_PID={pid} LISTEN_FDS={len(listeners)} exec "$@" {moves}'
+    process = subprocess.Popen(["/bin/bash", "-c", script, "bash", *command], stderr=subprocess.PIPE,
+                               env=dict(home.env, XDG_RUNTIME_DIR="", **(env or {})),
+                               pass_fds=[sock.fileno() for sock in listeners])
+    if code is None:
+        return process
+    _, words = process.communicate(timeout=30)
+    assert process.returncode == code, (process.returncode, words)
+    return words
+
+
+def high(sock):
+    """At a descriptor that none of the passed ones will be."""
+    number = fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD, 50)
+    sock.close()
+    return socket.socket(fileno=number)
+
+
+def listening(family=socket.AF_INET, address=("127.0.0.1", 0)):
+    sock = socket.socket(family)
+    sock.bind(address)
+    sock.listen(16)
+    return high(sock)
+
+
+def get(address, path=b"/v1/items/1", family=socket.AF_INET):
+    with socket.socket(family) as sock:
+        sock.settimeout(30)
+        sock.connect(address)
+        sock.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return read_all(sock)[0][0]
+
+
+def the_manager_is_told():
+    for abstract in (False, True):
+        manager = Manager(abstract)
+        it = Server(home, env=manager.env)
+        assert manager.next() == {"READY": "1"}
+        it.process.send_signal(signal.SIGHUP)
+        told = manager.next()
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        assert told["RELOADING"] == "1" and 0 <= now - int(told["MONOTONIC_USEC"]) < 60e6, told
+        assert manager.next() == {"READY": "1"}
+        it.process.send_signal(signal.SIGTERM)
+        assert manager.next() == {"STOPPING": "1"}
+        it.stop(told=True)
+    for name in ("/no/such/socket", "x", "@", "/" + "x" * 200, ""):
+        Server(home, env={"NOTIFY_SOCKET": name, "XDG_RUNTIME_DIR": ""}).stop()
+
+
+def sockets_that_were_passed_are_served():
+    path = os.path.join(home.base, "passed.sock")
+    listeners = [listening(), listening(socket.AF_UNIX, path), listening(socket.AF_INET6, ("::1", 0))]
+    process = passed(listeners)
+    for sock in listeners:  # they are asked before it is there: the kernel keeps them
+        assert get(sock.getsockname(), family=sock.family).status == 200
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    words = process.stderr.read().decode()
+    assert "7070" not in words and words.count("listening on http://") == 2, words
+    assert os.path.exists(path)  # not ours to take away
+    # with others of its own
+    one = listening()
+    process = passed([one], "--listen", "127.0.0.1:0")
+    lines = [process.stderr.readline().decode() for _ in range(2)]
+    ports = [int(line.strip().rsplit(":", 1)[1]) for line in lines]
+    assert ports[0] == one.getsockname()[1] and ports[1] != ports[0], lines
+    for port in ports:
+        assert get(("127.0.0.1", port)).status == 200
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+
+
+def what_cannot_be_served_is_refused():
+    with open("/dev/null") as nothing:
+        assert b"descriptor 3" in passed([nothing], code=2)
+    unbound = high(socket.socket())
+    assert b"descriptor 4" in passed([listening(), unbound], code=2)
+    datagrams = high(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    assert b"descriptor 3" in passed([datagrams], code=2)
+    everybody = listening(address=("0.0.0.0", 0))
+    assert b"API key" in passed([everybody], code=2)
+    # meant for another process: as if there were none
+    one = listening()
+    process = passed([one], "--listen", "127.0.0.1:0", pid="1")
+    assert str(one.getsockname()[1]) not in process.stderr.readline().decode()
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+
+
+def the_units_are_sound():
+    build = os.path.join(os.path.dirname(os.path.dirname(PROGRAM)), "daemon", "imago.service")
+    with open(build) as file:
+        unit = file.read()
+    assert "Type=notify" in unit and "ExecReload=/bin/kill -HUP $MAINPID" in unit and "@" not in unit, unit
+    assert "/bin/imago serve\n" in unit
+    verify = "/usr/bin/systemd-analyze"
+    need(os.path.exists(verify), "systemd-analyze")
+    copy = os.path.join(home.base, "imago.service")
+    with open(copy, "w") as file:
+        file.write(unit.replace(unit.split("ExecStart=")[1].split()[0], PROGRAM))
+    with open(SOURCE / "data/systemd/imago.socket") as source, open(copy.replace("service", "socket"), "w") as file:
+        file.write(source.read())
+    done = subprocess.run([verify, "--user", "verify", copy, copy.replace("service", "socket")], capture_output=True)
+    assert b"imago" not in done.stderr, done.stderr
+
+
+def reload(server, manager):
+    server.process.send_signal(signal.SIGHUP)
+    assert manager.next().get("RELOADING") == "1"
+    assert manager.next() == {"READY": "1"}
+    return json.loads(server.process.stderr.readline())["note"]
+
+
+def a_library_that_was_exchanged_is_taken_and_a_broken_one_is_not():
+    """T94"""
+    manager = Manager()
+    other = serving.library(5)
+    it = wait_ready(Server(home, "--json", env=manager.env))
+    assert manager.next() == {"READY": "1"}
+    n_before = it.ask("/v1/library").json["items"]
+    old = home.library + ".old"
+    stop, wrong = threading.Event(), []
+
+    def search():
+        while not stop.is_set():
+            status = it.ask("/v1/search?q=red").status
+            if status != 200:
+                wrong.append(status)
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        os.rename(home.library, old)
+        assert "could not reload" in reload(it, manager)  # nothing is there
+        health = it.ask("/health")  # the command line does not ask a daemon of another library
+        assert health.status == 503 and "SIGHUP" in health.json["reasons"][0], health.body
+        os.mkdir(home.library)
+        with open(os.path.join(home.library, "library.db"), "wb") as file:
+            file.write(b"no database" * 1000)
+        said = reload(it, manager)
+        assert "could not reload" in said and "library.db" in said, said
+        assert it.ask("/v1/library").json["items"] == n_before
+        subprocess.run(["rm", "-r", home.library], check=True)
+        os.rename(other.library, home.library)
+        assert it.ask("/health").status == 503
+        assert reload(it, manager).startswith("reloaded")
+        assert it.ask("/health").status == 200
+        assert it.ask("/v1/library").json["items"] == 5
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert not wrong, wrong[:5]
+        key = json.loads(home.run("key", "add", "--scope", "read", "--json").stdout)  # of that one
+        it.ask("/v1/library").problem(401)
+        subprocess.run(["rm", "-r", home.library], check=True)
+        os.rename(old, home.library)
+        it.ask("/v1/library").problem(401)
+        assert reload(it, manager).startswith("reloaded")
+        assert it.ask("/v1/library").json["items"] == n_before and key
+    finally:
+        stop.set()
+        if os.path.exists(old):
+            subprocess.run(["rm", "-rf", home.library], check=True)
+            os.rename(old, home.library)
+    # many at once: as if there had been one behind the one under way
+    for _ in range(50):
+        it.process.send_signal(signal.SIGHUP)
+    assert it.ask("/v1/search?q=red").status == 200
+    it.stop()
+
+
+def a_second_stop_ends_at_once():
+    """T94"""
+    it = wait_ready(Server(home, env={"XDG_RUNTIME_DIR": ""}))
+    with it.connect() as sock:  # a request that is under way for ever
+        sock.sendall(b"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                     b"Content-Length: 100\r\n\r\n{")
+        time.sleep(0.3)
+        it.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert it.process.poll() is None
+        it.process.send_signal(signal.SIGTERM)
+        assert it.process.wait(timeout=10) == 128 + signal.SIGTERM
+    home.run("check")
+    held = wait_ready(Server(home, env={"XDG_RUNTIME_DIR": ""}))
+    held.process.send_signal(signal.SIGSTOP)
+    time.sleep(1)
+    held.process.send_signal(signal.SIGCONT)
+    assert held.ask("/v1/search?q=red").status == 200
+    held.stop()
+
+
 server = wait_ready(Server(home, env=WITH))
 main([answers_are_those_given_without_a_daemon, standard_input_is_sent, what_it_must_not_be_asked,
       the_socket_is_closed_to_others, one_library_has_one_daemon, keys_are_for_others,
       a_daemon_that_fails_midway_is_done_without, a_socket_left_behind_is_replaced,
-      a_daemon_that_stops_takes_its_socket_along, a_folder_that_others_could_write_is_closed_or_refused])
+      a_daemon_that_stops_takes_its_socket_along, a_folder_that_others_could_write_is_closed_or_refused,
+      the_manager_is_told, sockets_that_were_passed_are_served, what_cannot_be_served_is_refused,
+      the_units_are_sound, a_library_that_was_exchanged_is_taken_and_a_broken_one_is_not,
+      a_second_stop_ends_at_once])

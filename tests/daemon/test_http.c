@@ -349,6 +349,29 @@ static void parameters_survive_a_failed_allocation(void **state)
     assert_int_equal(im_live_allocations(), 0);
 }
 
+static void credentials_are_one_line_or_worth_nothing(void **state)
+{
+    (void)state;
+    expect_status(
+        "GET / HTTP/1.1\r\n" HOST "Authorization: Bearer k \r\nOrigin: http://a:1\r\n\r\n", 200);
+    assert_true(im_view_equal_c(head.authorization, "Bearer k"));
+    assert_true(im_view_equal_c(head.origin, "http://a:1"));
+    assert_true(im_view_equal_c(head.authority, "localhost"));
+    assert_false(head.odd_credentials || head.close);
+    expect_status("GET / HTTP/1.1\r\n" HOST "authorization: a\r\nAUTHORIZATION: a\r\n\r\n", 200);
+    assert_true(head.odd_credentials && head.authorization.size == 0 && head.close);
+    static const char nul[] = "GET / HTTP/1.1\r\n" HOST "Authorization: a\0b\r\n\r\n";
+    assert_int_equal(read_bytes(nul, sizeof(nul) - 1), HTTP_READY);
+    assert_true(head.odd_credentials && head.authorization.size == 0 && head.close);
+    static const char other[] = "GET / HTTP/1.1\r\n" HOST "Authorizations: a\0b\r\n\r\n";
+    assert_int_equal(read_bytes(other, sizeof(other) - 1), HTTP_REFUSED);
+    expect_status("GET / HTTP/1.1\r\n" HOST "Authorization: a\rX: b\r\n\r\n", 400);
+    expect_status("GET / HTTP/1.1\r\n" HOST "Origin: a\r\nOrigin: a\r\n\r\n", 400);
+    expect_status("GET / HTTP/1.1\r\n" HOST "\r\n", 200);
+    assert_true(head.authorization.data == NULL && head.origin.data == NULL &&
+                !head.odd_credentials);
+}
+
 static void only_this_machine_is_answered_for(void **state)
 {
     (void)state;
@@ -379,6 +402,7 @@ int main(void)
         cmocka_unit_test(parameters_are_decoded),
         cmocka_unit_test(parameters_that_are_none_are_refused),
         cmocka_unit_test(parameters_survive_a_failed_allocation),
+        cmocka_unit_test(credentials_are_one_line_or_worth_nothing),
         cmocka_unit_test(only_this_machine_is_answered_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,7 +22,8 @@ static const fault_case cases[] = {{IM_FAULT_ALLOC, IM_ERR_NOMEM, 100},
 static im_code use_model(const char *folder, im_error *err)
 {
     im_encoder *encoder = NULL;
-    im_encoder_options options = {.batch = 2};
+    im_encoder_options options = {.batch = 2,
+                                  .precision = IM_PRECISION_BF16}; /* allocates the most */
     im_view texts[2] = {im_view_from("the red <|endoftext|> flower"), im_view_from("e\xcc\x81")};
     float out[2 * 64];
     uint32_t ids[64];
@@ -142,7 +143,7 @@ static void pictures_allocate_nothing(void **state)
 {
     char folder[1024];
     im_encoder *encoder = NULL;
-    im_encoder_options options = {.towers = IM_TOWERS_IMAGE};
+    im_encoder_options options = {.towers = IM_TOWERS_IMAGE, .precision = IM_PRECISION_BF16};
     uint8_t rgb[3 * 28 * 28 * 3] = {0};
     float out[3 * DIM];
     (void)state;

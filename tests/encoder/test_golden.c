@@ -22,12 +22,12 @@ static void golden_path(char *out, size_t size, const char *model, const char *f
     (void)snprintf(out, size, "%s/tests/golden/encoder/%s/%s", IMAGO_SOURCE_DIR, model, file);
 }
 
-static im_encoder *open_model(const char *model, im_pool *pool)
+static im_encoder *open_as(const char *model, im_pool *pool, im_precision precision)
 {
     char folder[1024];
     im_encoder *encoder = NULL;
     im_error err = IM_ERROR_INIT;
-    im_encoder_options options = {.pool = pool};
+    im_encoder_options options = {.pool = pool, .precision = precision};
     golden_path(folder, sizeof(folder), model, "");
     folder[strlen(folder) - 1] = '\0';
     im_code rc = im_encoder_open(folder, &options, &encoder, &err);
@@ -35,6 +35,11 @@ static im_encoder *open_model(const char *model, im_pool *pool)
         fail_msg("%s: %s", model, err.message);
     }
     return encoder;
+}
+
+static im_encoder *open_model(const char *model, im_pool *pool)
+{
+    return open_as(model, pool, IM_PRECISION_FP32);
 }
 
 static json_t *load_texts(const char *model)
@@ -123,11 +128,11 @@ static void text_vectors_are_those_of_the_reference(void **state)
 
 static void picture_vectors_are_those_of_the_reference_in_every_kernel(void **state)
 {
-    static const char *const kernels[] = {"avx512", "avx2", "portable"};
+    static const char *const kernels[] = {"avx512_bf16", "avx512", "avx2", "portable"};
     (void)state;
     for (size_t k = 0; k < IM_COUNT(kernels); k++) {
         im_cpu cpu = im_cpu_features();
-        if ((k == 0 && !cpu.avx512) || (k == 1 && !cpu.avx2_fma)) {
+        if ((k == 0 && !cpu.avx512_bf16) || (k == 1 && !cpu.avx512) || (k == 2 && !cpu.avx2_fma)) {
             continue;
         }
         setenv("IMAGO_KERNEL", kernels[k], 1);
@@ -161,16 +166,15 @@ static void picture_vectors_are_those_of_the_reference_in_every_kernel(void **st
 }
 
 /* Bitwise: a row alone, in a batch, and with threads. */
-static void a_row_does_not_depend_on_its_batch_or_on_threads(void **state)
+static void check_rows_alone(im_precision precision)
 {
     im_pool *pool = NULL;
     im_bytes pixels = {0};
     float alone[20 * 64];
     float together[20 * 64];
-    (void)state;
     assert_int_equal(im_pool_open(3, &pool, NULL), IM_OK);
-    im_encoder *one = open_model(models[0], NULL);
-    im_encoder *many = open_model(models[0], pool);
+    im_encoder *one = open_as(models[0], NULL, precision);
+    im_encoder *many = open_as(models[0], pool, precision);
     size_t dim = im_encoder_describe(one)->dim;
     load_floats(models[0], "pixels.f32", &pixels);
     const float *values = (const float *)(void *)pixels.data;
@@ -185,6 +189,78 @@ static void a_row_does_not_depend_on_its_batch_or_on_threads(void **state)
     im_encoder_close(one);
     im_encoder_close(many);
     im_pool_close(pool);
+}
+
+static void a_row_does_not_depend_on_its_batch_or_on_threads(void **state)
+{
+    (void)state;
+    check_rows_alone(IM_PRECISION_FP32);
+    check_rows_alone(IM_PRECISION_BF16);
+}
+
+static double cosine_of(const float *a, const float *b, size_t dim)
+{
+    double dot = 0;
+    for (size_t d = 0; d < dim; d++) {
+        dot += (double)a[d] * (double)b[d];
+    }
+    return dot;
+}
+
+/* bf16 beside fp32 of the same kernel: the pictures and texts of a golden model. */
+static void compare_precisions(const char *model, const char *kernel_name)
+{
+    im_bytes pixels = {0};
+    float wide[20 * 64];
+    float narrow[20 * 64];
+    im_encoder *fp32 = open_as(model, NULL, IM_PRECISION_FP32);
+    im_encoder *bf16 = open_as(model, NULL, IM_PRECISION_BF16);
+    size_t dim = im_encoder_describe(fp32)->dim;
+    assert_string_equal(im_encoder_describe(bf16)->precision, "bf16");
+    assert_string_equal(im_encoder_describe(bf16)->kernel, kernel_name);
+    load_floats(model, "pixels.f32", &pixels);
+    const float *values = (const float *)(void *)pixels.data;
+    assert_int_equal(im_encoder_pixel_values(fp32, values, 20, wide, NULL), IM_OK);
+    assert_int_equal(im_encoder_pixel_values(bf16, values, 20, narrow, NULL), IM_OK);
+    assert_true(memcmp(wide, narrow, 20 * dim * sizeof(float)) != 0);
+    for (size_t i = 0; i < 20; i++) {
+        double cosine = cosine_of(wide + i * dim, narrow + i * dim, dim);
+        if (!(cosine >= 0.9999)) {
+            fail_msg("%s, %s: picture %zu has cosine %.6f", model, kernel_name, i, cosine);
+        }
+    }
+    json_t *texts = load_texts(model);
+    for (size_t i = 0; i < json_array_size(texts); i++) {
+        json_t *text = json_object_get(json_array_get(texts, i), "text");
+        im_view view = im_view_of(json_string_value(text), json_string_length(text));
+        assert_int_equal(im_encoder_texts(fp32, &view, 1, wide, NULL, NULL), IM_OK);
+        assert_int_equal(im_encoder_texts(bf16, &view, 1, narrow, NULL, NULL), IM_OK);
+        double cosine = cosine_of(wide, narrow, dim);
+        if (!(cosine >= 0.9999)) {
+            fail_msg("%s, %s: text %zu has cosine %.6f", model, kernel_name, i, cosine);
+        }
+    }
+    json_decref(texts);
+    im_bytes_clear(&pixels);
+    im_encoder_close(fp32);
+    im_encoder_close(bf16);
+}
+
+static void bf16_is_close_to_fp32_in_every_kernel(void **state)
+{
+    static const char *const kernels[] = {"avx512_bf16", "avx512", "avx2", "portable"};
+    (void)state;
+    for (size_t k = 0; k < IM_COUNT(kernels); k++) {
+        im_cpu cpu = im_cpu_features();
+        if ((k == 0 && !cpu.avx512_bf16) || (k == 1 && !cpu.avx512) || (k == 2 && !cpu.avx2_fma)) {
+            continue;
+        }
+        setenv("IMAGO_KERNEL", kernels[k], 1);
+        for (size_t m = 0; m < IM_COUNT(models); m++) {
+            compare_precisions(models[m], kernels[k]);
+        }
+        unsetenv("IMAGO_KERNEL");
+    }
 }
 
 /* The last block for the pooled row alone gives what the whole block gives. */
@@ -216,6 +292,7 @@ int main(void)
         cmocka_unit_test(text_vectors_are_those_of_the_reference),
         cmocka_unit_test(picture_vectors_are_those_of_the_reference_in_every_kernel),
         cmocka_unit_test(a_row_does_not_depend_on_its_batch_or_on_threads),
+        cmocka_unit_test(bf16_is_close_to_fp32_in_every_kernel),
         cmocka_unit_test(doing_less_in_the_last_block_changes_nothing),
     };
     return cmocka_run_group_tests_name("encoder golden", tests, NULL, NULL);

@@ -12,7 +12,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const kernel *const sets[] = {&kernel_avx512, &kernel_avx2, &kernel_portable};
+static const kernel *const sets[] = {&kernel_avx512_bf16, &kernel_avx512, &kernel_avx2,
+                                     &kernel_portable};
 
 static void fill(float *x, size_t n)
 {
@@ -66,6 +67,100 @@ static void panels_equal_the_plain_twin(void **state)
                 near(got, expected, 30 * PANEL, 3e-5f);
             }
         }
+    }
+}
+
+/* Also with k odd, where the last pair has one value: what lies behind it must not count. */
+static void bf16_panels_equal_the_plain_twin(void **state)
+{
+    static float in[30 * 80], bias[PANEL], residual[30 * PANEL], got[30 * PANEL],
+        expected[30 * PANEL], rounded[30 * 80], narrow[30 * 80];
+    static uint16_t panel[80 * PANEL];
+    (void)state;
+    srandom(4);
+    for (size_t s = 0; s < IM_COUNT(sets); s++) {
+        for (size_t rows = 1; kernel_runs(sets[s]) && rows <= 30; rows++) {
+            for (size_t k = 1; k < 80; k += 13) {
+                fill(in, 30 * 80);
+                fill(bias, PANEL);
+                fill(residual, 30 * PANEL);
+                for (size_t i = 0; i < IM_COUNT(panel); i++) {
+                    panel[i] = bf16_of((float)((double)random() / (double)RAND_MAX * 4 - 2));
+                }
+                memset(narrow, 0x7f, sizeof(narrow));
+                memset(rounded, 0x7f, sizeof(rounded));
+                sets[s]->narrow(in, 80, rows, k, narrow);
+                kernel_plain.narrow(in, 80, rows, k, rounded);
+                panel_work w = {.in16 = narrow,
+                                .in_pitch = 80,
+                                .rows = rows,
+                                .panel16 = panel,
+                                .k = k,
+                                .columns = 1 + (rows * 7 + k) % PANEL,
+                                .bias = bias,
+                                .activation = (kernel_activation)((rows + k) % 4),
+                                .residual = rows % 2 == 0 ? residual : NULL,
+                                .residual_pitch = PANEL,
+                                .out = got,
+                                .out_pitch = PANEL};
+                memset(got, 0, sizeof(got));
+                memset(expected, 0, sizeof(expected));
+                sets[s]->panel_bf16(&w);
+                w.in16 = rounded;
+                w.out = expected;
+                kernel_plain.panel_bf16(&w);
+                near(got, expected, 30 * PANEL, 3e-5f);
+            }
+        }
+    }
+}
+
+static void bf16_rounds_to_nearest_even(void **state)
+{
+    (void)state;
+    assert_int_equal(bf16_of(1.0f), 0x3f80);
+    assert_int_equal(bf16_of(1.00390625f), 0x3f80); /* half way: to the even one below */
+    assert_int_equal(bf16_of(1.01171875f), 0x3f82); /* half way: to the even one above */
+    assert_int_equal(bf16_of(1.00390637f), 0x3f81);
+    assert_int_equal(bf16_of(-65504.0f), 0xc780);
+    assert_int_equal(bf16_of(INFINITY), 0x7f80);
+    assert_true(isnan(bf16_value(bf16_of(NAN))));
+}
+
+/* Bitwise: a row's sums are the same in a tile of any height. */
+static void a_row_does_not_depend_on_its_tile(void **state)
+{
+    static float in[30 * 80], panel[80 * PANEL], alone[PANEL], together[30 * PANEL],
+        narrow[30 * 80];
+    static uint16_t panel16[80 * PANEL];
+    (void)state;
+    srandom(6);
+    fill(in, 30 * 80);
+    fill(panel, 80 * PANEL);
+    for (size_t i = 0; i < IM_COUNT(panel16); i++) {
+        panel16[i] = bf16_of(panel[i]);
+    }
+    for (size_t i = 0; i < 2 * IM_COUNT(sets) * 30; i++) {
+        const kernel *set = sets[i / 60];
+        bool bf16 = i / 30 % 2 == 1;
+        size_t rows = i % 30 + 1;
+        if (!kernel_runs(set)) {
+            continue;
+        }
+        set->narrow(in, 80, 30, 79, narrow);
+        panel_work w = {.in = in, .in_pitch = 80, .panel = panel, .k = 79, .columns = PANEL};
+        w.in16 = narrow;
+        w.panel16 = panel16;
+        w.rows = rows;
+        w.out = together;
+        w.out_pitch = PANEL;
+        (bf16 ? set->panel_bf16 : set->panel)(&w);
+        w.in = in + (rows - 1) * 80;
+        w.in16 = (const char *)narrow + (rows - 1) * 80 * set->narrow_bytes;
+        w.rows = 1;
+        w.out = alone;
+        (bf16 ? set->panel_bf16 : set->panel)(&w);
+        assert_memory_equal(alone, together + (rows - 1) * PANEL, sizeof(alone));
     }
 }
 
@@ -128,6 +223,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(panels_equal_the_plain_twin),
+        cmocka_unit_test(bf16_panels_equal_the_plain_twin),
+        cmocka_unit_test(bf16_rounds_to_nearest_even),
+        cmocka_unit_test(a_row_does_not_depend_on_its_tile),
         cmocka_unit_test(heads_equal_the_plain_twin),
         cmocka_unit_test(norms_equal_the_plain_twin),
     };

@@ -14,7 +14,8 @@
 #include <oneapi/dnnl/dnnl.h>
 #include <stdlib.h>
 
-static const kernel *const sets[] = {&kernel_plain, &kernel_portable, &kernel_avx2, &kernel_avx512};
+static const kernel *const sets[] = {&kernel_plain, &kernel_portable, &kernel_avx2, &kernel_avx512,
+                                     &kernel_avx512_bf16};
 
 /* rows, outputs, inputs: the bundled model, then ViT-B/32 and its text tower, then odd ones */
 static const size_t shapes[][3] = {{65, 576, 192},  {65, 768, 192}, {1, 256, 192}, {50, 2304, 768},

@@ -129,13 +129,13 @@ static void run_text(im_encoder *encoder, golden *g)
 
 static void each_stage_is_that_of_the_reference(void **state)
 {
-    static const char *const kernels[] = {"avx512", "avx2", "portable"};
+    static const char *const kernels[] = {"avx512_bf16", "avx512", "avx2", "portable"};
     (void)state;
     for (size_t k = 0; k < IM_COUNT(kernels); k++) {
         golden g;
         stage_tap tap;
         im_cpu cpu = im_cpu_features();
-        if ((k == 0 && !cpu.avx512) || (k == 1 && !cpu.avx2_fma)) {
+        if ((k == 0 && !cpu.avx512_bf16) || (k == 1 && !cpu.avx512) || (k == 2 && !cpu.avx2_fma)) {
             continue;
         }
         setenv("IMAGO_KERNEL", kernels[k], 1);

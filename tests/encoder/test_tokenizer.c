@@ -325,7 +325,15 @@ static void words_merge_as_a_slow_twin_merges_them(void **state)
         }
         for (size_t i = 0; i < size; i++) {
             unsigned char byte = (unsigned char)word[i];
-            expected[i] = i + 1 == size ? t->byte_end_id[byte] : t->byte_id[byte];
+            expected[i] = i + 1 == size ? t->special.byte_end_id[byte] : t->special.byte_id[byte];
+        }
+        if (round == 1500) { /* from here on as from a file of packed weights: sorted */
+            packed_pieces made = {0};
+            assert_int_equal(tokenizer_pack(t, &made, NULL), IM_OK);
+            assert_int_equal(made.n, 2);
+            packed_pieces_clear(&made);
+            im_free(t->merges);
+            t->merges = NULL;
         }
         assert_int_equal(tokenizer_encode(t, im_view_of(word, size), 300, ids, &n, NULL, NULL),
                          IM_OK);
@@ -465,8 +473,8 @@ static void a_text_is_cut_to_the_context_and_says_so(void **state)
                          IM_OK);
         assert_int_equal(n, IM_MIN(context, (size_t)29));
         assert_int_equal(cut, context < 29);
-        assert_int_equal(ids[0], t->begin);
-        assert_int_equal(ids[n - 1], t->end);
+        assert_int_equal(ids[0], t->special.begin);
+        assert_int_equal(ids[n - 1], t->special.end);
     }
     tokenizer_close(t);
 }

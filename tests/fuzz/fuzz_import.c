@@ -1,4 +1,4 @@
-/* IMAGO_FUZZ_ROOMS: base image encoder store index query app
+/* IMAGO_FUZZ_ROOMS: base image encoder store index query vlm app
  * tests/fuzz/fuzz_import.c — a folder of `import`: vectors.npy and items.jsonl of foreign bytes.
  * What a pass gives out are finite vectors of unit length, one for each row of the header, and the
  * second pass gives as many.

@@ -1,4 +1,4 @@
-/* IMAGO_FUZZ_ROOMS: base image encoder store index query app
+/* IMAGO_FUZZ_ROOMS: base image encoder store index query vlm app
  * tests/fuzz/fuzz_meta.c — files of `add --meta` as CSV and as JSON lines: whatever a row holds has
  * been checked, and every file comes to its end. */
 #include "app/meta_internal.h"

@@ -40,6 +40,7 @@ static int make_library(void **state)
     (void)snprintf(f->library, sizeof(f->library), "%s/library", f->folder);
     assert_int_equal(setenv("IMAGO_DATA", IMAGO_SOURCE_DIR "/data", 1), 0);
     assert_int_equal(setenv("XDG_DATA_HOME", f->folder, 1), 0);
+    assert_int_equal(setenv("XDG_CACHE_HOME", f->folder, 1), 0);
     imago_code code = imago_library_open(f->library, IMAGO_CREATE, NULL, &library, &error);
     if (code != IMAGO_OK) {
         print_error("%s\n", error.message);

@@ -1,5 +1,6 @@
-/* tests/index/test_codes.c — covers index/codes_kernels.c, index/rotation.c, index/codes_encode.c
- * and index/codes_query.c: kernels against their plain twins, and what codes say of a row. */
+/* tests/index/test_codes.c — covers index/codes_kernels.c, index/codes_bits.c, index/rotation.c,
+ * index/codes_encode.c and index/codes_query.c: kernels against their plain twins, and what codes
+ * say of a row. */
 #include "help_codes.h"
 #include <math.h>
 
@@ -9,18 +10,15 @@ typedef struct test_codes {
     size_t padded, n;
     int8_t *high, *low;
     uint8_t *bytes; /* [n, padded] */
-    uint64_t *planes;
     uint16_t *at;
 } test_codes;
 
 static void codes_make(test_codes *codes, random_state *random, size_t padded, size_t n)
 {
-    size_t words = CODES_PLANES * index_plane_words(padded);
     *codes = (test_codes){.padded = padded, .n = n};
     codes->high = aligned_alloc(64, padded);
     codes->low = aligned_alloc(64, padded);
     codes->bytes = malloc(n * padded);
-    codes->planes = calloc(words, sizeof(uint64_t));
     codes->at = malloc(n * sizeof(uint16_t));
     for (size_t i = 0; i < padded; i++) { /* the ends of what there may be, often */
         codes->high[i] =
@@ -30,11 +28,6 @@ static void codes_make(test_codes *codes, random_state *random, size_t padded, s
     for (size_t i = 0; i < n * padded; i++) {
         codes->bytes[i] = (uint8_t)(random_below(random, 4) == 0 ? 255 * random_below(random, 2)
                                                                  : random_next(random));
-    }
-    for (size_t j = 0; j < CODES_PLANES; j++) {
-        for (size_t w = 0; w < padded / 64; w++) {
-            codes->planes[j * index_plane_words(padded) + w] = random_next(random);
-        }
     }
     for (size_t i = 0; i < n; i++) {
         codes->at[i] = (uint16_t)random_below(random, n);
@@ -46,7 +39,6 @@ static void codes_free(test_codes *codes)
     free(codes->high);
     free(codes->low);
     free(codes->bytes);
-    free(codes->planes);
     free(codes->at);
 }
 
@@ -118,38 +110,86 @@ static void check_halves(const index_codes_kernels *kernels, const test_codes *c
     free(joined);
 }
 
-static void check_differ(const index_codes_kernels *kernels, const test_codes *codes, bool sparse,
-                         size_t n)
+enum { LANES = CODES_LANES };
+
+/* Weights of either sign, six of a look-up as large together as they may be. */
+static void weights_make(random_state *random, int8_t *weights, size_t padded)
 {
-    int32_t got[40];
-    size_t words = codes->padded / 64;
-    index_code_rows rows = {codes->bytes, codes->padded / 8, sparse ? codes->at : NULL, n, NULL};
-    kernels->differ_b1(codes->planes, &rows, got);
-    for (size_t r = 0; r < n; r++) {
-        const uint8_t *row = codes->bytes + (sparse ? codes->at[r] : r) * codes->padded / 8;
-        int32_t sum = 0;
-        for (size_t i = 0; i < codes->padded; i++) {
-            unsigned bit = ((unsigned)row[i / 8] >> (i % 8)) & 1u;
-            for (size_t j = 0; j < CODES_PLANES; j++) {
-                uint64_t word = codes->planes[j * index_plane_words(codes->padded) + i / 64];
-                unsigned plane = (unsigned)(word >> (i % 64)) & 1u;
-                sum += (int32_t)((plane ^ bit) << j);
-            }
-        }
-        assert_true(words > 0);
-        assert_int_equal(got[r], sum);
+    for (size_t i = 0; i < padded; i++) {
+        int size = i % 8 == random_below(random, 6) ? 28 : (int)random_below(random, 8);
+        weights[i] = (int8_t)(random_below(random, 2) == 0 ? size : -size);
     }
+    for (size_t i = 0; i < 6; i++) { /* the lowest six of a byte, the highest two of three */
+        weights[i] = i == 0 ? 63 : 0;
+        size_t high = 8 * (i / 2) + 6 + i % 2;
+        weights[high] = (int8_t)(i == 5 ? 13 : -10);
+    }
+}
+
+/* Bits against counting them one by one, and every number against the twin to the last bit. */
+static void check_guess(const index_codes_kernels *kernels, random_state *random, size_t padded)
+{
+    size_t columns = padded / 8;
+    size_t bytes = columns * LANES + 2 * LANES * sizeof(float);
+    int8_t *weights = malloc(padded);
+    uint8_t *group = malloc(bytes + 64);
+    uint8_t *tables = aligned_alloc(64, index_tables_bytes(columns));
+    float got[LANES];
+    float twins[LANES];
+    float *numbers = (float *)(void *)(group + columns * LANES);
+    weights_make(random, weights, padded);
+    for (size_t i = 0; i < columns * LANES; i++) {
+        group[i] = (uint8_t)random_next(random);
+    }
+    for (size_t i = 0; i < 2 * (size_t)LANES; i++) {
+        numbers[i] = (float)random_below(random, 1000) / 997.0F;
+    }
+    index_query_b1 query = {tables, columns, 3.7F, 0.013F, 3.5F, 0.9F, -0.2F};
+    twin()->bits->tables(weights, columns, tables);
+    twin()->bits->guess(&query, group, twins);
+    kernels->bits->tables(weights, columns, tables);
+    kernels->bits->guess(&query, group, got);
+    for (size_t r = 0; r < LANES; r++) {
+        int sum = 0;
+        for (size_t i = 0; i < padded; i++) {
+            bool set = ((group[i / 8 * LANES + r] >> (i % 8)) & 1) != 0;
+            sum += set == (weights[i] > 0) ? 0 : abs(weights[i]);
+        }
+        float estimate = numbers[r] * (3.7F - 0.013F * (float)sum);
+        assert_true(twins[r] == 0.9F * (estimate + 3.5F * numbers[LANES + r]) - 0.2F);
+    }
+    assert_memory_equal(got, twins, sizeof(got));
+    free(weights);
+    free(group);
+    free(tables);
+}
+
+static void check_keep(const index_codes_kernels *kernels, random_state *random)
+{
+    float values[LANES];
+    float kept[LANES];
+    float most = -INFINITY;
+    uint64_t bits = random_below(random, 3) == 0 ? UINT64_MAX : random_next(random);
+    bits = random_below(random, 5) == 0 ? 0 : bits;
+    for (size_t i = 0; i < LANES; i++) {
+        values[i] = (float)random_below(random, 1000) - 500;
+        kept[i] = ((bits >> i) & 1) != 0 ? values[i] : -INFINITY;
+        most = fmaxf(most, kept[i]);
+    }
+    float got = kernels->bits->keep(values, bits);
+    assert_true(got == most);
+    assert_memory_equal(values, kept, sizeof(kept));
 }
 
 static void check_at_least(const index_codes_kernels *kernels, random_state *random)
 {
-    float values[64];
-    for (size_t i = 0; i < 64; i++) {
+    float values[LANES];
+    for (size_t i = 0; i < LANES; i++) {
         values[i] = (float)random_below(random, 5);
     }
-    values[random_below(random, 64)] = -INFINITY;
-    uint64_t bits = kernels->at_least(values, 3.0F);
-    for (size_t i = 0; i < 64; i++) {
+    values[random_below(random, LANES)] = -INFINITY;
+    uint64_t bits = kernels->bits->at_least(values, 3.0F);
+    for (size_t i = 0; i < LANES; i++) {
         assert_int_equal((bits >> i) & 1, values[i] >= 3.0F);
     }
 }
@@ -170,12 +210,13 @@ static void every_kernel_equals_its_twin(void **state)
             codes_make(&codes, &random, padded_dims[d], 37);
             for (size_t n = 1; n <= 37; n += 1 + n % 5) {
                 check_dot(kernels, &codes, n % 2 == 0, n);
-                check_differ(kernels, &codes, n % 3 == 0, n);
                 check_halves(kernels, &codes, n % 2 == 1, n);
             }
             codes_free(&codes);
+            check_guess(kernels, &random, padded_dims[d]);
         }
         for (size_t i = 0; i < 100; i++) {
+            check_keep(kernels, &random);
             check_at_least(kernels, &random);
         }
     }

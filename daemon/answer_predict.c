@@ -1,0 +1,174 @@
+/* daemon/answer_predict.c — what Immich asks of its machine-learning server: POST /predict with the
+ * tasks of CLIP, GET /ping. Other tasks (faces, text in pictures) are refused, so that Immich goes
+ * on to the next server of its list. */
+#include "base/clock.h"
+#include "daemon/daemon_internal.h"
+
+#include <string.h>
+
+void answer_ping(server *s, exchange *const *list, size_t n)
+{
+    (void)s;
+    (void)n;
+    im_str_add_c(&list[0]->answer.out, "pong");
+    exchange_done(list[0], "text/plain; charset=utf-8");
+}
+
+/* What is asked for. Borrowed from the body and `entries`. */
+typedef struct prediction {
+    json_t *entries;
+    const char *model;
+    bool visual;
+    const http_part *image, *text;
+} prediction;
+
+static im_code wrong(im_error *err, const char *sentence)
+{
+    im_code rc = im_fail_as(err, IM_REASON_HTTP_BODY, "'entries': %s", sentence);
+    im_at_field(err, "entries");
+    im_hint(err, "{\"clip\": {\"textual\": {\"modelName\": \"ViT-B-32__openai\"}}}");
+    return rc;
+}
+
+/* {"clip": {"visual" | "textual": {"modelName": "…", "options": {…}}}}; 0, or the status of what it
+ * is not. */
+static int read_entries(prediction *p, im_error *err)
+{
+    const char *task = NULL;
+    const char *type = NULL;
+    json_t *types = NULL;
+    json_t *entry = NULL;
+    json_object_foreach(p->entries, task, types)
+    {
+        if (strcmp(task, "clip") != 0) {
+            (void)!im_fail_as(err, IM_REASON_UNSUPPORTED,
+                              "task '%.60s' is not done here, only 'clip' is", task);
+            im_at_field(err, "entries");
+            im_hint(err, "give Immich a second machine-learning server for it");
+            return 501;
+        }
+    }
+    types = json_object_get(p->entries, "clip");
+    if (json_object_size(types) != 1) {
+        (void)!wrong(err, "expected one task, 'clip', of one type, 'visual' or 'textual'");
+        return 422;
+    }
+    json_object_foreach(types, type, entry)
+    {
+        const json_t *name = json_object_get(entry, "modelName");
+        const json_t *options = json_object_get(entry, "options");
+        p->visual = strcmp(type, "visual") == 0;
+        p->model = json_string_value(name);
+        if ((!p->visual && strcmp(type, "textual") != 0) || p->model == NULL ||
+            (options != NULL && !json_is_object(options) && !json_is_null(options))) {
+            (void)!wrong(err, "expected 'visual' or 'textual' with a modelName");
+            return 422;
+        }
+    }
+    return 0;
+}
+
+static int read_parts(exchange *ex, const http_parts *parts, prediction *p, im_error *err)
+{
+    const http_part *entries = http_part_of(parts, im_view_from("entries"));
+    im_error cause = IM_ERROR_INIT;
+    (void)ex;
+    if (entries == NULL) {
+        (void)!wrong(err, "is missing");
+        return 422;
+    }
+    im_code rc =
+        im_json_parse(entries->data.data, entries->data.size, "entries", &p->entries, &cause);
+    if (rc != IM_OK) {
+        (void)!(rc == IM_ERR_NOMEM ? im_fail(err, rc, "%s", cause.message)
+                                   : wrong(err, cause.message));
+        return rc == IM_ERR_NOMEM ? 0 : 422;
+    }
+    if (!json_is_object(p->entries)) {
+        (void)!wrong(err, "expected an object");
+        return 422;
+    }
+    int status = read_entries(p, err);
+    p->image = http_part_of(parts, im_view_from("image"));
+    p->text = http_part_of(parts, im_view_from("text"));
+    if (status == 0 && (p->visual ? p->image : p->text) == NULL) {
+        (void)!im_fail_as(err, IM_REASON_HTTP_BODY, "part '%s' is missing",
+                          p->visual ? "image" : "text");
+        im_at_field(err, "%s", p->visual ? "image" : "text");
+        return 400;
+    }
+    return status;
+}
+
+/* {"clip": "[0.1,…]", "imageHeight": h, "imageWidth": w}: the vector is a text. */
+static void put_answer(exchange *ex, const im_embed_result *result, const uint32_t *size)
+{
+    im_json_writer vector;
+    im_json_writer *w = &ex->answer;
+    im_json_init(&vector, 64u << 10);
+    im_json_begin_array(&vector);
+    for (size_t i = 0; i < result->dim; i++) {
+        im_json_float(&vector, result->vectors[i]);
+    }
+    im_json_end_array(&vector);
+    im_json_begin_object(w);
+    im_json_put_string(w, "clip", im_str_text(&vector.out));
+    if (size != NULL) {
+        im_json_put_uint(w, "imageHeight", size[1]);
+        im_json_put_uint(w, "imageWidth", size[0]);
+    }
+    im_json_end_object(w);
+    w->out.failed = w->out.failed || !im_json_ok(&vector);
+    im_json_clear(&vector);
+    exchange_done(ex, "application/json");
+}
+
+static im_code predict(server *s, exchange *ex, const prediction *p, im_error *err)
+{
+    uint32_t size[2] = {0}; /* width, height */
+    im_embed_result result = {0};
+    im_embed_piece piece = {0};
+    im_code rc = IM_OK;
+    if (p->visual) {
+        piece.picture = p->image->data;
+        rc = im_app_picture_size(piece.picture, &s->options->limits, size, err);
+    } else {
+        piece.text = p->text->data;
+    }
+    uint64_t start_ns = im_clock_ns();
+    if (rc == IM_OK) {
+        rc = immich_embed(s, p->model, &piece, &result, err);
+    }
+    if (rc == IM_OK && result.errors[0].code != IM_OK) {
+        *err = result.errors[0];
+        rc = err->code;
+        im_at_field(err, "%s", p->visual ? "image" : "text");
+    }
+    if (rc == IM_OK) {
+        work_note_times(s->work, im_clock_ms_since(start_ns), -1);
+        put_answer(ex, &result, p->visual ? size : NULL);
+    }
+    im_embed_result_clear(&result);
+    return rc;
+}
+
+void answer_predict(server *s, exchange *const *list, size_t n)
+{
+    prediction p = {0};
+    http_parts parts;
+    im_error error = IM_ERROR_INIT;
+    (void)n;
+    int status = 0;
+    im_code rc = body_parts(list[0], &parts, &error);
+    if (rc == IM_OK) {
+        status = read_parts(list[0], &parts, &p, &error);
+        rc = error.code;
+    }
+    if (rc == IM_OK) {
+        rc = predict(s, list[0], &p, &error);
+    }
+    if (rc != IM_OK) {
+        exchange_fail(list[0], status, &error);
+    }
+    json_decref(p.entries);
+}

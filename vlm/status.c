@@ -1,0 +1,152 @@
+/* vlm/status.c — what is the same in all answers: parsing, events of a stream, and the many forms
+ * in which servers say what went wrong. */
+#include "vlm/vlm_internal.h"
+
+#include <math.h>
+
+im_code vlm_parse(im_view body, json_t **out, im_error *err)
+{
+    im_error cause = IM_ERROR_INIT;
+    im_code rc = im_json_parse(body.data, body.size, "the server's answer", out, &cause);
+    if (rc == IM_OK && !json_is_object(*out)) {
+        json_decref(*out);
+        *out = NULL;
+        return im_fail(err, IM_ERR_UPSTREAM, "the server's answer is no object");
+    }
+    return rc == IM_OK
+               ? IM_OK
+               : im_fail(err, rc == IM_ERR_NOMEM ? rc : IM_ERR_UPSTREAM, "%s", cause.message);
+}
+
+uint64_t vlm_count(const json_t *object, const char *key)
+{
+    json_int_t value = json_integer_value(json_object_get(object, key));
+    return value > 0 && value < 1000000000 ? (uint64_t)value : 0;
+}
+
+/* ---- streams ---- */
+
+bool vlm_is_stream(im_view body)
+{
+    return body.size >= 5 && (memcmp(body.data, "data:", 5) == 0 || body.data[0] == ':' ||
+                              memcmp(body.data, "event", 5) == 0);
+}
+
+static im_code one_event(im_view line,
+                         im_code (*fn)(void *context, const json_t *event, im_error *err),
+                         void *context, im_error *err)
+{
+    json_t *event = NULL;
+    while (line.size > 0 && line.data[0] == ' ') {
+        line = im_view_of(line.data + 1, line.size - 1);
+    }
+    if (line.size == 0 || im_view_equal_c(line, "[DONE]")) {
+        return IM_OK;
+    }
+    im_code rc = vlm_parse(line, &event, err);
+    if (rc == IM_OK) {
+        rc = fn(context, event, err);
+    }
+    json_decref(event);
+    return rc;
+}
+
+im_code vlm_each_event(im_view body,
+                       im_code (*fn)(void *context, const json_t *event, im_error *err),
+                       void *context, im_error *err)
+{
+    im_code rc = IM_OK;
+    for (size_t from = 0; rc == IM_OK && from < body.size;) {
+        const char *end = memchr(body.data + from, '\n', body.size - from);
+        size_t to = end != NULL ? (size_t)(end - body.data) : body.size;
+        size_t size = to - from;
+        size -= size > 0 && body.data[from + size - 1] == '\r';
+        if (size >= 5 && memcmp(body.data + from, "data:", 5) == 0) {
+            rc = one_event(im_view_of(body.data + from + 5, size - 5), fn, context, err);
+        }
+        from = to + 1;
+    }
+    return rc;
+}
+
+/* ---- failures ---- */
+
+/* {"error":{"message"}}, {"error":"…"}, {"detail":"…"}, {"message":"…"} or plain text. */
+static void said(im_view body, im_str *out)
+{
+    json_t *root = NULL;
+    const char *text = NULL;
+    if (im_json_parse(body.data, body.size, "answer", &root, NULL) == IM_OK) {
+        const json_t *error = json_object_get(root, "error");
+        text = json_string_value(json_object_get(error, "message"));
+        text = text != NULL ? text : json_string_value(error);
+        text = text != NULL ? text : json_string_value(json_object_get(root, "detail"));
+        text = text != NULL ? text : json_string_value(json_object_get(root, "message"));
+        im_str_add(out, text, text != NULL ? strlen(text) : 0);
+    } else if (body.size > 0 && body.data[0] != '<') {
+        im_str_add(out, body.data, IM_MIN(body.size, (size_t)200));
+    }
+    json_decref(root);
+}
+
+/* Gemini's "retryDelay": "27s" among error.details; < 0: none. */
+static double delay_of(im_view body)
+{
+    json_t *root = NULL;
+    double seconds = -1;
+    if (im_json_parse(body.data, body.size, "answer", &root, NULL) != IM_OK) {
+        return -1;
+    }
+    const json_t *details = json_object_get(json_object_get(root, "error"), "details");
+    for (size_t i = 0; i < json_array_size(details); i++) {
+        const char *text =
+            json_string_value(json_object_get(json_array_get(details, i), "retryDelay"));
+        char number[32];
+        size_t size = text != NULL ? strlen(text) : 0;
+        if (size > 1 && size < sizeof(number) && text[size - 1] == 's') {
+            memcpy(number, text, size - 1);
+            number[size - 1] = '\0';
+            seconds = im_parse_double(number, &seconds) && seconds >= 0 ? seconds : -1;
+        }
+    }
+    json_decref(root);
+    return seconds;
+}
+
+static im_code code_of(int status)
+{
+    return status == 401 || status == 403                    ? IM_ERR_DENIED
+           : status == 404                                   ? IM_ERR_NOT_FOUND
+           : status == 429 || status == 503                  ? IM_ERR_BUSY
+           : status == 408 || status == 504 || status == 524 ? IM_ERR_TIMEOUT
+                                                             : IM_ERR_UPSTREAM;
+}
+
+im_code vlm_status(const im_vlm_server *server, const im_http_answer *answer, double *out_wait_s,
+                   im_error *err)
+{
+    im_str words;
+    im_view body = im_view_of(im_str_text(&answer->body), answer->body.size);
+    *out_wait_s = answer->has_retry_after ? (double)answer->retry_after_s : -1;
+    if (answer->status >= 200 && answer->status < 300) {
+        return IM_OK;
+    }
+    if (*out_wait_s < 0) {
+        *out_wait_s = delay_of(body);
+    }
+    im_str_init(&words, 4096);
+    said(body, &words);
+    im_code rc = im_fail(err, code_of(answer->status), "the server answered %d%s%.250s",
+                         answer->status, words.size > 0 ? ": " : "", im_str_text(&words));
+    im_str_clear(&words);
+    if (answer->status >= 300 && answer->status < 400) {
+        im_hint(err, "redirects are not followed: name the server's own URL");
+    } else if (rc == IM_ERR_DENIED) {
+        im_hint(err, "the key comes from IMAGO_VLM_KEY or --vlm-key-file");
+    } else if (rc == IM_ERR_NOT_FOUND) {
+        im_hint(err, "is the model '%.40s' there? retired ones are not%s", server->model,
+                server->profile == IM_VLM_GEMINI ? ": try gemini-3.5-flash or gemini-3.1-flash-lite"
+                                                 : "");
+    }
+    return rc;
+}

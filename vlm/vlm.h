@@ -1,0 +1,192 @@
+/* vlm/vlm.h — the client of a vision-language model: judges how well pictures match a query, and
+ * what may follow from that; the door of vlm/. It knows no library: pictures come as JPEG bytes,
+ * answers go back as values. What a server says is data; nothing in it is obeyed. */
+#ifndef IM_VLM_VLM_H
+#define IM_VLM_VLM_H
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/http_client.h"
+#include "base/json.h"
+#include "image/image.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- servers ---- */
+
+typedef enum im_vlm_profile {
+#define X(NAME, name, ...) IM_VLM_##NAME,
+#include "vlm/profiles.def"
+#undef X
+    IM_VLM_PROFILE_COUNT
+} im_vlm_profile;
+
+/** How a judgement is read from a server's answers, best first. */
+typedef enum im_vlm_mode {
+    IM_VLM_MODE_NONE,      /* it cannot judge pictures */
+    IM_VLM_MODE_LOGPROBS,  /* P(yes) from the log-probabilities of one token */
+    IM_VLM_MODE_SYSTEMONE, /* P(yes) as /v1/systemone gives it */
+    IM_VLM_MODE_RERANK,    /* relevance_score of /v1/rerank */
+    IM_VLM_MODE_SCORE,     /* a number from 0 to 10, by a JSON schema */
+    IM_VLM_MODE_WORD,      /* the word yes or no */
+    IM_VLM_MODE_COUNT
+} im_vlm_mode;
+
+#define IM_VLM_IDS 12 /* spellings of yes and of no, together */
+
+/** A server and what is known of it: kept in the library's settings. A plain value. */
+typedef struct im_vlm_server {
+    char url[512];   /* without the path of a route: "http://127.0.0.1:8080" */
+    char model[256]; /* "" for a server with one model */
+    im_vlm_profile profile;
+    im_vlm_mode mode; /* NONE: as the profile does */
+    bool schema;      /* a JSON schema binds its answers */
+    bool jina;        /* /v1/rerank wants "image" instead of "content" */
+    size_t n_yes, n_no;
+    int64_t ids[IM_VLM_IDS]; /* token ids, [n_yes] of yes then [n_no] of no; n_yes 0: not known */
+    bool probed;
+} im_vlm_server;
+
+/** "auto", "llama-server" …; false when `name` is none. */
+bool im_vlm_profile_of(const char *name, im_vlm_profile *out);
+const char *im_vlm_profile_name(im_vlm_profile profile);
+const char *im_vlm_mode_name(im_vlm_mode mode);
+/** A server by what people write; "/v1" or "/v1beta" at the end of the URL is taken off. What its
+ * profile is known to do is assumed until im_vlm_probe looked.
+ * @return IM_ERR_INVALID for a URL that is none, a model or URL that is too long */
+IM_NODISCARD im_code im_vlm_server_of(const char *url, const char *model, im_vlm_profile profile,
+                                      im_vlm_server *out, im_error *err);
+/** The server as a JSON object, and back (IM_ERR_FORMAT). */
+void im_vlm_server_json(im_json_writer *w, const im_vlm_server *server);
+IM_NODISCARD im_code im_vlm_server_read(im_view json, im_vlm_server *out, im_error *err);
+
+/** How servers are asked. */
+typedef struct im_vlm_options {
+    im_http_rules rules;
+    const char *key;      /* NULL: none; never in a sentence, file or answer */
+    uint32_t deadline_ms; /* for all together; 0: 20 s */
+    uint32_t item_ms;     /* for one answer; 0: 10 s */
+    size_t parallel;      /* requests at once; 0: 4 */
+} im_vlm_options;
+
+/** Finds out what a server is and can: asks it for its models, then for a judgement of a built-in
+ * picture, mode by mode until one works. server->profile AUTO is replaced; an empty model too,
+ * when the server tells its own.
+ * @return url_refused, IM_ERR_TIMEOUT, IM_ERR_UPSTREAM, IM_ERR_DENIED (key), IM_ERR_NOT_FOUND
+ * (model); IM_ERR_UNSUPPORTED when it answers but judges in no mode. */
+IM_NODISCARD im_code im_vlm_probe(im_vlm_server *server, const im_vlm_options *options,
+                                  im_error *err);
+
+/* ---- what is sent ---- */
+
+#define IM_VLM_PROMPT_VERSION "rerank-1"
+#define IM_VLM_MAX_PX 448u
+
+/** Takes chat markers (<|im_end|>, <__media__>, [INST] …) and control characters out of a text, so
+ * that no server reads them as its own. */
+void im_vlm_clean(im_str *out, im_view text);
+
+/** A picture as it is sent: oriented, both sides stretched to multiples of 28 so that no server
+ * resizes it, the longer one at most max_px (IM_VLM_MAX_PX, at least 112), as a JPEG without
+ * metadata. @param out_tokens (may be NULL) what it costs a model of the Qwen2.5-VL family */
+IM_NODISCARD im_code im_vlm_picture(const uint8_t *bytes, size_t size, const char *name,
+                                    const im_image_limits *limits, uint32_t max_px, im_bytes *out,
+                                    uint32_t *out_tokens, im_error *err);
+/** The blank picture that a query's baseline is measured with. */
+IM_NODISCARD im_code im_vlm_blank(im_bytes *out, im_error *err);
+
+/** What a judgement depends on, as one digest: server, model, mode, prompt, query, picture. */
+void im_vlm_key(const im_vlm_server *server, im_view query, const im_bytes *picture,
+                uint8_t out[IM_SHA256_BYTES]);
+
+/* ---- judgements ---- */
+
+typedef enum im_vlm_outcome {
+    IM_VLM_NOT_ASKED, /* deadline, breaker, or before its turn */
+    IM_VLM_JUDGED,
+    IM_VLM_LOW_MASS,   /* the model answers something else than yes or no */
+    IM_VLM_REFUSED,    /* by the model or its provider */
+    IM_VLM_UNREADABLE, /* an answer, but no judgement in it */
+    IM_VLM_FAILED,     /* no answer: error says why */
+    IM_VLM_OUTCOME_COUNT
+} im_vlm_outcome;
+const char *im_vlm_outcome_name(im_vlm_outcome outcome);
+
+typedef struct im_vlm_judgement {
+    im_vlm_outcome outcome;
+    double s;        /* logit(yes) - logit(no), when judged; finite */
+    double p_yes;    /* when judged */
+    double mass;     /* P(yes) + P(no) of the answer's first token; 1 where the mode tells none */
+    uint64_t tokens; /* as the server counts; 0: not told */
+    uint64_t bytes_sent; /* of all tries */
+    unsigned tries;
+    double ms;
+    im_error error;
+} im_vlm_judgement;
+
+/** Judges pictures, `parallel` at once. Never fails for one of them: what became of each is in its
+ * judgement. After 3 failures in a row, or at the deadline, the rest is not asked. 429 and 503 are
+ * tried again, at most 3 times, when the wait the server wants fits the deadline.
+ * @param query cleaned  @param pictures [n] of im_vlm_picture  @param out [n]
+ * @return IM_ERR_NOMEM, url_refused: then nothing was sent */
+IM_NODISCARD im_code im_vlm_judge(const im_vlm_server *server, const im_vlm_options *options,
+                                  im_view query, const im_bytes *pictures, size_t n,
+                                  im_vlm_judgement *out, im_error *err);
+
+/** A question about pictures whose answer is bound by a JSON schema.
+ * @param schema JSON text  @param out_json the answer, whole and an object; json_decref
+ * @return as of im_vlm_judge's errors; IM_ERR_UPSTREAM for an answer that is none */
+IM_NODISCARD im_code im_vlm_ask(const im_vlm_server *server, const im_vlm_options *options,
+                                im_view text, const char *schema, const im_bytes *picture,
+                                json_t **out_json, im_vlm_judgement *out_cost, im_error *err);
+
+/* ---- what follows: blending ---- */
+
+#define IM_VLM_CLIP 2.0
+#define IM_VLM_MOST_WEIGHT 0.5 /* until calibrated */
+
+/** How judgements count: x = clip((s - offset) * scale), final = z + weight * x. */
+typedef struct im_vlm_weights {
+    double offset, scale, weight; /* scale > 0, 0 <= weight <= 1 */
+    bool calibrated;
+} im_vlm_weights;
+im_vlm_weights im_vlm_weights_default(void);
+/** The same within what is allowed: an uncalibrated weight of at most IM_VLM_MOST_WEIGHT; values
+ * that are not finite count as weight 0. */
+im_vlm_weights im_vlm_weights_bound(im_vlm_weights weights);
+
+/** Blends first-stage scores with judgements. |out_final[i] - z[i]| <= IM_VLM_CLIP * weight; hits
+ * without a judgement keep their score.
+ * @param z [n] standardised first-stage scores, best first
+ * @param s [n] judgements minus the baseline @param has [n]
+ * @param out_final [n] @param out_order [n] places in z, best first; ties stay as they stood */
+void im_vlm_blend(const im_vlm_weights *weights, const double *z, const double *s, const bool *has,
+                  size_t n, double *out_final, size_t *out_order);
+
+/* ---- calibration ---- */
+
+/** Judged hits of one query, in first-stage order. */
+typedef struct im_vlm_judged {
+    size_t n;
+    const double *z;    /* [n] */
+    const double *s;    /* [n] minus the baseline */
+    const bool *has;    /* [n] */
+    const double *gain; /* [n] >= 0: how relevant each is */
+} im_vlm_judged;
+
+typedef struct im_vlm_fit {
+    im_vlm_weights weights;  /* weight 0 when the judge does not help */
+    double ndcg_first;       /* mean nDCG@10 of the first stage … */
+    double ndcg_blended;     /* … and with the weights, on queries they were not fitted on */
+    double gain, gain_error; /* mean difference by query and its standard error */
+    size_t n_queries;
+} im_vlm_fit;
+
+/** Fits offset, scale and weight by nDCG@10; 5 folds over queries. The weight is 0 unless the gain
+ * on held-out queries is above twice its standard error.
+ * @return IM_ERR_INVALID for fewer than 10 queries; IM_ERR_NOMEM */
+IM_NODISCARD im_code im_vlm_calibrate(const im_vlm_judged *queries, size_t n, im_vlm_fit *out,
+                                      im_error *err);
+
+#endif

@@ -1,0 +1,124 @@
+/* vlm/vlm_internal.h — what the files of vlm/ share: what is asked, what an answer says, and the
+ * codecs between these and bytes. The codecs know no sockets. */
+#ifndef IM_VLM_VLM_INTERNAL_H
+#define IM_VLM_VLM_INTERNAL_H
+
+#include "base/base.h"
+#include "vlm/vlm.h"
+
+#define VLM_ANSWER_BYTES (1u << 20)
+#define VLM_LEAST_MASS 0.1 /* P(yes) + P(no) below which there is no judgement */
+
+/* ---- what is asked ---- */
+
+typedef struct vlm_question {
+    im_vlm_mode mode; /* of the judgement that is wanted; MODE_NONE: a free or schema-bound text */
+    im_view text;     /* RERANK, SYSTEMONE: the query; else the whole prompt */
+    const im_bytes *pictures; /* [n_pictures] JPEG */
+    size_t n_pictures;
+    const char *schema; /* JSON text, or NULL */
+    uint32_t max_tokens;
+} vlm_question;
+
+/** The prompt of a judgement in a mode. */
+void vlm_prompt(im_str *out, im_vlm_mode mode, im_view query);
+extern const char vlm_score_schema[];
+/** Writes "data:image/jpeg;base64,…" as a JSON string (bare: without the head). */
+void vlm_put_picture(im_json_writer *w, const im_bytes *picture, bool bare);
+
+/* ---- what an answer says ---- */
+
+/** Log-probabilities of the first token, of spellings of yes and no. */
+typedef struct vlm_labels {
+    size_t n;           /* entries that were listed with a number */
+    double yes, no;     /* sums of probabilities … */
+    size_t n_yes, n_no; /* … of so many entries */
+    double listed;      /* sum of all listed */
+    double least;       /* the smallest log-probability listed */
+    struct {
+        bool has_id;
+        int64_t id;
+        char bytes[24];
+        size_t size;
+        double logprob;
+    } seen[64]; /* labels that were counted: one that comes twice counts once */
+    size_t n_seen;
+} vlm_labels;
+
+typedef struct vlm_reply {
+    im_str text;     /* of the model, thoughts left out */
+    bool refused;    /* by a filter or in the answer's own field */
+    bool cut;        /* at the limit of tokens */
+    bool has_labels; /* the answer has log-probabilities */
+    vlm_labels labels;
+    bool has_p; /* SYSTEMONE */
+    double p;
+    uint64_t tokens;
+} vlm_reply;
+
+void vlm_reply_init(vlm_reply *reply);
+void vlm_reply_clear(vlm_reply *reply);
+
+/** A listed token: bytes, or a text when there are none; ids of the server tell its labels when it
+ * has them. Numbers that are none (NaN, -9999, above 0) are passed over. */
+void vlm_labels_add(vlm_labels *labels, const im_vlm_server *server, const json_t *id,
+                    im_view bytes, double logprob);
+/** What a reply says in a mode. */
+void vlm_reply_judge(const vlm_reply *reply, im_vlm_mode mode, im_vlm_judgement *out);
+/** The JSON object in a model's text: without a Markdown fence around it and thoughts before it.
+ * IM_ERR_UPSTREAM when it is none or cut. */
+IM_NODISCARD im_code vlm_reply_object(const vlm_reply *reply, json_t **out, im_error *err);
+
+/** An answer's failure: its status and what the server says of it, in any of the forms that
+ * servers use. IM_OK for 2xx. *out_wait_s: how long the server wants to be left alone; < 0: it says
+ * nothing. */
+IM_NODISCARD im_code vlm_status(const im_vlm_server *server, const im_http_answer *answer,
+                                double *out_wait_s, im_error *err);
+
+/* ---- codecs ---- */
+
+void vlm_chat_write(im_json_writer *w, const im_vlm_server *server, const vlm_question *question);
+/** The reader of one answer, or of server-sent events. IM_ERR_UPSTREAM for what is no answer. */
+IM_NODISCARD im_code vlm_chat_read(const im_vlm_server *server, im_view body, vlm_reply *out,
+                                   im_error *err);
+
+void vlm_gemini_write(im_json_writer *w, const im_vlm_server *server, const vlm_question *question);
+IM_NODISCARD im_code vlm_gemini_read(const im_vlm_server *server, im_view body, vlm_reply *out,
+                                     im_error *err);
+
+void vlm_systemone_write(im_json_writer *w, const im_vlm_server *server,
+                         const vlm_question *question);
+IM_NODISCARD im_code vlm_systemone_read(im_view body, vlm_reply *out, im_error *err);
+
+void vlm_rerank_write(im_json_writer *w, const im_vlm_server *server, const vlm_question *question);
+/** @param out_scores [n] in [0, 1] @param out_has [n] @param out_strange results that name no
+ * picture, one twice, or have no score in [0, 1] */
+IM_NODISCARD im_code vlm_rerank_read(im_view body, size_t n, double *out_scores, bool *out_has,
+                                     size_t *out_strange, uint64_t *out_tokens, im_error *err);
+
+/** Parses one answer as JSON; IM_ERR_UPSTREAM with the parser's sentence. */
+IM_NODISCARD im_code vlm_parse(im_view body, json_t **out, im_error *err);
+/** Calls fn with the JSON of each event of a stream. */
+IM_NODISCARD im_code vlm_each_event(im_view body,
+                                    im_code (*fn)(void *context, const json_t *event,
+                                                  im_error *err),
+                                    void *context, im_error *err);
+bool vlm_is_stream(im_view body);
+uint64_t vlm_count(const json_t *object, const char *key);
+
+/* ---- asking ---- */
+
+/** The URL of the route that a question goes to. */
+IM_NODISCARD im_code vlm_url(const im_vlm_server *server, im_vlm_mode mode, im_str *out,
+                             im_error *err);
+/** "Authorization: Bearer KEY" or Gemini's header. */
+IM_NODISCARD im_code vlm_secret(const im_vlm_server *server, const char *key, im_str *out,
+                                im_error *err);
+/** Asks one question and reads the answer. The cost (tokens, bytes, ms) is added to *cost.
+ * *out_wait_s as of vlm_status. */
+IM_NODISCARD im_code vlm_ask(im_http_client *client, const im_vlm_server *server,
+                             const im_vlm_options *options, const vlm_question *question,
+                             uint32_t timeout_ms, vlm_reply *reply, im_vlm_judgement *cost,
+                             double *out_wait_s, im_error *err);
+
+#endif
