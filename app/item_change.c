@@ -124,7 +124,8 @@ static im_code read_change(const im_item_change *change, uint64_t item, meta_row
     json_t *value = NULL;
     row->id = item;
     im_error cause = IM_ERROR_INIT;
-    im_code rc = im_json_parse(change->json.data, change->json.size, change->name, &row->json, &cause);
+    im_code rc =
+        im_json_parse(change->json.data, change->json.size, change->name, &row->json, &cause);
     if (rc == IM_ERR_FORMAT) { /* a wrong request, not a damaged file */
         return im_fail_as(err, IM_REASON_FIELD_VALUE, "%s", cause.message);
     }

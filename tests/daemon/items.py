@@ -10,7 +10,7 @@ import time
 
 import serving
 from serving import Server
-from support import main, png
+from support import SANITIZED, main, png
 
 home = serving.library()
 server = Server(home)
@@ -161,7 +161,8 @@ def chunked_uploads_and_long_ones_keep_memory_flat():
     assert answers[0].status == 201 and closed, answers[0].body
     before = server.rss_kib()
     send(png(1009) + b"\0" * (100 << 20))
-    assert server.rss_kib() - before < 32 << 10, (before, server.rss_kib())
+    if not SANITIZED:  # they keep freed memory for a while
+        assert server.rss_kib() - before < 32 << 10, (before, server.rss_kib())
 
 
 def changes_are_whole_or_none():
