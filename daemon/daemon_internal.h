@@ -283,6 +283,8 @@ IM_NODISCARD im_code jobs_open(const im_daemon_options *options, int wake, jobs 
                                im_error *err);
 /** A job was put. */
 void jobs_poke(jobs *j);
+/** The library is to be opened again; a job that runs goes on in it. */
+void jobs_reopen(jobs *j);
 /** Ends the job of that id, when it runs. */
 void jobs_stop(jobs *j, uint64_t id);
 void jobs_look(jobs *j, jobs_facts *out);

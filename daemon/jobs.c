@@ -37,7 +37,7 @@ struct jobs {
     pthread_mutex_t lock;
     pthread_cond_t more;
     /* guarded by lock */
-    bool ending, poked;
+    bool ending, poked, reopen;
     uint64_t current, wanted_stop; /* ids */
     bool user_stop;
     char *progress; /* of current: JSON, owned */
@@ -167,7 +167,7 @@ static void set_current(jobs *j, uint64_t id)
     pthread_mutex_lock(&j->lock);
     j->current = id;
     j->user_stop = id != 0 && j->wanted_stop == id;
-    atomic_store(&j->stop, j->user_stop || j->ending);
+    atomic_store(&j->stop, j->user_stop || j->ending || j->reopen);
     im_free(j->progress);
     j->progress = NULL;
     pthread_mutex_unlock(&j->lock);
@@ -194,13 +194,39 @@ static void tell_state(jobs *j, const im_job *job, const im_job_end *end, uint64
     im_json_clear(&w);
 }
 
+static bool is_reopened(jobs *j)
+{
+    pthread_mutex_lock(&j->lock);
+    bool reopen = j->reopen;
+    pthread_mutex_unlock(&j->lock);
+    return reopen;
+}
+
+/* After SIGHUP: the library may have been replaced. What ran in it waits again. */
+static void open_again(jobs *j)
+{
+    im_library_options wanted = j->options->library;
+    im_library *fresh = NULL;
+    im_error ignored = IM_ERROR_INIT;
+    wanted.writable = true;
+    if (!is_reopened(j) || im_library_open(&wanted, &fresh, &ignored) != IM_OK) {
+        return; /* tried again before the next job */
+    }
+    im_library_close(j->library);
+    j->library = fresh;
+    pthread_mutex_lock(&j->lock);
+    j->reopen = false;
+    pthread_mutex_unlock(&j->lock);
+    (void)!im_app_jobs_revive(j->library, &ignored);
+}
+
 /* The end must be written, whatever stands against it for now: else the job would run again. */
 static bool record_end(jobs *j, const im_job *job, const im_job_end *end)
 {
     im_error error = IM_ERROR_INIT;
     im_code rc = im_app_job_end(j->library, job->id, end, &error);
     for (int i = 0; rc != IM_OK && rc != IM_ERR_CONFLICT && i < 30; i++) {
-        if (wait_ms(j, 1000)) {
+        if (wait_ms(j, 1000) || is_reopened(j)) {
             return false;
         }
         rc = im_app_job_end(j->library, job->id, end, &error);
@@ -254,6 +280,7 @@ static void *run(void *context)
     }
     while (!ending) {
         im_job job = {0};
+        open_again(j);
         im_code rc = im_app_job_claim(j->library, &job, &ignored);
         if (rc == IM_OK && job.id != 0) {
             do_job(j, &job, &retry_ms);
@@ -311,6 +338,16 @@ void jobs_poke(jobs *j)
 {
     pthread_mutex_lock(&j->lock);
     j->poked = true;
+    pthread_cond_signal(&j->more);
+    pthread_mutex_unlock(&j->lock);
+}
+
+void jobs_reopen(jobs *j)
+{
+    pthread_mutex_lock(&j->lock);
+    j->reopen = true;
+    j->poked = true;
+    atomic_store(&j->stop, true); /* what runs goes on in the library as it is then */
     pthread_cond_signal(&j->more);
     pthread_mutex_unlock(&j->lock);
 }

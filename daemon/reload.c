@@ -94,6 +94,7 @@ void reload_go_on(server *s)
         }
     }
     if (s->reload.at == RELOAD_WRITER && work_reloaded(s->writer, &error)) {
+        jobs_reopen(s->jobs);
         end_reload(s, &error);
     }
     if (s->reload.at == RELOAD_NONE && s->reload.again) {

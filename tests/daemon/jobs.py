@@ -8,7 +8,7 @@ import time
 
 import serving
 from serving import Server
-from support import main, png
+from support import png
 
 home = serving.library()
 
@@ -156,7 +156,7 @@ def jobs_are_stopped_and_what_was_added_stays(server):
 
 
 def changes_do_not_wait_long_beside_an_add(server):
-    path = folder("beside", 500, 6000)
+    path = folder("beside", 3000, 60000)
     job = add(server, path)
     waits = []
     while server.ask(f"/v1/jobs/{job}").json["state"] in ("waiting", "running"):
@@ -166,7 +166,7 @@ def changes_do_not_wait_long_beside_an_add(server):
         waits.append(time.monotonic() - start)
         server.ask(f"/v1/jobs/{other.json['id']}", method="DELETE")
         time.sleep(0.05)
-    print(f"longest wait of {len(waits)} changes beside an add of 500: {max(waits) * 1000:.0f} ms")
+    print(f"longest wait of {len(waits)} changes beside an add of 3,000: {max(waits) * 1000:.0f} ms")
     assert max(waits) < 5
 
 
@@ -201,25 +201,37 @@ def counts_are_told(server):
         assert f"\n{name} " in metrics, name
 
 
+def a_reload_goes_on_with_what_runs(server):
+    before = items(server)
+    path = folder("reload", 300, 40000)
+    job = add(server, path)
+    wait(server, job, "running", "done")
+    server.process.send_signal(signal.SIGHUP)
+    wait(server, job, "done")
+    assert items(server) == before + 300
+    wait(server, add(server, folder("reloaded", 3, 50000)), "done")
+
+
 def a_killed_daemon_loses_no_job(server):
-    path = folder("killed", 500, 10000)
+    path = folder("killed", 3000, 10000)
     before = items(server)
     job, behind = add(server, path), add(server, folder("behind", 5, 20000))
-    wait(server, job, "running", "done")
-    time.sleep(0.4)
+    while not (server.ask(f"/v1/jobs/{job}").json["progress"] or {}).get("done"):
+        time.sleep(0.005)
+    assert server.ask(f"/v1/jobs/{job}").json["state"] == "running"
     server.process.send_signal(signal.SIGKILL)
     server.process.wait()
     server.process.stderr.close()
     again = Server(home)
     assert wait(again, job, "done")["state"] == "done"
     assert wait(again, behind, "done")["state"] == "done"
-    assert items(again) == before + 505
+    assert items(again) == before + 3005
     job = add(again, folder("stopped", 300, 30000))
     wait(again, job, "running", "done")
     again.stop()  # a clean stop in the middle
     third = Server(home)
     wait(third, job, "done")
-    assert items(third) == before + 805
+    assert items(third) == before + 3305
     third.stop()
     home.run("check")
 
@@ -229,7 +241,8 @@ if __name__ == "__main__":
     for test in (a_folder_is_added_while_others_search, wrong_wishes_are_refused, other_kinds_are_done,
                  events_are_told_in_their_order, listeners_who_vanish_or_sleep_cost_nothing,
                  jobs_are_stopped_and_what_was_added_stays, changes_do_not_wait_long_beside_an_add,
-                 folders_are_listed_added_and_forgotten, counts_are_told, a_killed_daemon_loses_no_job):
+                 folders_are_listed_added_and_forgotten, counts_are_told,
+                 a_reload_goes_on_with_what_runs, a_killed_daemon_loses_no_job):
         start = time.monotonic()
         test(main_server)
         print(f"{test.__name__}: {time.monotonic() - start:.1f} s", flush=True)
