@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """`imago search --rerank` and `imago vlm` against a server that judges, plays recorded answers, and
 misbehaves (hostile cases T82, T106 to T112)."""
+import contextlib
 import json
 import math
 import os
 import pathlib
+import sqlite3
 import sys
 import time
 
@@ -42,16 +44,14 @@ def order(answer):
 
 def forget():
     """No answer is known any more, and no server."""
-    import sqlite3
-    with sqlite3.connect(os.path.join(home.library, "library.db")) as db:
+    with contextlib.closing(sqlite3.connect(os.path.join(home.library, "library.db"))) as db, db:
         db.execute("DELETE FROM vlm_cache")
         db.execute("DELETE FROM vlm_audit")
         db.execute("DELETE FROM setting WHERE name LIKE 'vlm%'")
 
 
 def rows(sql):
-    import sqlite3
-    with sqlite3.connect(os.path.join(home.library, "library.db")) as db:
+    with contextlib.closing(sqlite3.connect(os.path.join(home.library, "library.db"))) as db, db:
         return db.execute(sql).fetchall()
 
 
