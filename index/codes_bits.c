@@ -4,9 +4,9 @@
  * Codes lie in groups of 64 rows, a byte column of all 64 behind the other, so that one shuffle
  * looks up what a few bits say for many rows: four bits for 32 rows with AVX2, six bits for 64 with
  * AVX-512, where three columns are four groups of six bits: the lowest six of each and what is left
- * of all three. Weights of six such bits add up to 63 at most, so that four look-ups fit a byte. A
- * row of 512 takes 2.6 cycles; counting differing bits of three planes of the query took eight, for
- * weights eight times as coarse. */
+ * of all three. Weights of six such bits add up to 63 at most, so that four look-ups fit a byte. By
+ * count of operations a row of 512 is 2.6 cycles; counting differing bits of three planes of the
+ * query took eight (measured), for weights eight times as coarse. */
 #include "index/codes_kernels_internal.h"
 #include <math.h>
 #include <string.h>
