@@ -166,13 +166,21 @@ static im_code finish(im_library *library, const im_upload_request *request, upl
     return rc;
 }
 
+/* Whoever cannot tell keeps the file. */
+static bool is_no_item(im_library *library, const upload_job *job)
+{
+    uint64_t item = job->result->item;
+    return item == 0 && im_store_find_item(library->store, job->sha256, &item, NULL) == IM_OK &&
+           item == 0;
+}
+
 /* What was kept of a picture that did not become an item. */
-static void drop_failed(upload_batch *batch, im_code rc)
+static void drop_failed(im_library *library, upload_batch *batch, im_code rc)
 {
     for (size_t i = 0; i < batch->n; i++) {
         upload_job *job = &batch->jobs[i];
-        if (job->written && job->result->item == 0 &&
-            (rc != IM_OK || job->result->error.code != IM_OK)) {
+        bool failed = rc != IM_OK || job->result->error.code != IM_OK;
+        if (job->written && failed && is_no_item(library, job)) {
             (void)unlink(job->path);
         }
         im_free(job->path);
@@ -227,6 +235,6 @@ im_code im_app_upload(im_library *library, const im_upload_request *request,
     for (size_t i = 0; i < request->n && rc == IM_OK; i++) {
         rc = finish(library, request, &batch, i, err);
     }
-    drop_failed(&batch, rc);
+    drop_failed(library, &batch, rc);
     return rc;
 }
