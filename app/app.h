@@ -541,7 +541,7 @@ typedef struct im_upload_result {
 
 /** Keeps pictures under the library's originals/ and adds them; what the library has a file of is
  * not kept again. Durable on return. A picture's own failure stops no other, and nothing of it is
- * kept.
+ * kept. When the disk fails, files that no item has may stay.
  * @param out_results [n] @return IM_OK, also when pictures failed; else what stopped all */
 IM_NODISCARD im_code im_app_upload(im_library *library, const im_upload_request *request,
                                    im_upload_result *out_results, im_error *err);
