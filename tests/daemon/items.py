@@ -348,7 +348,7 @@ def forms_ask_as_data_does():
 
 def clients_that_vanish_in_an_upload_leave_nothing():
     """T93"""
-    descriptors, files = server.descriptors(), kept()
+    descriptors, files = server.descriptors_at_rest(), kept()
     head = (b"POST /v1/items HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 10000000\r\n\r\n")
     socks = []
     for _ in range(200):
@@ -375,7 +375,7 @@ def readers_that_vanish_leave_nothing():
     answer = send(data)
     assert answer.status == 201, answer.body
     where = f"/v1/items/{answer.json['items'][0]['id']}/original"
-    descriptors = server.descriptors()
+    descriptors = server.descriptors_at_rest()
     socks = [server.connect() for _ in range(50)]
     for sock in socks:
         sock.sendall(f"GET {where} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
