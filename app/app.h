@@ -212,7 +212,8 @@ IM_NODISCARD im_code im_app_root_put(im_library *library, const char *path, uint
                                      im_error *err);
 /** Forgets a root with its files, and pictures that have no other file; the files themselves are
  * not touched, and adding the folder brings all back. Pictures below another root stay. In many
- * short transactions: one that is interrupted has forgotten a part. not_found. */
+ * short transactions: one that is interrupted has forgotten a part. not_found; conflict for the
+ * folder of pictures that the library keeps itself. */
 IM_NODISCARD im_code im_app_root_remove(im_library *library, uint64_t root, uint64_t *out_items,
                                         im_error *err);
 typedef bool (*im_root_fn)(void *context, const im_root *root);
@@ -540,7 +541,7 @@ typedef struct im_upload_result {
 
 /** Keeps pictures under the library's originals/ and adds them; what the library has a file of is
  * not kept again. Durable on return. A picture's own failure stops no other, and nothing of it is
- * kept.
+ * kept. When the disk fails, files that no item has may stay.
  * @param out_results [n] @return IM_OK, also when pictures failed; else what stopped all */
 IM_NODISCARD im_code im_app_upload(im_library *library, const im_upload_request *request,
                                    im_upload_result *out_results, im_error *err);

@@ -352,6 +352,8 @@ IM_NODISCARD im_code item_change_check(im_library *library, const im_item_change
 /* ---- originals.c ---- */
 /** The library's own folder of pictures, absolute. */
 IM_NODISCARD im_code originals_folder(const im_library *library, char out[PATH_MAX], im_error *err);
+/** The root that this folder is; 0: none yet. */
+IM_NODISCARD im_code originals_root(im_library *library, uint64_t *out_root, im_error *err);
 /** As originals_folder; it is a root of the library on return, when `make` or when it was one.
  * Takes the lock. */
 IM_NODISCARD im_code originals_settle(im_library *library, bool make, char out_folder[PATH_MAX],

@@ -130,11 +130,25 @@ static im_code forget_files(im_store *store, const forget_list *list, uint64_t *
     return rc;
 }
 
+/* Uploads lie nowhere else, and nobody would find them again. */
+static im_code check_forgotten(im_library *library, uint64_t root, im_error *err)
+{
+    uint64_t own = 0;
+    im_code rc = originals_root(library, &own, err);
+    if (rc == IM_OK && own == root) {
+        rc = im_fail_as(err, IM_REASON_CONFLICT,
+                        "folder %llu holds the pictures that the library keeps itself",
+                        (unsigned long long)root);
+        im_hint(err, "take pictures out one by one: DELETE /v1/items/ID?purge=true");
+    }
+    return rc;
+}
+
 im_code im_app_root_remove(im_library *library, uint64_t root, uint64_t *out_items, im_error *err)
 {
-    im_code rc = IM_OK;
     bool more = true;
     *out_items = 0;
+    im_code rc = check_forgotten(library, root, err);
     while (rc == IM_OK && more) {
         forget_list list = {0};
         rc = im_store_each_file_of_root(library->store, root, im_view_from(""), note_file, &list,

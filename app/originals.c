@@ -22,26 +22,31 @@ im_code originals_folder(const im_library *library, char out[PATH_MAX], im_error
                : im_fail_as(err, IM_REASON_PATH_TOO_LONG, "the path of '%s' is too long", folder);
 }
 
-static const im_root *recorded_root(const root_list *roots, const char *id_text)
+im_code originals_root(im_library *library, uint64_t *out_root, im_error *err)
 {
-    uint64_t id = 0;
-    return id_text != NULL && im_parse_u64(id_text, 1, INT64_MAX, &id) ? roots_by_id(roots, id)
-                                                                       : NULL;
+    char *text = NULL;
+    *out_root = 0;
+    im_code rc = im_store_get_setting(library->store, ORIGINALS_SETTING, &text, err);
+    if (text != NULL && !im_parse_u64(text, 1, INT64_MAX, out_root)) {
+        *out_root = 0;
+    }
+    im_free(text);
+    return rc;
 }
 
 /* The root is made, or follows a library that has been moved or restored elsewhere. Lock held. */
 static im_code settle(im_library *library, const char *folder, bool make, im_error *err)
 {
     root_list roots = {0};
-    char *id_text = NULL;
+    uint64_t recorded = 0;
     char number[32];
     const im_root *root = NULL;
     im_code rc = roots_load(library->store, &roots, err);
     if (rc == IM_OK) {
-        rc = im_store_get_setting(library->store, ORIGINALS_SETTING, &id_text, err);
+        rc = originals_root(library, &recorded, err);
     }
     if (rc == IM_OK) {
-        root = recorded_root(&roots, id_text);
+        root = roots_by_id(&roots, recorded);
     }
     if (root != NULL && strcmp(root->path, folder) != 0) {
         rc = im_store_move_root(library->store, root->id, folder, err);
@@ -52,7 +57,6 @@ static im_code settle(im_library *library, const char *folder, bool make, im_err
             rc = im_store_set_setting(library->store, ORIGINALS_SETTING, number, err);
         }
     }
-    im_free(id_text);
     roots_clear(&roots);
     return rc;
 }
@@ -73,11 +77,9 @@ im_code originals_settle(im_library *library, bool make, char out_folder[PATH_MA
 im_code im_app_settle_originals(im_library *library, im_error *err)
 {
     char folder[PATH_MAX];
-    char *id_text = NULL;
-    im_code rc = im_store_get_setting(library->store, ORIGINALS_SETTING, &id_text, err);
-    bool any = id_text != NULL;
-    im_free(id_text);
-    return rc == IM_OK && any ? originals_settle(library, false, folder, err) : rc;
+    uint64_t root = 0;
+    im_code rc = originals_root(library, &root, err);
+    return rc == IM_OK && root != 0 ? originals_settle(library, false, folder, err) : rc;
 }
 
 im_code originals_path(const char *folder, const uint8_t sha256[IM_SHA256_BYTES], im_format format,

@@ -85,6 +85,8 @@ static im_code prepare(im_library *library, const im_upload_request *request, co
 typedef struct upload_batch {
     upload_job *jobs; /* [n], owned */
     size_t n;
+    bool
+        unsure; /* the disk failed: what was written may come to light when the library is opened */
 } upload_batch;
 
 static void note_failed(void *context, const char *path, const im_error *error)
@@ -116,6 +118,7 @@ static im_code add_kept(im_library *library, const im_upload_request *request, u
     im_error error = IM_ERROR_INIT;
     im_code rc = add.n_paths > 0 ? im_app_add(library, &add, &events, &report, &error) : IM_OK;
     im_free(paths);
+    batch->unsure = rc == IM_ERR_IO || rc == IM_ERR_FULL;
     for (size_t i = 0; i < batch->n && rc != IM_OK; i++) {
         if (batch->jobs[i].result->error.code != IM_OK) {
             rc = IM_OK; /* told where it belongs */
@@ -166,13 +169,21 @@ static im_code finish(im_library *library, const im_upload_request *request, upl
     return rc;
 }
 
+/* Where that cannot be told, the file is kept: the next upload of the picture uses it. */
+static bool is_no_item(im_library *library, const upload_batch *batch, const upload_job *job)
+{
+    uint64_t item = job->result->item;
+    return item == 0 && !batch->unsure &&
+           im_store_find_item(library->store, job->sha256, &item, NULL) == IM_OK && item == 0;
+}
+
 /* What was kept of a picture that did not become an item. */
-static void drop_failed(upload_batch *batch, im_code rc)
+static void drop_failed(im_library *library, upload_batch *batch, im_code rc)
 {
     for (size_t i = 0; i < batch->n; i++) {
         upload_job *job = &batch->jobs[i];
-        if (job->written && job->result->item == 0 &&
-            (rc != IM_OK || job->result->error.code != IM_OK)) {
+        bool failed = rc != IM_OK || job->result->error.code != IM_OK;
+        if (job->written && failed && is_no_item(library, batch, job)) {
             (void)unlink(job->path);
         }
         im_free(job->path);
@@ -227,6 +238,6 @@ im_code im_app_upload(im_library *library, const im_upload_request *request,
     for (size_t i = 0; i < request->n && rc == IM_OK; i++) {
         rc = finish(library, request, &batch, i, err);
     }
-    drop_failed(&batch, rc);
+    drop_failed(library, &batch, rc);
     return rc;
 }

@@ -238,9 +238,12 @@ exchange *work_take_answered(work *w);
 void work_look(work *w, work_facts *out);
 /** Ends the thread behind the answer it is at; what waits is dropped. */
 void work_close(work *w);
-/** Asks the thread to open the library again, behind the answer it is at. */
+/** Asks the thread to open the library once more, beside the one it has, behind the answer it is at. */
 void work_reload(work *w);
-/** False while that is under way; then what came of it: IM_OK, or why the old one was kept. */
+/** After that: the library that was opened takes the place of the old one, or is closed again. */
+void work_settle(work *w, bool take);
+/** False while one of these is under way. Then true; *out, unless it tells of a failure already,
+ * becomes what came of it. */
 bool work_reloaded(work *w, im_error *out);
 /** For the functions of routes, on the library's thread. */
 im_library *work_library(work *w);
@@ -390,8 +393,9 @@ typedef struct folder_mark {
 } folder_mark;
 
 typedef struct reload_state {
-    enum { RELOAD_NONE, RELOAD_WORK, RELOAD_WRITER } at; /* who is to open the library again */
+    enum { RELOAD_NONE, RELOAD_OPEN, RELOAD_SETTLE } at; /* what the threads are to do */
     bool again;                                          /* asked for meanwhile */
+    im_error error;                                      /* why the old is kept; IM_OK: it is not */
     im_guard *guard;    /* to be used when all went well … */
     folder_mark folder; /* … as of the begin */
 } reload_state;

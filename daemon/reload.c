@@ -1,6 +1,6 @@
 /* daemon/reload.c — SIGHUP: keys and library are opened again, in case others lie there now. Each
- * thread opens its own anew between two answers, tries it, and keeps the old one when that fails.
- */
+ * thread opens its own once more between two answers, and tries it. When all could, all take the
+ * new one; else all keep the old. Jobs come last: their thread tries until it can. */
 #include "base/clock.h"
 #include "daemon/daemon_internal.h"
 
@@ -37,10 +37,12 @@ static void tell(const server *s, const char *sentence)
     }
 }
 
-static void end_reload(server *s, const im_error *error)
+static void end_reload(server *s)
 {
     char sentence[512];
+    const im_error *error = &s->reload.error;
     if (error->code == IM_OK) {
+        jobs_reopen(s->jobs);
         im_guard_close(s->guard);
         s->guard = s->reload.guard;
         s->folder = s->reload.folder;
@@ -61,7 +63,7 @@ void reload_begin(server *s)
 {
     char state[64];
     im_guard_facts facts;
-    im_error error = IM_ERROR_INIT;
+    work *const all[] = {s->work, s->writer, s->pictures};
     if (s->reload.at != RELOAD_NONE) {
         s->reload.again = true;
         return;
@@ -70,32 +72,35 @@ void reload_begin(server *s)
                    (unsigned long long)(im_clock_ns() / 1000));
     notify_send(state);
     s->reload.folder = folder_mark_of(s->options->library.places->library);
-    im_code rc = im_guard_open(s->options->library.places, &s->reload.guard, &error);
+    s->reload.error = (im_error)IM_ERROR_INIT;
+    im_code rc = im_guard_open(s->options->library.places, &s->reload.guard, &s->reload.error);
     if (rc == IM_OK) {
-        rc = im_guard_look(s->reload.guard, (im_view){0}, &facts, &error);
+        rc = im_guard_look(s->reload.guard, (im_view){0}, &facts, &s->reload.error);
     }
     if (rc != IM_OK) {
-        end_reload(s, &error);
+        end_reload(s);
         return;
     }
-    s->reload.at = RELOAD_WORK;
-    work_reload(s->work);
+    s->reload.at = RELOAD_OPEN;
+    for (size_t i = 0; i < IM_COUNT(all); i++) {
+        work_reload(all[i]);
+    }
 }
 
 void reload_go_on(server *s)
 {
-    im_error error = IM_ERROR_INIT;
-    if (s->reload.at == RELOAD_WORK && work_reloaded(s->work, &error)) {
-        if (error.code == IM_OK) {
-            s->reload.at = RELOAD_WRITER;
-            work_reload(s->writer);
-        } else {
-            end_reload(s, &error);
-        }
+    work *const all[] = {s->work, s->writer, s->pictures};
+    bool done = s->reload.at != RELOAD_NONE;
+    for (size_t i = 0; done && i < IM_COUNT(all); i++) {
+        done = work_reloaded(all[i], &s->reload.error);
     }
-    if (s->reload.at == RELOAD_WRITER && work_reloaded(s->writer, &error)) {
-        jobs_reopen(s->jobs);
-        end_reload(s, &error);
+    if (done && s->reload.at == RELOAD_OPEN) {
+        s->reload.at = RELOAD_SETTLE;
+        for (size_t i = 0; i < IM_COUNT(all); i++) {
+            work_settle(all[i], s->reload.error.code == IM_OK);
+        }
+    } else if (done) {
+        end_reload(s);
     }
     if (s->reload.at == RELOAD_NONE && s->reload.again) {
         s->reload.again = false;

@@ -16,6 +16,8 @@ const double batch_bounds[HISTOGRAM_BUCKETS] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32
 struct work {
     server *server;
     im_library *library; /* the thread's own */
+    im_library *fresh;   /* … which may take its place; NULL: none */
+    im_error tried;      /* what came of the first search in it */
     int wake;
     pthread_t thread;
     bool started;
@@ -26,7 +28,7 @@ struct work {
     exchange *first, *last; /* wait */
     exchange *answered;
     bool ending;
-    bool reload; /* asked for, or under way */
+    enum { WISH_NONE, WISH_OPEN, WISH_TAKE, WISH_DROP } wish; /* of the server, for `fresh` */
     im_error reload_error;
     uint64_t busy_since_ns;
     work_facts facts;
@@ -156,12 +158,12 @@ static size_t wait_for_list(work *w, exchange **list, bool *out_ending, bool *ou
     until.tv_sec += 1;
     pthread_mutex_lock(&w->lock);
     int waited = 0;
-    while (w->first == NULL && !w->ending && !w->reload && waited != ETIMEDOUT) {
+    while (w->first == NULL && !w->ending && w->wish == WISH_NONE && waited != ETIMEDOUT) {
         waited = pthread_cond_timedwait(&w->more, &w->lock, &until);
     }
     *out_ending = w->ending;
-    *out_reload = w->reload && !w->ending;
-    if (!w->ending && !w->reload && w->first != NULL) {
+    *out_reload = w->wish != WISH_NONE && !w->ending;
+    if (!w->ending && w->wish == WISH_NONE && w->first != NULL) {
         n = take(w, list);
         w->busy_since_ns = im_clock_ns();
     }
@@ -192,29 +194,45 @@ static im_code open_library(const im_daemon_options *options, work_kind kind, im
     return rc;
 }
 
-/* What is worse than before is not taken. */
-static void reload_library(work *w)
+/* What is worse than before is not wanted. */
+static im_error open_fresh(work *w)
 {
-    im_library *fresh = NULL;
     im_error error = IM_ERROR_INIT;
-    im_error tried = IM_ERROR_INIT;
-    im_code rc = open_library(w->server->options, w->kind, &fresh, &error);
+    im_code rc = open_library(w->server->options, w->kind, &w->fresh, &error);
+    w->tried = (im_error)IM_ERROR_INIT;
     if (rc == IM_OK && w->kind == WORK_SEARCHES) {
-        tried = try_library(fresh);
-        error = w->facts.trouble.code == IM_OK ? tried : error; /* written by this thread alone */
-    }
-    if (rc == IM_OK && error.code == IM_OK) {
-        im_library_close(w->library);
-        w->library = fresh;
-        fresh = NULL;
-        if (w->kind == WORK_SEARCHES) {
-            work_note_trouble(w, &tried);
+        w->tried = try_library(w->fresh);
+        if (w->facts.trouble.code == IM_OK) { /* written by this thread alone */
+            error = w->tried;
         }
     }
-    im_library_close(fresh);
+    return error;
+}
+
+static void take_fresh(work *w)
+{
+    im_library_close(w->library);
+    w->library = w->fresh;
+    w->fresh = NULL;
+    if (w->kind == WORK_SEARCHES) {
+        work_note_trouble(w, &w->tried);
+    }
+}
+
+static void reload_library(work *w)
+{
     uint64_t one = 1;
+    im_error error = IM_ERROR_INIT;
+    if (w->wish == WISH_OPEN) { /* the server changes it once it is NONE */
+        error = open_fresh(w);
+    } else if (w->wish == WISH_TAKE) {
+        take_fresh(w);
+    } else {
+        im_library_close(w->fresh);
+        w->fresh = NULL;
+    }
     pthread_mutex_lock(&w->lock);
-    w->reload = false;
+    w->wish = WISH_NONE;
     w->reload_error = error;
     pthread_mutex_unlock(&w->lock);
     (void)!write(w->wake, &one, sizeof(one));
@@ -309,7 +327,15 @@ im_code work_open(const im_daemon_options *options, server *s, int wake, work_ki
 void work_reload(work *w)
 {
     pthread_mutex_lock(&w->lock);
-    w->reload = true;
+    w->wish = WISH_OPEN;
+    pthread_cond_signal(&w->more);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void work_settle(work *w, bool take)
+{
+    pthread_mutex_lock(&w->lock);
+    w->wish = take ? WISH_TAKE : WISH_DROP;
     pthread_cond_signal(&w->more);
     pthread_mutex_unlock(&w->lock);
 }
@@ -317,8 +343,8 @@ void work_reload(work *w)
 bool work_reloaded(work *w, im_error *out)
 {
     pthread_mutex_lock(&w->lock);
-    bool done = !w->reload;
-    if (done) {
+    bool done = w->wish == WISH_NONE;
+    if (done && out->code == IM_OK) {
         *out = w->reload_error;
     }
     pthread_mutex_unlock(&w->lock);
@@ -384,6 +410,7 @@ void work_close(work *w)
     }
     free_list(w->first);
     free_list(w->answered);
+    im_library_close(w->fresh);
     im_library_close(w->library);
     (void)pthread_cond_destroy(&w->more);
     (void)pthread_mutex_destroy(&w->lock);

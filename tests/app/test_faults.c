@@ -518,6 +518,40 @@ static im_code do_remove(im_error *err)
     return rc;
 }
 
+/* Not by im_file_read: it would be a place of the walk. */
+static im_view bytes_of(const char *name, char *out, size_t most)
+{
+    FILE *file = fopen(help_path(home.base, name), "rb");
+    assert_non_null(file);
+    im_view bytes = im_view_of(out, fread(out, 1, most, file));
+    (void)fclose(file);
+    assert_in_range(bytes.size, 1, most - 1);
+    return bytes;
+}
+
+static im_code do_upload(im_error *err)
+{
+    static char bytes[2][32 << 10];
+    const im_upload uploads[2] = {
+        {.bytes = bytes_of("changed/e.png", bytes[0], sizeof(bytes[0])), .name = "e"},
+        {.bytes = bytes_of("changed/f.png", bytes[1], sizeof(bytes[1])), .name = "f"}};
+    static const char said[] = "{\"tags\":[\"sent\"]}";
+    const im_item_change change = {.json = im_view_of(said, sizeof(said) - 1), .name = "meta"};
+    const im_upload_request request = {.uploads = uploads, .n = 2, .change = &change};
+    im_upload_result results[2];
+    im_library *library = NULL;
+    im_code rc = open_it(true, &library, err);
+    if (rc == IM_OK) {
+        rc = im_app_upload(library, &request, results, err);
+        for (size_t i = 0; rc == IM_OK && i < 2; i++) {
+            rc = results[i].error.code;
+            *err = results[i].error;
+        }
+    }
+    im_library_close(library);
+    return rc;
+}
+
 static im_code do_rebuild(im_error *err)
 {
     im_library *library = NULL;
@@ -785,6 +819,25 @@ static void removed(im_library *library)
     assert_int_equal(help_counts(library).items, N_OLD - 2);
 }
 
+/* A picture that is an item has its file, whatever failed behind. */
+static void uploads_have_files(im_library *library)
+{
+    im_error err = IM_ERROR_INIT;
+    uint64_t items = help_counts(library).items;
+    sees_old_items(library);
+    for (uint64_t id = N_OLD + 1; id <= items; id++) {
+        im_original original;
+        help_ok(im_app_open_original(library, id, &original, &err), &err);
+        (void)close(original.fd);
+    }
+}
+
+static void uploaded(im_library *library)
+{
+    assert_int_equal(help_counts(library).items, N_OLD + 2);
+    uploads_have_files(library);
+}
+
 /* What a line gives is there whole, or not at all. */
 static uint64_t items_of_key(im_library *library, const char *key)
 {
@@ -901,6 +954,12 @@ static const operation operations[] = {
      .after = removed,
      .reached = "aorws",
      .also = IM_ERR_NOT_FOUND},
+    {.name = "upload",
+     .start = "filled",
+     .run = do_upload,
+     .between = uploads_have_files,
+     .after = uploaded,
+     .reached = "aorwsnmt"},
     {.name = "rebuild",
      .start = "gap",
      .run = do_rebuild,

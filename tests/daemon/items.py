@@ -348,7 +348,7 @@ def forms_ask_as_data_does():
 
 def clients_that_vanish_in_an_upload_leave_nothing():
     """T93"""
-    descriptors, files = server.descriptors(), kept()
+    descriptors, files = server.descriptors_at_rest(), kept()
     head = (b"POST /v1/items HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 10000000\r\n\r\n")
     socks = []
     for _ in range(200):
@@ -375,7 +375,7 @@ def readers_that_vanish_leave_nothing():
     answer = send(data)
     assert answer.status == 201, answer.body
     where = f"/v1/items/{answer.json['items'][0]['id']}/original"
-    descriptors = server.descriptors()
+    descriptors = server.descriptors_at_rest()
     socks = [server.connect() for _ in range(50)]
     for sock in socks:
         sock.sendall(f"GET {where} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
@@ -458,6 +458,15 @@ def a_library_that_moves_takes_its_uploads_along():
     assert server.ask(f"/v1/items/{item}/original").body == png(1016)
 
 
+def the_folder_of_uploads_cannot_be_forgotten():
+    item = new_item(1017)
+    roots = {root["path"]: root["id"] for root in server.ask("/v1/roots").json["roots"]}
+    own = roots[os.path.realpath(ORIGINALS)]
+    server.ask(f"/v1/roots/{own}", method="DELETE").problem(409, "conflict", (str(own), "keeps itself"))
+    assert server.ask(f"/v1/items/{item}/original").body == png(1017)
+    assert own in [root["id"] for root in server.ask("/v1/roots").json["roots"]]
+
+
 def the_daemon_stops_well():
     server.stop()
     assert leftovers() == []
@@ -471,4 +480,5 @@ main([an_upload_is_an_item_at_once, what_the_users_folders_hold_is_not_kept_twic
       originals_stay_inside_their_folders, removal_leaves_the_users_files_and_purges_its_own,
       forms_ask_as_data_does, clients_that_vanish_in_an_upload_leave_nothing,
       readers_that_vanish_leave_nothing, searches_uploads_and_removals_at_once_lose_nothing,
-      a_library_that_moves_takes_its_uploads_along, the_daemon_stops_well])
+      a_library_that_moves_takes_its_uploads_along, the_folder_of_uploads_cannot_be_forgotten,
+      the_daemon_stops_well])

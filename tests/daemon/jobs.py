@@ -2,13 +2,14 @@
 """Jobs and folders over HTTP: done, stopped, listened to, and finished after the daemon was killed."""
 import json
 import os
+import shutil
 import signal
 import socket
 import time
 
 import serving
 from serving import Server
-from support import png
+from support import MODEL, png
 
 home = serving.library()
 
@@ -201,6 +202,36 @@ def counts_are_told(server):
         assert f"\n{name} " in metrics, name
 
 
+def a_job_without_a_model_waits_and_says_why(_):
+    own = serving.Imago()
+    model = os.path.join(own.base, "model")
+    shutil.copytree(MODEL, model)
+    own.picture("a.png", 1)
+    own.run("add", "--model", model, own.pictures)
+    own_server = Server(own)
+    while own_server.ask("/health").status != 200:  # searches have theirs
+        time.sleep(0.05)
+    os.rename(model, model + ".away")
+    for i in range(3):
+        own.picture(f"later/{i}.png", 100 + i)
+    job, behind = add(own_server, own.pictures), add(own_server, own.pictures)
+    end = time.monotonic() + 60
+    while (waiting := own_server.ask(f"/v1/jobs/{job}").json)["error"] is None and time.monotonic() < end:
+        time.sleep(0.05)
+    assert waiting["error"]["code"].startswith("model_") and waiting["error"]["message"], waiting
+    assert waiting["state"] in ("waiting", "running") and waiting["ended"] is None, waiting
+    assert own_server.ask("/v1/search?q=red").status == 200
+    time.sleep(2.5)  # other tries end as the first did
+    for number in (job, behind):
+        assert own_server.ask(f"/v1/jobs/{number}").json["state"] in ("waiting", "running")
+    os.rename(model + ".away", model)
+    done = wait(own_server, job, "done", "failed")
+    assert done["state"] == "done" and done["error"] is None and done["progress"]["added"] == 3, done
+    assert wait(own_server, behind, "done", "failed")["state"] == "done"
+    assert items(own_server) == 4
+    own_server.stop()
+
+
 def a_reload_goes_on_with_what_runs(server):
     before = items(server)
     path = folder("reload", 300, 40000)
@@ -242,6 +273,7 @@ if __name__ == "__main__":
                  events_are_told_in_their_order, listeners_who_vanish_or_sleep_cost_nothing,
                  jobs_are_stopped_and_what_was_added_stays, changes_do_not_wait_long_beside_an_add,
                  folders_are_listed_added_and_forgotten, counts_are_told,
+                 a_job_without_a_model_waits_and_says_why,
                  a_reload_goes_on_with_what_runs, a_killed_daemon_loses_no_job):
         start = time.monotonic()
         test(main_server)

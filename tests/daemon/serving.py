@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -84,6 +85,16 @@ class Server:
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def descriptors_at_rest(self):
+        """When the connections of earlier requests have ended."""
+        before = self.descriptors()
+        while True:
+            time.sleep(0.2)
+            now = self.descriptors()
+            if now == before:
+                return now
+            before = now
 
     def stop(self, code=0, told=False):
         """told: it has its signal already; a second one would end it at once."""

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import threading
@@ -457,6 +458,8 @@ def a_library_that_was_exchanged_is_taken_and_a_broken_one_is_not():
         assert reload(it, manager).startswith("reloaded")
         assert it.ask("/health").status == 200
         assert it.ask("/v1/library").json["items"] == 5
+        assert it.ask("/v1/items/5/original").status == it.ask("/v1/items/5/thumbnail").status == 200
+        it.ask("/v1/items/6/original").problem(404, "item_not_found")  # all threads have it
         stop.set()
         for thread in threads:
             thread.join()
@@ -468,6 +471,7 @@ def a_library_that_was_exchanged_is_taken_and_a_broken_one_is_not():
         it.ask("/v1/library").problem(401)
         assert reload(it, manager).startswith("reloaded")
         assert it.ask("/v1/library").json["items"] == n_before and key
+        assert it.ask("/v1/items/6/original").status == 200
     finally:
         stop.set()
         if os.path.exists(old):
@@ -477,6 +481,36 @@ def a_library_that_was_exchanged_is_taken_and_a_broken_one_is_not():
     for _ in range(50):
         it.process.send_signal(signal.SIGHUP)
     assert it.ask("/v1/search?q=red").status == 200
+    it.stop()
+
+
+def a_library_that_one_thread_cannot_take_is_taken_by_none():
+    """Searches and keys could, changes not: the folder of its own pictures has moved to where another one is."""
+    manager = Manager()
+    other = serving.library(5)
+    at = Server(other)
+    with open(os.path.join(home.pictures, "d0", "00.png"), "rb") as file:
+        assert at.ask("/v1/items", file.read() + b"another", Content_Type="image/png").status == 201
+    at.stop()
+    with sqlite3.connect(os.path.join(other.library, "library.db")) as db:
+        db.execute("INSERT INTO root (path, recursive, added_ns) VALUES (?, 1, 1)",
+                   (os.path.realpath(home.library).encode() + b"/originals",))
+    db.close()
+    it = wait_ready(Server(home, "--json", env=manager.env))
+    assert manager.next() == {"READY": "1"}
+    n_before = it.ask("/v1/library").json["items"]
+    old = home.library + ".old"
+    os.rename(home.library, old)
+    try:
+        os.rename(other.library, home.library)
+        said = reload(it, manager)
+        assert "could not reload" in said, said
+        assert it.ask("/v1/library").json["items"] == n_before
+        assert it.ask(f"/v1/items/{n_before}/original").status == 200
+    finally:
+        subprocess.run(["rm", "-rf", home.library], check=True)
+        os.rename(old, home.library)
+    assert reload(it, manager).startswith("reloaded")
     it.stop()
 
 
@@ -508,4 +542,5 @@ main([answers_are_those_given_without_a_daemon, standard_input_is_sent, what_it_
       a_daemon_that_stops_takes_its_socket_along, a_folder_that_others_could_write_is_closed_or_refused,
       the_manager_is_told, sockets_that_were_passed_are_served, what_cannot_be_served_is_refused,
       the_units_are_sound, a_library_that_was_exchanged_is_taken_and_a_broken_one_is_not,
+      a_library_that_one_thread_cannot_take_is_taken_by_none,
       a_second_stop_ends_at_once])
