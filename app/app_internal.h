@@ -34,6 +34,7 @@ struct im_library {
     char *folder;
     im_places places; /* own copy */
     bool writable;
+    bool packs;         /* makes files of packed weights */
     char *model_wanted; /* --model; NULL: the active one */
     im_precision precision;
     im_engine engine;

@@ -12,6 +12,7 @@ im_code im_app_init(const im_places *places, im_error *err)
 static im_code copy_options(im_library *library, const im_library_options *options, im_error *err)
 {
     library->writable = options->writable;
+    library->packs = options->writable || options->packs;
     library->precision = options->precision;
     library->engine = options->engine;
     library->threads = options->threads;
@@ -223,7 +224,7 @@ im_code library_open_encoder(im_library *library, const char *folder, const char
         return rc;
     }
     options.precision = choice.precision;
-    options.packing = packing_start(&telling, &library->places, digest, library->writable, events);
+    options.packing = packing_start(&telling, &library->places, digest, library->packs, events);
     rc = im_encoder_open(folder, &options, out, err);
     if (rc == IM_OK) {
         packing_tell(*out, events);

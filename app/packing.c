@@ -1,6 +1,7 @@
 /* app/packing.c — packed weights of models as files in the user's cache folder: who may make them,
  * what is said of them, and `imago model warm`. Commands that write the library make a file that is
- * missing; the others map it when it is there, so that a search never waits for one to be made. */
+ * missing, and so does a daemon before it is ready; the others map it when it is there, so that a
+ * search never waits for one to be made. */
 #include "app/app_internal.h"
 
 static void show_packing(void *context, uint64_t done, uint64_t total)
