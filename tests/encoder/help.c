@@ -162,6 +162,19 @@ void check_refused(const char *place, im_code rc, const im_error *err, im_code c
     va_end(texts);
 }
 
+void in_every_kernel(void (*run)(const char *kernel_name))
+{
+    static const kernel *const sets[] = {&kernel_avx512_bf16, &kernel_avx512, &kernel_avx2,
+                                         &kernel_portable};
+    for (size_t i = 0; i < IM_COUNT(sets); i++) {
+        if (kernel_runs(sets[i])) {
+            setenv("IMAGO_KERNEL", sets[i]->name, 1);
+            run(sets[i]->name);
+            unsetenv("IMAGO_KERNEL");
+        }
+    }
+}
+
 void check_time(const char *what, uint64_t start_ns, double ms)
 {
     double took = im_clock_ms_since(start_ns);

@@ -59,6 +59,10 @@ void check_refused(const char *place, im_code rc, const im_error *err, im_code c
 #define assert_refused(rc, err, code, reason, ...) \
     check_refused(__FILE__ ":" LINE_OF(__LINE__), rc, err, code, reason, __VA_ARGS__)
 
+/** Calls `run` with IMAGO_KERNEL naming each kernel set that this machine runs, one after the
+ * other. */
+void in_every_kernel(void (*run)(const char *kernel_name));
+
 /** Fails when more than `ms` went by since `start_ns`; sanitizers get twenty times as long. */
 void check_time(const char *what, uint64_t start_ns, double ms);
 
