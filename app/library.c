@@ -238,6 +238,10 @@ im_code library_encoder(im_library *library, im_towers towers, const im_events *
                         im_error *err)
 {
     char *folder = NULL;
+    if (library->encoder != NULL && im_encoder_lost(library->encoder)) {
+        im_encoder_close(library->encoder); /* or a daemon would say model_lost for good */
+        library->encoder = NULL;
+    }
     if (library->encoder != NULL &&
         (library->towers == IM_TOWERS_BOTH || library->towers == towers)) {
         return IM_OK;
