@@ -43,6 +43,8 @@ typedef struct im_library im_library;
 typedef struct im_library_options {
     const im_places *places; /* borrowed for the call */
     bool writable;
+    bool packs;               /* makes a file of packed weights that is missing although it only
+                               * reads: for those who open a model before anybody waits */
     const char *model;        /* NULL: the library's active one; else a folder or name */
     im_precision precision;   /* IM_PRECISION_AUTO */
     im_engine engine;         /* IM_ENGINE_AUTO */
@@ -151,8 +153,9 @@ void im_add_report_json(im_json_writer *w, const im_add_report *report);
 /* ---- jobs: long work that is asked for and done later ---- */
 
 typedef struct im_job_wish {
-    const char *kind;         /* "add", "rebuild", "compact" */
-    const char *const *paths; /* [n_paths] of "add": absolute, each a folder or a file that is there */
+    const char *kind; /* "add", "rebuild", "compact" */
+    const char *const
+        *paths; /* [n_paths] of "add": absolute, each a folder or a file that is there */
     size_t n_paths;
 } im_job_wish;
 
@@ -363,7 +366,7 @@ IM_NODISCARD im_code im_app_vlm_probe(im_library *library, const im_vlm_request 
  * @return IM_ERR_INVALID (no text in the query, another order than by score, no server known),
  * url_refused, IM_ERR_NOMEM */
 IM_NODISCARD im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, size_t n,
-                                   im_answer *answer, im_error *err);
+                                       im_answer *answer, im_error *err);
 typedef struct im_vlm_calibration {
     im_vlm_fit fit;
     size_t n_queries, n_judged; /* queries, and hits of them that were judged */

@@ -34,6 +34,7 @@ struct im_library {
     char *folder;
     im_places places; /* own copy */
     bool writable;
+    bool packs;         /* makes files of packed weights */
     char *model_wanted; /* --model; NULL: the active one */
     im_precision precision;
     im_engine engine;
@@ -83,6 +84,14 @@ IM_NODISCARD im_code library_model(im_library *library, im_error *err);
 /** Where the files of the loaded model lie: the folder recorded, or one of the same name in today's
  * places when that is gone. A new string. */
 IM_NODISCARD im_code library_model_folder(im_library *library, char **out_folder, im_error *err);
+/** How the library opens models: threads, batch, what is left of its memory; no packing. */
+IM_NODISCARD im_code library_encoder_options(im_library *library, im_towers towers,
+                                             im_encoder_options *out, im_error *err);
+/** Opens the model of this digest in `folder` in the precision that the library works in, from a
+ * file of packed weights where it can; events are told when it cannot. */
+IM_NODISCARD im_code library_open_encoder(im_library *library, const char *folder,
+                                          const char *digest, im_towers towers,
+                                          const im_events *events, im_encoder **out, im_error *err);
 /** Opens the encoder of the library's model with at least these towers. */
 IM_NODISCARD im_code library_encoder(im_library *library, im_towers towers, const im_events *events,
                                      im_error *err);
@@ -126,6 +135,8 @@ IM_NODISCARD im_code precision_measure(const im_places *places, const char *mode
 /** What auto means. @param expected_fast  for a processor on which it was not measured */
 im_precision precision_choose(const precision_measured *measured, bool expected_fast,
                               const char **out_why);
+/** What a model computes with where no library says more. */
+precision_choice precision_unmeasured(im_precision wanted);
 /** Keeps what was measured; the caller holds the store's lock. */
 IM_NODISCARD im_code precision_keep(im_store *store, const char *digest,
                                     const precision_measured *measured, im_error *err);
@@ -371,12 +382,17 @@ IM_NODISCARD im_code own_put_json(im_store *store, uint64_t item, im_json_writer
 /** "fields": the registered names with their types. */
 IM_NODISCARD im_code own_put_registry(im_store *store, im_json_writer *w, im_error *err);
 
-/* ---- model.c ---- */
+/* ---- model_prepare.c ---- */
 /** Makes sure that the library has an active model: the wanted one or the bundled one, with digest
  * and background. Opens the encoder with both towers. */
 IM_NODISCARD im_code model_prepare(im_library *library, const im_events *events, im_error *err);
 /** The model's files as JSON text with their stamps: a digest is redone only when this differs. */
 IM_NODISCARD im_code model_files_json(const char *folder, im_str *out, im_error *err);
+/** Names of the calibration pictures in their folder, sorted. */
+IM_NODISCARD im_code calibration_names(const char *folder, name_list *out, im_error *err);
+/** One of them in the model's frame. @param pixels  [picture_pixels_bytes] */
+IM_NODISCARD im_code calibration_picture(const im_encoder *encoder, const char *folder,
+                                         const char *name, uint8_t *pixels, im_error *err);
 
 /* ---- pictures.c ---- */
 /** Reads, decodes and prepares a picture for the encoder.

@@ -12,6 +12,7 @@ im_code im_app_init(const im_places *places, im_error *err)
 static im_code copy_options(im_library *library, const im_library_options *options, im_error *err)
 {
     library->writable = options->writable;
+    library->packs = options->writable || options->packs;
     library->precision = options->precision;
     library->engine = options->engine;
     library->threads = options->threads;
@@ -195,12 +196,52 @@ void library_set_batch(im_library *library, size_t batch)
     library->batch = batch;
 }
 
+im_code library_encoder_options(im_library *library, im_towers towers, im_encoder_options *out,
+                                im_error *err)
+{
+    im_pool *pool = NULL;
+    im_code rc = library_pool(library, &pool, err);
+    *out = (im_encoder_options){.precision = library->precision,
+                                .towers = towers,
+                                .pool = pool,
+                                .batch = library->batch,
+                                .memory_bytes = library_encoder_memory(library)};
+    return rc;
+}
+
+im_code library_open_encoder(im_library *library, const char *folder, const char *digest,
+                             im_towers towers, const im_events *events, im_encoder **out,
+                             im_error *err)
+{
+    packing_telling telling;
+    im_encoder_options options;
+    precision_choice choice = {0};
+    im_code rc = library_encoder_options(library, towers, &options, err);
+    if (rc == IM_OK) {
+        rc = precision_of(library->store, digest, library->precision, &choice, err);
+    }
+    if (rc != IM_OK) {
+        return rc;
+    }
+    options.precision = choice.precision;
+    options.packing = packing_start(&telling, &library->places, digest, library->packs, events);
+    rc = im_encoder_open(folder, &options, out, err);
+    if (rc == IM_OK) {
+        packing_tell(*out, events);
+    } else {
+        library_tell_budget(library, err);
+    }
+    return rc;
+}
+
 im_code library_encoder(im_library *library, im_towers towers, const im_events *events,
                         im_error *err)
 {
-    packing_telling telling;
-    im_pool *pool = NULL;
     char *folder = NULL;
+    if (library->encoder != NULL && im_encoder_lost(library->encoder)) {
+        im_encoder_close(library->encoder); /* or a daemon would say model_lost for good */
+        library->encoder = NULL;
+    }
     if (library->encoder != NULL &&
         (library->towers == IM_TOWERS_BOTH || library->towers == towers)) {
         return IM_OK;
@@ -210,11 +251,7 @@ im_code library_encoder(im_library *library, im_towers towers, const im_events *
         library->encoder = NULL;
         towers = IM_TOWERS_BOTH;
     }
-    precision_choice choice = {0};
     im_code rc = library_model(library, err);
-    if (rc == IM_OK) {
-        rc = library_pool(library, &pool, err);
-    }
     if (rc == IM_OK) {
         rc = library_model_folder(library, &folder, err);
     }
@@ -222,21 +259,8 @@ im_code library_encoder(im_library *library, im_towers towers, const im_events *
         rc = check_model_files(library, folder, err);
     }
     if (rc == IM_OK) {
-        rc = precision_of(library->store, library->model.digest, library->precision, &choice, err);
-    }
-    if (rc == IM_OK) {
-        im_encoder_options options = {.precision = choice.precision,
-                                      .towers = towers,
-                                      .pool = pool,
-                                      .batch = library->batch,
-                                      .memory_bytes = library_encoder_memory(library),
-                                      .packing = packing_start(&telling, &library->places,
-                                                               library->model.digest,
-                                                               library->writable, events)};
-        rc = im_encoder_open(folder, &options, &library->encoder, err);
-        if (rc != IM_OK) {
-            library_tell_budget(library, err);
-        }
+        rc = library_open_encoder(library, folder, library->model.digest, towers, events,
+                                  &library->encoder, err);
     }
     if (rc == IM_OK) { /* once more: what was opened must be what was looked at */
         rc = check_model_files(library, folder, err);
@@ -247,7 +271,6 @@ im_code library_encoder(im_library *library, im_towers towers, const im_events *
     }
     if (rc == IM_OK) {
         library->towers = towers;
-        packing_tell(library->encoder, events);
     }
     im_free(folder);
     return rc;

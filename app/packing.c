@@ -1,6 +1,7 @@
 /* app/packing.c — packed weights of models as files in the user's cache folder: who may make them,
  * what is said of them, and `imago model warm`. Commands that write the library make a file that is
- * missing; the others map it when it is there, so that a search never waits for one to be made. */
+ * missing, and so does a daemon before it is ready; the others map it when it is there, so that a
+ * search never waits for one to be made. */
 #include "app/app_internal.h"
 
 static void show_packing(void *context, uint64_t done, uint64_t total)
@@ -93,12 +94,7 @@ im_code im_app_model_warm(const im_places *places, im_library *library_or_null, 
     char digest[65];
     packing_telling telling;
     im_encoder_options options = {.towers = IM_TOWERS_BOTH, .batch = 1};
-    precision_choice choice = {.measured = {.cosine = -1, .speed = -1}};
-    choice.precision = precision_choose(&choice.measured, false, &choice.why);
-    if (wanted != IM_PRECISION_AUTO) {
-        choice.precision = wanted;
-        choice.why = "asked for";
-    }
+    precision_choice choice = precision_unmeasured(wanted);
     if (places->packed == NULL) {
         im_code rc = im_fail(err, IM_ERR_INVALID, "there is no folder for packed weights");
         im_hint(err, "set XDG_CACHE_HOME or HOME");

@@ -17,29 +17,12 @@ typedef struct sample {
     uint64_t least_ns; /* the fastest picture: all are the same work, others had company */
 } sample;
 
-static bool is_picture(const char *folder, const char *name)
+static im_code add_picture(im_encoder *encoder, const uint8_t *pixels, sample *s, im_error *err)
 {
-    (void)folder;
-    return im_image_name_is_picture(name);
-}
-
-static im_code add_picture(im_encoder *encoder, const char *path, uint8_t *pixels, sample *s,
-                           im_error *err)
-{
-    im_bytes bytes = {0};
-    im_image_options options = {.exact_decode = true};
-    im_code rc = picture_read(path, NULL, &bytes, err);
-    if (rc == IM_OK) {
-        rc = picture_pixels(encoder, im_view_of((const char *)bytes.data, bytes.size), path,
-                            &options, NULL, pixels, err);
-    }
-    if (rc == IM_OK) {
-        uint64_t start = im_clock_ns();
-        rc = im_encoder_pictures(encoder, pixels, 1, s->vectors + s->n * s->dim, NULL, err);
-        s->least_ns = IM_MIN(s->least_ns, im_clock_ns() - start);
-        s->n++;
-    }
-    im_bytes_clear(&bytes);
+    uint64_t start = im_clock_ns();
+    im_code rc = im_encoder_pictures(encoder, pixels, 1, s->vectors + s->n * s->dim, NULL, err);
+    s->least_ns = IM_MIN(s->least_ns, im_clock_ns() - start);
+    s->n++;
     return rc;
 }
 
@@ -47,17 +30,17 @@ static im_code add_pictures(im_encoder *encoder, const char *folder, sample *s, 
 {
     name_list names = {0};
     uint8_t *pixels = im_alloc(1, picture_pixels_bytes(encoder));
-    im_code rc = pixels != NULL ? names_in_folder(folder, is_picture, &names, err)
+    im_code rc = pixels != NULL ? calibration_names(folder, &names, err)
                                 : im_fail(err, IM_ERR_NOMEM, "no memory for a picture");
     size_t step = names.n / PRECISION_SAMPLE + 1;
     for (size_t i = 0; i < names.n && rc == IM_OK; i += step) {
-        char *path = im_path_join(folder, names.names[i]);
-        rc = path != NULL ? add_picture(encoder, path, pixels, s, err)
-                          : im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+        rc = calibration_picture(encoder, folder, names.names[i], pixels, err);
+        if (rc == IM_OK) {
+            rc = add_picture(encoder, pixels, s, err);
+        }
         if (rc == IM_OK && im_stop_asked()) {
             rc = im_fail_as(err, IM_REASON_INTERRUPTED, "stopped while preparing the model");
         }
-        im_free(path);
     }
     name_list_clear(&names);
     im_free(pixels);
@@ -236,19 +219,30 @@ static im_code recall(im_store *store, const char *digest, precision_measured *o
     return rc;
 }
 
-im_code precision_of(im_store *store, const char *digest, im_precision wanted,
-                     precision_choice *out, im_error *err)
+static void choose(im_precision wanted, bool expected_fast, precision_choice *out)
 {
-    im_code rc = recall(store, digest, &out->measured, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    out->precision = precision_choose(&out->measured, im_encoder_bf16_pays(), &out->why);
+    out->precision = precision_choose(&out->measured, expected_fast, &out->why);
     if (wanted != IM_PRECISION_AUTO) {
         out->precision = wanted;
         out->why = "asked for";
     }
-    return IM_OK;
+}
+
+precision_choice precision_unmeasured(im_precision wanted)
+{
+    precision_choice choice = {.measured = {.cosine = -1, .speed = -1}};
+    choose(wanted, false, &choice);
+    return choice;
+}
+
+im_code precision_of(im_store *store, const char *digest, im_precision wanted,
+                     precision_choice *out, im_error *err)
+{
+    im_code rc = recall(store, digest, &out->measured, err);
+    if (rc == IM_OK) {
+        choose(wanted, im_encoder_bf16_pays(), out);
+    }
+    return rc;
 }
 
 static void put_measured(im_json_writer *w, const char *key, double value)

@@ -171,14 +171,16 @@ static size_t wait_for_list(work *w, exchange **list, bool *out_ending, bool *ou
     return n;
 }
 
-/* Changes need a library that can be written; one that cannot is served all the same, and changes
- * are then refused one by one. */
+/* What the first search opens is packed into a file when there is none (try_library): nobody waits
+ * for it yet. Changes need a library that can be written; one that cannot is served all the same,
+ * and changes are then refused one by one. */
 static im_code open_library(const im_daemon_options *options, work_kind kind, im_library **out,
                             im_error *err)
 {
     im_library_options wanted = options->library;
     im_error why = IM_ERROR_INIT;
     wanted.writable = kind == WORK_CHANGES;
+    wanted.packs = kind == WORK_SEARCHES;
     im_code rc = im_library_open(&wanted, out, &why);
     if (wanted.writable && (rc == IM_ERR_DENIED || rc == IM_ERR_IO || rc == IM_ERR_FULL)) {
         wanted.writable = false;

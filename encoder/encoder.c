@@ -6,6 +6,11 @@
 
 /* ---- encoding ---- */
 
+bool im_encoder_lost(const im_encoder *e)
+{
+    return packed_lost(e->packed) || weights_lost(e->weights);
+}
+
 im_code im_encoder_prepare(const im_encoder *e, const im_image *image, uint8_t *out, im_error *err)
 {
     return im_image_prepare(image, &e->config.preprocess, out, err);

@@ -82,87 +82,63 @@ static void activate_row(float *x, size_t n, kernel_activation activation)
     }
 }
 
-/* n_rows <= MR is a constant at each call, so that the accumulators stay in registers. */
-static inline __attribute__((always_inline)) void
-tile(const float *in, size_t in_pitch, const float *panel, size_t k, size_t n_rows, float *out)
+/* ---- register tiles: n_rows <= MR is a constant at each call, so that the sums stay in registers.
+ */
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void sums_clear(VEC sum[MR][2], size_t n_rows)
 {
-    VEC sum[MR][2];
     for (size_t r = 0; r < n_rows; r++) {
         sum[r][0] = VSET1(0.0f);
         sum[r][1] = VSET1(0.0f);
     }
-    for (size_t i = 0; i < k; i++) {
-        VEC left = VLOAD(panel + i * PANEL);
-        VEC right = VLOAD(panel + i * PANEL + LANES);
-        for (size_t r = 0; r < n_rows; r++) {
-            VEC a = VSET1(in[r * in_pitch + i]);
-            sum[r][0] = VFMA(a, left, sum[r][0]);
-            sum[r][1] = VFMA(a, right, sum[r][1]);
-        }
-    }
+}
+
+INLINE void sums_store(VEC sum[MR][2], size_t n_rows, float *out)
+{
     for (size_t r = 0; r < n_rows; r++) {
         VSTORE(out + r * PANEL, sum[r][0]);
         VSTORE(out + r * PANEL + LANES, sum[r][1]);
     }
 }
 
-static void tile_rows(const float *in, size_t in_pitch, const float *panel, size_t k, size_t n_rows,
-                      float *out)
+/* Adds one input, in[r], of each row times its two vectors of weights. */
+INLINE void sums_add(VEC sum[MR][2], size_t n_rows, const float *in, size_t in_pitch, VEC left,
+                     VEC right)
 {
-    switch (n_rows) {
-#define CASE(n)                               \
-    case n:                                   \
-        tile(in, in_pitch, panel, k, n, out); \
-        break;
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-#if MR > 4
-        CASE(5)
-        CASE(6)
-#endif
-#if MR > 6
-        CASE(7)
-        CASE(8)
-        CASE(9)
-        CASE(10)
-        CASE(11)
-        CASE(12)
-        CASE(13)
-        CASE(14)
-#endif
-#undef CASE
-    default:
-        break;
+    for (size_t r = 0; r < n_rows; r++) {
+        VEC a = VSET1(in[r * in_pitch]);
+        sum[r][0] = VFMA(a, left, sum[r][0]);
+        sum[r][1] = VFMA(a, right, sum[r][1]);
     }
+}
+
+INLINE void tile(const float *in, size_t in_pitch, const float *panel, size_t k, size_t n_rows,
+                 float *out)
+{
+    VEC sum[MR][2];
+    sums_clear(sum, n_rows);
+    for (size_t i = 0; i < k; i++) {
+        const float *at = panel + i * PANEL;
+        sums_add(sum, n_rows, in + i, in_pitch, VLOAD(at), VLOAD(at + LANES));
+    }
+    sums_store(sum, n_rows, out);
 }
 
 #if defined(VDOT)
 typedef uint16_t narrow_value;
 
-static void fast_narrow(const float *in, size_t pitch, size_t rows, size_t k, void *out)
+INLINE narrow_value narrow_of(float x)
 {
-    for (size_t r = 0; r < rows; r++) {
-        uint16_t *to = (uint16_t *)out + r * pitch;
-        for (size_t i = 0; i < k; i++) {
-            to[i] = bf16_of(in[r * pitch + i]);
-        }
-        if (k % 2 != 0) {
-            to[k] = 0;
-        }
-    }
+    return bf16_of(x);
 }
 
-static inline __attribute__((always_inline)) void tile16(const narrow_value *in, size_t in_pitch,
-                                                         const uint16_t *panel, size_t k,
-                                                         size_t n_rows, float *out)
+INLINE void tile16(const narrow_value *in, size_t in_pitch, const uint16_t *panel, size_t k,
+                   size_t n_rows, float *out)
 {
     VEC sum[MR][2];
-    for (size_t r = 0; r < n_rows; r++) {
-        sum[r][0] = VSET1(0.0f);
-        sum[r][1] = VSET1(0.0f);
-    }
+    sums_clear(sum, n_rows);
     for (size_t i = 0; i < k; i += 2) {
         VPAIRS left = VLOAD_PAIRS(panel + i * PANEL);
         VPAIRS right = VLOAD_PAIRS(panel + i * PANEL + 2 * LANES);
@@ -172,20 +148,36 @@ static inline __attribute__((always_inline)) void tile16(const narrow_value *in,
             sum[r][1] = VDOT(sum[r][1], right, a);
         }
     }
-    for (size_t r = 0; r < n_rows; r++) {
-        VSTORE(out + r * PANEL, sum[r][0]);
-        VSTORE(out + r * PANEL + LANES, sum[r][1]);
-    }
+    sums_store(sum, n_rows, out);
 }
 #else
 typedef float narrow_value;
 
+INLINE narrow_value narrow_of(float x)
+{
+    return bf16_value(bf16_of(x));
+}
+
+INLINE void tile16(const narrow_value *in, size_t in_pitch, const uint16_t *panel, size_t k,
+                   size_t n_rows, float *out)
+{
+    VEC sum[MR][2];
+    sums_clear(sum, n_rows);
+    for (size_t i = 0; i < k; i += 2) {
+        const uint16_t *at = panel + i * PANEL;
+        sums_add(sum, n_rows, in + i, in_pitch, VEVEN(at), VEVEN(at + 2 * LANES));
+        sums_add(sum, n_rows, in + i + 1, in_pitch, VODD(at), VODD(at + 2 * LANES));
+    }
+    sums_store(sum, n_rows, out);
+}
+#endif
+
 static void fast_narrow(const float *in, size_t pitch, size_t rows, size_t k, void *out)
 {
     for (size_t r = 0; r < rows; r++) {
-        float *to = (float *)out + r * pitch;
+        narrow_value *to = (narrow_value *)out + r * pitch;
         for (size_t i = 0; i < k; i++) {
-            to[i] = bf16_value(bf16_of(in[r * pitch + i]));
+            to[i] = narrow_of(in[r * pitch + i]);
         }
         if (k % 2 != 0) {
             to[k] = 0;
@@ -193,37 +185,28 @@ static void fast_narrow(const float *in, size_t pitch, size_t rows, size_t k, vo
     }
 }
 
-static inline __attribute__((always_inline)) void tile16(const narrow_value *in, size_t in_pitch,
-                                                         const uint16_t *panel, size_t k,
-                                                         size_t n_rows, float *out)
+#if MR > 6
+#define EACH_HEIGHT(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#elif MR > 4
+#define EACH_HEIGHT(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#else
+#define EACH_HEIGHT(X) X(1) X(2) X(3) X(4)
+#endif
+
+static void tile_rows(const float *in, size_t in_pitch, const float *panel, size_t k, size_t n_rows,
+                      float *out)
 {
-    VEC sum[MR][2];
-    for (size_t r = 0; r < n_rows; r++) {
-        sum[r][0] = VSET1(0.0f);
-        sum[r][1] = VSET1(0.0f);
-    }
-    for (size_t i = 0; i < k; i += 2) {
-        VEC left = VEVEN(panel + i * PANEL);
-        VEC right = VEVEN(panel + i * PANEL + 2 * LANES);
-        for (size_t r = 0; r < n_rows; r++) {
-            VEC a = VSET1(in[r * in_pitch + i]);
-            sum[r][0] = VFMA(a, left, sum[r][0]);
-            sum[r][1] = VFMA(a, right, sum[r][1]);
-        }
-        left = VODD(panel + i * PANEL);
-        right = VODD(panel + i * PANEL + 2 * LANES);
-        for (size_t r = 0; r < n_rows; r++) {
-            VEC a = VSET1(in[r * in_pitch + i + 1]);
-            sum[r][0] = VFMA(a, left, sum[r][0]);
-            sum[r][1] = VFMA(a, right, sum[r][1]);
-        }
-    }
-    for (size_t r = 0; r < n_rows; r++) {
-        VSTORE(out + r * PANEL, sum[r][0]);
-        VSTORE(out + r * PANEL + LANES, sum[r][1]);
+    switch (n_rows) {
+#define CASE(n)                               \
+    case n:                                   \
+        tile(in, in_pitch, panel, k, n, out); \
+        break;
+        EACH_HEIGHT(CASE)
+#undef CASE
+    default:
+        break;
     }
 }
-#endif
 
 static void tile16_rows(const narrow_value *in, size_t in_pitch, const uint16_t *panel, size_t k,
                         size_t n_rows, float *out)
@@ -233,29 +216,14 @@ static void tile16_rows(const narrow_value *in, size_t in_pitch, const uint16_t 
     case n:                                     \
         tile16(in, in_pitch, panel, k, n, out); \
         break;
-        CASE(1)
-        CASE(2)
-        CASE(3)
-        CASE(4)
-#if MR > 4
-        CASE(5)
-        CASE(6)
-#endif
-#if MR > 6
-        CASE(7)
-        CASE(8)
-        CASE(9)
-        CASE(10)
-        CASE(11)
-        CASE(12)
-        CASE(13)
-        CASE(14)
-#endif
+        EACH_HEIGHT(CASE)
 #undef CASE
     default:
         break;
     }
 }
+
+/* ---- panels ---- */
 
 static void finish_row(const panel_work *w, size_t row, float *sums)
 {
@@ -282,14 +250,20 @@ static size_t tile_of(size_t rows)
     return (rows + tiles - 1) / tiles;
 }
 
-static void fast_panel(const panel_work *w)
+INLINE void panel_rows(const panel_work *w, bool bf16)
 {
     _Alignas(64) float sums[MR * PANEL];
+    const narrow_value *in16 = w->in16;
     size_t n = 0;
     for (size_t row = 0; row < w->rows; row += n) {
+        size_t from = row * w->in_pitch;
         n = tile_of(w->rows - row);
         for (size_t c = 0; c < PANEL; c += TILE) {
-            tile_rows(w->in + row * w->in_pitch, w->in_pitch, w->panel + c, w->k, n, sums + c);
+            if (bf16) {
+                tile16_rows(in16 + from, w->in_pitch, w->panel16 + 2 * c, w->k, n, sums + c);
+            } else {
+                tile_rows(w->in + from, w->in_pitch, w->panel + c, w->k, n, sums + c);
+            }
         }
         for (size_t r = 0; r < n; r++) {
             finish_row(w, row + r, sums + r * PANEL);
@@ -297,21 +271,17 @@ static void fast_panel(const panel_work *w)
     }
 }
 
+static void fast_panel(const panel_work *w)
+{
+    panel_rows(w, false);
+}
+
 static void fast_panel_bf16(const panel_work *w)
 {
-    _Alignas(64) float sums[MR * PANEL];
-    const narrow_value *in = w->in16;
-    size_t n = 0;
-    for (size_t row = 0; row < w->rows; row += n) {
-        n = tile_of(w->rows - row);
-        for (size_t c = 0; c < PANEL; c += TILE) {
-            tile16_rows(in + row * w->in_pitch, w->in_pitch, w->panel16 + 2 * c, w->k, n, sums + c);
-        }
-        for (size_t r = 0; r < n; r++) {
-            finish_row(w, row + r, sums + r * PANEL);
-        }
-    }
+    panel_rows(w, true);
 }
+
+/* ---- attention ---- */
 
 /* Keys turned once per head, [d, padded], so that the scores of a row are vectors over j. */
 static void turn_keys(const head_work *w, size_t padded, float *turned)

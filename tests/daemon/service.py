@@ -280,6 +280,51 @@ def an_empty_library_is_degraded_until_it_is_filled():
     own.stop()
 
 
+def the_model_is_packed_before_anybody_waits():
+    """Removed, then damaged: the daemon makes the file and maps it; where it cannot, it serves without."""
+    cache = os.path.join(home.env["XDG_CACHE_HOME"], "imago/packed")
+    name, = (n for n in os.listdir(cache) if n != ".lock")
+    path = os.path.join(cache, name)
+    expected = server.ask("/v1/search?q=red").json["hits"]
+
+    def serves(maps, **env):
+        own = Server(home, env=env)
+        deadline = time.time() + 10
+        while own.ask("/health").status != 200 and time.time() < deadline:
+            time.sleep(0.05)
+        answer = own.ask("/v1/search?q=red").json
+        assert answer["hits"] == expected and answer["warnings"] == [], answer
+        with open(f"/proc/{own.process.pid}/maps", encoding="utf-8") as file:
+            assert (name in file.read()) == maps
+        own.stop()
+    with open(path, "rb") as file:
+        whole = file.read()
+    os.remove(path)
+    home.run("search", "red")
+    assert not os.path.exists(path)  # a search makes none
+    serves(True)
+    with open(path, "r+b") as file:
+        file.write(b"x")
+    serves(True)
+    with open(path, "rb") as file:
+        assert file.read() == whole
+    serves(False, XDG_CACHE_HOME="/proc/nowhere")
+
+
+def a_packed_file_that_is_cut_is_made_anew():
+    own = Server(home)
+    expected = own.ask("/v1/search?q=red").json["hits"]
+    cache = os.path.join(home.env["XDG_CACHE_HOME"], "imago/packed")
+    path, = (os.path.join(cache, n) for n in os.listdir(cache) if n != ".lock")
+    size = os.path.getsize(path)
+    for kept in (0, 4096, size - 1):
+        os.truncate(path, kept)
+        answer = own.ask("/v1/search?q=red")
+        assert answer.status == 200 and answer.json["hits"] == expected, answer.body
+        assert os.path.getsize(path) == size
+    own.stop()
+
+
 def health_tells_when_encoding_stops_answering():
     """Infinity #609. One encoding takes 34 s, which is 4 s too long: degraded until it has ended."""
     own = Server(home, env={"IMAGO_FAULT_WAIT": "encode:1:34"})
@@ -330,5 +375,6 @@ main([answers_are_those_of_the_command_line, many_at_once_are_answered_as_one_al
       every_request_is_one_line_of_the_log_without_its_query, a_log_that_nobody_reads_stops_nothing,
       a_stop_finishes_what_is_under_way,
       it_starts_only_where_it_may, an_empty_library_is_degraded_until_it_is_filled,
+      the_model_is_packed_before_anybody_waits, a_packed_file_that_is_cut_is_made_anew,
       the_smallest_picture_stops_nothing, health_tells_when_encoding_stops_answering,
       the_daemon_stops_well])

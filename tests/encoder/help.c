@@ -162,6 +162,46 @@ void check_refused(const char *place, im_code rc, const im_error *err, im_code c
     va_end(texts);
 }
 
+im_encoder *open_sound(const char *folder)
+{
+    im_encoder *encoder = NULL;
+    im_error err = IM_ERROR_INIT;
+    im_code rc = im_encoder_open(folder, NULL, &encoder, &err);
+    assert_string_equal(err.message, "");
+    assert_int_equal(rc, IM_OK);
+    return encoder;
+}
+
+im_code try_open(const char *folder, const im_encoder_options *options, im_error *err)
+{
+    im_encoder *encoder = NULL;
+    im_code rc = im_encoder_open(folder, options, &encoder, err);
+    assert_true((rc == IM_OK) == (encoder != NULL));
+    im_encoder_close(encoder);
+    return rc;
+}
+
+void fill_picture(uint8_t *rgb, unsigned seed)
+{
+    for (size_t i = 0; i < (size_t)SIDE * SIDE * 3; i++) {
+        seed = seed * 1103515245u + 12345u;
+        rgb[i] = (uint8_t)(seed >> 16);
+    }
+}
+
+void in_every_kernel(void (*run)(const char *kernel_name))
+{
+    static const kernel *const sets[] = {&kernel_avx512_bf16, &kernel_avx512, &kernel_avx2,
+                                         &kernel_portable};
+    for (size_t i = 0; i < IM_COUNT(sets); i++) {
+        if (kernel_runs(sets[i])) {
+            setenv("IMAGO_KERNEL", sets[i]->name, 1);
+            run(sets[i]->name);
+            unsetenv("IMAGO_KERNEL");
+        }
+    }
+}
+
 void check_time(const char *what, uint64_t start_ns, double ms)
 {
     double took = im_clock_ms_since(start_ns);

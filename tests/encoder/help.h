@@ -22,6 +22,8 @@
 #endif
 
 #define F32_MODEL "f32-quick-gelu" /* the checkpoint that most cases start from */
+#define DIM 24u                    /* of its vectors */
+#define SIDE 28u                   /* of its pictures */
 
 /** A new folder under /tmp; removed with remove_folder. */
 char *temporary_folder(char out[64]);
@@ -58,6 +60,16 @@ void check_refused(const char *place, im_code rc, const im_error *err, im_code c
 #define LINE_OF(x) STRING_OF(x)
 #define assert_refused(rc, err, code, reason, ...) \
     check_refused(__FILE__ ":" LINE_OF(__LINE__), rc, err, code, reason, __VA_ARGS__)
+
+/** Opens a model that must open. */
+im_encoder *open_sound(const char *folder);
+/** Opens, and closes what was opened. */
+im_code try_open(const char *folder, const im_encoder_options *options, im_error *err);
+/** A picture of F32_MODEL's size, [SIDE, SIDE, 3]; the same for the same seed. */
+void fill_picture(uint8_t *rgb, unsigned seed);
+/** Calls `run` with IMAGO_KERNEL naming each kernel set that this machine runs, one after the
+ * other. */
+void in_every_kernel(void (*run)(const char *kernel_name));
 
 /** Fails when more than `ms` went by since `start_ns`; sanitizers get twenty times as long. */
 void check_time(const char *what, uint64_t start_ns, double ms);

@@ -5,8 +5,6 @@
 #include "base/fault.h"
 #include "help.h"
 
-#define DIM 24u
-
 typedef struct fault_case {
     im_fault_kind kind;
     im_code code;       /* the verdict when it strikes */

@@ -1,26 +1,12 @@
 /* tests/encoder/test_golden.c — token ids and vectors of three tiny checkpoints against what
  * transformers made of them (tests/reference/make_encoder_golden.py): each kernel, each dtype, both
  * conventions of pooling, single file and shards. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "base/base.h"
-#include "base/file.h"
 #include "base/json.h"
-#include "encoder/encoder_internal.h"
+#include "help.h"
 
 #include <math.h>
 
 static const char *const models[] = {"f32-quick-gelu", "f16-gelu-eos", "bf16-sharded"};
-
-static void golden_path(char *out, size_t size, const char *model, const char *file)
-{
-    (void)snprintf(out, size, "%s/tests/golden/encoder/%s/%s", IMAGO_SOURCE_DIR, model, file);
-}
 
 static im_encoder *open_as(const char *model, im_pool *pool, im_precision precision)
 {
@@ -54,6 +40,12 @@ static json_t *load_texts(const char *model)
     return root;
 }
 
+static im_view text_of(const json_t *row)
+{
+    const json_t *text = json_object_get(row, "text");
+    return im_view_of(json_string_value(text), json_string_length(text));
+}
+
 static void load_floats(const char *model, const char *file, im_bytes *out)
 {
     char path[1024];
@@ -69,18 +61,17 @@ static void token_ids_are_those_of_the_reference(void **state)
         json_t *texts = load_texts(models[m]);
         for (size_t i = 0; i < json_array_size(texts); i++) {
             json_t *row = json_array_get(texts, i);
-            json_t *text = json_object_get(row, "text");
             json_t *expected = json_object_get(row, "ids");
             uint32_t ids[64];
             size_t n = 0;
-            im_view view = im_view_of(json_string_value(text), json_string_length(text));
-            assert_int_equal(im_encoder_tokenize(encoder, view, ids, &n, NULL, NULL), IM_OK);
+            assert_int_equal(im_encoder_tokenize(encoder, text_of(row), ids, &n, NULL, NULL),
+                             IM_OK);
             bool equal = n == json_array_size(expected);
             for (size_t j = 0; equal && j < n; j++) {
                 equal = ids[j] == (uint32_t)json_integer_value(json_array_get(expected, j));
             }
             if (!equal) {
-                fail_msg("%s: ids of text %zu '%s' differ", models[m], i, json_string_value(text));
+                fail_msg("%s: ids of text %zu '%s' differ", models[m], i, text_of(row).data);
             }
         }
         json_decref(texts);
@@ -101,6 +92,11 @@ static void compare(const char *what, const float *got, const double *expected, 
     }
 }
 
+static void encode_text(im_encoder *encoder, im_view text, float out[64])
+{
+    assert_int_equal(im_encoder_texts(encoder, &text, 1, out, NULL, NULL), IM_OK);
+}
+
 static void text_vectors_are_those_of_the_reference(void **state)
 {
     (void)state;
@@ -110,59 +106,53 @@ static void text_vectors_are_those_of_the_reference(void **state)
         json_t *texts = load_texts(models[m]);
         for (size_t i = 0; i < json_array_size(texts); i++) {
             json_t *row = json_array_get(texts, i);
-            json_t *text = json_object_get(row, "text");
             json_t *vector = json_object_get(row, "vector");
-            im_view view = im_view_of(json_string_value(text), json_string_length(text));
             float got[64];
             double expected[64];
-            assert_int_equal(im_encoder_texts(encoder, &view, 1, got, NULL, NULL), IM_OK);
+            encode_text(encoder, text_of(row), got);
             for (size_t d = 0; d < dim; d++) {
                 expected[d] = json_number_value(json_array_get(vector, d));
             }
-            compare(json_string_value(text), got, expected, dim);
+            compare(text_of(row).data, got, expected, dim);
         }
         json_decref(texts);
         im_encoder_close(encoder);
     }
 }
 
+static void compare_pictures(const char *kernel_name)
+{
+    for (size_t m = 0; m < IM_COUNT(models); m++) {
+        im_bytes pixels = {0};
+        im_bytes vectors = {0};
+        im_encoder *encoder = open_model(models[m], NULL);
+        size_t dim = im_encoder_describe(encoder)->dim;
+        load_floats(models[m], "pixels.f32", &pixels);
+        load_floats(models[m], "pictures.f32", &vectors);
+        size_t n = vectors.size / sizeof(float) / dim;
+        float *got = im_alloc(n * dim, sizeof(float));
+        assert_string_equal(im_encoder_describe(encoder)->kernel, kernel_name);
+        assert_int_equal(
+            im_encoder_pixel_values(encoder, (const float *)(void *)pixels.data, n, got, NULL),
+            IM_OK);
+        for (size_t i = 0; i < n; i++) {
+            double expected[64];
+            for (size_t d = 0; d < dim; d++) {
+                expected[d] = (double)((const float *)(void *)vectors.data)[i * dim + d];
+            }
+            compare(models[m], got + i * dim, expected, dim);
+        }
+        im_free(got);
+        im_bytes_clear(&pixels);
+        im_bytes_clear(&vectors);
+        im_encoder_close(encoder);
+    }
+}
+
 static void picture_vectors_are_those_of_the_reference_in_every_kernel(void **state)
 {
-    static const char *const kernels[] = {"avx512_bf16", "avx512", "avx2", "portable"};
     (void)state;
-    for (size_t k = 0; k < IM_COUNT(kernels); k++) {
-        im_cpu cpu = im_cpu_features();
-        if ((k == 0 && !cpu.avx512_bf16) || (k == 1 && !cpu.avx512) || (k == 2 && !cpu.avx2_fma)) {
-            continue;
-        }
-        setenv("IMAGO_KERNEL", kernels[k], 1);
-        for (size_t m = 0; m < IM_COUNT(models); m++) {
-            im_bytes pixels = {0};
-            im_bytes vectors = {0};
-            im_encoder *encoder = open_model(models[m], NULL);
-            size_t dim = im_encoder_describe(encoder)->dim;
-            load_floats(models[m], "pixels.f32", &pixels);
-            load_floats(models[m], "pictures.f32", &vectors);
-            size_t n = vectors.size / sizeof(float) / dim;
-            float *got = im_alloc(n * dim, sizeof(float));
-            assert_string_equal(im_encoder_describe(encoder)->kernel, kernels[k]);
-            assert_int_equal(
-                im_encoder_pixel_values(encoder, (const float *)(void *)pixels.data, n, got, NULL),
-                IM_OK);
-            for (size_t i = 0; i < n; i++) {
-                double expected[64];
-                for (size_t d = 0; d < dim; d++) {
-                    expected[d] = (double)((const float *)(void *)vectors.data)[i * dim + d];
-                }
-                compare(models[m], got + i * dim, expected, dim);
-            }
-            im_free(got);
-            im_bytes_clear(&pixels);
-            im_bytes_clear(&vectors);
-            im_encoder_close(encoder);
-        }
-        unsetenv("IMAGO_KERNEL");
-    }
+    in_every_kernel(compare_pictures);
 }
 
 /* Bitwise: a row alone, in a batch, and with threads. */
@@ -198,13 +188,15 @@ static void a_row_does_not_depend_on_its_batch_or_on_threads(void **state)
     check_rows_alone(IM_PRECISION_BF16);
 }
 
-static double cosine_of(const float *a, const float *b, size_t dim)
+static void check_cosine(const char *what, size_t i, const float *a, const float *b, size_t dim)
 {
     double dot = 0;
     for (size_t d = 0; d < dim; d++) {
         dot += (double)a[d] * (double)b[d];
     }
-    return dot;
+    if (!(dot >= 0.9999)) {
+        fail_msg("%s %zu has cosine %.6f", what, i, dot);
+    }
 }
 
 /* bf16 beside fp32 of the same kernel: the pictures and texts of a golden model. */
@@ -213,6 +205,7 @@ static void compare_precisions(const char *model, const char *kernel_name)
     im_bytes pixels = {0};
     float wide[20 * 64];
     float narrow[20 * 64];
+    char what[64];
     im_encoder *fp32 = open_as(model, NULL, IM_PRECISION_FP32);
     im_encoder *bf16 = open_as(model, NULL, IM_PRECISION_BF16);
     size_t dim = im_encoder_describe(fp32)->dim;
@@ -223,22 +216,17 @@ static void compare_precisions(const char *model, const char *kernel_name)
     assert_int_equal(im_encoder_pixel_values(fp32, values, 20, wide, NULL), IM_OK);
     assert_int_equal(im_encoder_pixel_values(bf16, values, 20, narrow, NULL), IM_OK);
     assert_true(memcmp(wide, narrow, 20 * dim * sizeof(float)) != 0);
+    (void)snprintf(what, sizeof(what), "%s, %s: picture", model, kernel_name);
     for (size_t i = 0; i < 20; i++) {
-        double cosine = cosine_of(wide + i * dim, narrow + i * dim, dim);
-        if (!(cosine >= 0.9999)) {
-            fail_msg("%s, %s: picture %zu has cosine %.6f", model, kernel_name, i, cosine);
-        }
+        check_cosine(what, i, wide + i * dim, narrow + i * dim, dim);
     }
     json_t *texts = load_texts(model);
+    (void)snprintf(what, sizeof(what), "%s, %s: text", model, kernel_name);
     for (size_t i = 0; i < json_array_size(texts); i++) {
-        json_t *text = json_object_get(json_array_get(texts, i), "text");
-        im_view view = im_view_of(json_string_value(text), json_string_length(text));
-        assert_int_equal(im_encoder_texts(fp32, &view, 1, wide, NULL, NULL), IM_OK);
-        assert_int_equal(im_encoder_texts(bf16, &view, 1, narrow, NULL, NULL), IM_OK);
-        double cosine = cosine_of(wide, narrow, dim);
-        if (!(cosine >= 0.9999)) {
-            fail_msg("%s, %s: text %zu has cosine %.6f", model, kernel_name, i, cosine);
-        }
+        im_view text = text_of(json_array_get(texts, i));
+        encode_text(fp32, text, wide);
+        encode_text(bf16, text, narrow);
+        check_cosine(what, i, wide, narrow, dim);
     }
     json_decref(texts);
     im_bytes_clear(&pixels);
@@ -246,21 +234,17 @@ static void compare_precisions(const char *model, const char *kernel_name)
     im_encoder_close(bf16);
 }
 
+static void compare_precisions_of_all(const char *kernel_name)
+{
+    for (size_t m = 0; m < IM_COUNT(models); m++) {
+        compare_precisions(models[m], kernel_name);
+    }
+}
+
 static void bf16_is_close_to_fp32_in_every_kernel(void **state)
 {
-    static const char *const kernels[] = {"avx512_bf16", "avx512", "avx2", "portable"};
     (void)state;
-    for (size_t k = 0; k < IM_COUNT(kernels); k++) {
-        im_cpu cpu = im_cpu_features();
-        if ((k == 0 && !cpu.avx512_bf16) || (k == 1 && !cpu.avx512) || (k == 2 && !cpu.avx2_fma)) {
-            continue;
-        }
-        setenv("IMAGO_KERNEL", kernels[k], 1);
-        for (size_t m = 0; m < IM_COUNT(models); m++) {
-            compare_precisions(models[m], kernels[k]);
-        }
-        unsetenv("IMAGO_KERNEL");
-    }
+    in_every_kernel(compare_precisions_of_all);
 }
 
 /* The last block for the pooled row alone gives what the whole block gives. */

@@ -31,88 +31,92 @@ static void near(const float *a, const float *b, size_t n, float tolerance)
     }
 }
 
-static void panels_equal_the_plain_twin(void **state)
+#define MOST_ROWS 30u
+#define PITCH 80u
+
+/* Values of a product of any size up to these, and its two results. */
+static struct {
+    float in[MOST_ROWS * PITCH], panel[PITCH * PANEL], bias[PANEL], residual[MOST_ROWS * PANEL];
+    float got[MOST_ROWS * PANEL], expected[MOST_ROWS * PANEL];
+    float narrow[MOST_ROWS * PITCH], rounded[MOST_ROWS * PITCH];
+    uint16_t panel16[PITCH * PANEL];
+} values;
+
+/* New values in a product whose columns, activation and residual depend on its size. */
+static panel_work product_of(size_t rows, size_t k)
 {
-    static float in[30 * 80], panel[80 * PANEL], bias[PANEL], residual[30 * PANEL];
-    static float got[30 * PANEL], expected[30 * PANEL];
-    (void)state;
-    srandom(3);
+    fill(values.in, IM_COUNT(values.in));
+    fill(values.panel, IM_COUNT(values.panel));
+    fill(values.bias, IM_COUNT(values.bias));
+    fill(values.residual, IM_COUNT(values.residual));
+    for (size_t i = 0; i < IM_COUNT(values.panel16); i++) {
+        values.panel16[i] = bf16_of(values.panel[i]);
+    }
+    memset(values.got, 0, sizeof(values.got));
+    memset(values.expected, 0, sizeof(values.expected));
+    return (panel_work){.in = values.in,
+                        .in_pitch = PITCH,
+                        .rows = rows,
+                        .panel = values.panel,
+                        .panel16 = values.panel16,
+                        .k = k,
+                        .columns = 1 + (rows * 7 + k) % PANEL,
+                        .bias = values.bias,
+                        .activation = (kernel_activation)((rows + k) % 4),
+                        .residual = rows % 2 == 0 ? values.residual : NULL,
+                        .residual_pitch = PANEL,
+                        .out = values.got,
+                        .out_pitch = PANEL};
+}
+
+static void compare_panel(const kernel *set, size_t rows, size_t k)
+{
+    panel_work w = product_of(rows, k);
+    set->panel(&w);
+    w.out = values.expected;
+    kernel_plain.panel(&w);
+    near(values.got, values.expected, IM_COUNT(values.got), 3e-5f);
+}
+
+static void compare_panel_bf16(const kernel *set, size_t rows, size_t k)
+{
+    panel_work w = product_of(rows, k);
+    memset(values.narrow, 0x7f, sizeof(values.narrow));
+    memset(values.rounded, 0x7f, sizeof(values.rounded));
+    set->narrow(values.in, PITCH, rows, k, values.narrow);
+    kernel_plain.narrow(values.in, PITCH, rows, k, values.rounded);
+    w.in16 = values.narrow;
+    set->panel_bf16(&w);
+    w.in16 = values.rounded;
+    w.out = values.expected;
+    kernel_plain.panel_bf16(&w);
+    near(values.got, values.expected, IM_COUNT(values.got), 3e-5f);
+}
+
+static void compare_sizes(void (*compare)(const kernel *set, size_t rows, size_t k))
+{
     for (size_t s = 0; s < IM_COUNT(sets); s++) {
-        if (!kernel_runs(sets[s])) {
-            continue;
-        }
-        for (size_t rows = 1; rows <= 30; rows++) {
-            for (size_t k = 1; k <= 80; k += 13) {
-                fill(in, 30 * 80);
-                fill(panel, 80 * PANEL);
-                fill(bias, PANEL);
-                fill(residual, 30 * PANEL);
-                panel_work w = {.in = in,
-                                .in_pitch = 80,
-                                .rows = rows,
-                                .panel = panel,
-                                .k = k,
-                                .columns = 1 + (rows * 7 + k) % PANEL,
-                                .bias = bias,
-                                .activation = (kernel_activation)((rows + k) % 4),
-                                .residual = rows % 2 == 0 ? residual : NULL,
-                                .residual_pitch = PANEL,
-                                .out = got,
-                                .out_pitch = PANEL};
-                memset(got, 0, sizeof(got));
-                memset(expected, 0, sizeof(expected));
-                sets[s]->panel(&w);
-                w.out = expected;
-                kernel_plain.panel(&w);
-                near(got, expected, 30 * PANEL, 3e-5f);
+        for (size_t rows = 1; kernel_runs(sets[s]) && rows <= MOST_ROWS; rows++) {
+            for (size_t k = 1; k < PITCH; k += 13) {
+                compare(sets[s], rows, k);
             }
         }
     }
 }
 
+static void panels_equal_the_plain_twin(void **state)
+{
+    (void)state;
+    srandom(3);
+    compare_sizes(compare_panel);
+}
+
 /* Also with k odd, where the last pair has one value: what lies behind it must not count. */
 static void bf16_panels_equal_the_plain_twin(void **state)
 {
-    static float in[30 * 80], bias[PANEL], residual[30 * PANEL], got[30 * PANEL],
-        expected[30 * PANEL], rounded[30 * 80], narrow[30 * 80];
-    static uint16_t panel[80 * PANEL];
     (void)state;
     srandom(4);
-    for (size_t s = 0; s < IM_COUNT(sets); s++) {
-        for (size_t rows = 1; kernel_runs(sets[s]) && rows <= 30; rows++) {
-            for (size_t k = 1; k < 80; k += 13) {
-                fill(in, 30 * 80);
-                fill(bias, PANEL);
-                fill(residual, 30 * PANEL);
-                for (size_t i = 0; i < IM_COUNT(panel); i++) {
-                    panel[i] = bf16_of((float)((double)random() / (double)RAND_MAX * 4 - 2));
-                }
-                memset(narrow, 0x7f, sizeof(narrow));
-                memset(rounded, 0x7f, sizeof(rounded));
-                sets[s]->narrow(in, 80, rows, k, narrow);
-                kernel_plain.narrow(in, 80, rows, k, rounded);
-                panel_work w = {.in16 = narrow,
-                                .in_pitch = 80,
-                                .rows = rows,
-                                .panel16 = panel,
-                                .k = k,
-                                .columns = 1 + (rows * 7 + k) % PANEL,
-                                .bias = bias,
-                                .activation = (kernel_activation)((rows + k) % 4),
-                                .residual = rows % 2 == 0 ? residual : NULL,
-                                .residual_pitch = PANEL,
-                                .out = got,
-                                .out_pitch = PANEL};
-                memset(got, 0, sizeof(got));
-                memset(expected, 0, sizeof(expected));
-                sets[s]->panel_bf16(&w);
-                w.in16 = rounded;
-                w.out = expected;
-                kernel_plain.panel_bf16(&w);
-                near(got, expected, 30 * PANEL, 3e-5f);
-            }
-        }
-    }
+    compare_sizes(compare_panel_bf16);
 }
 
 static void bf16_rounds_to_nearest_even(void **state)

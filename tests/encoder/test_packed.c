@@ -12,9 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DIM 24u
-#define SIDE 28u
-
 typedef struct room {
     char model[1024], cache[64], digest[65], file[256];
     float expected[2][2 * DIM]; /* of fp32 and bf16, packed in memory */

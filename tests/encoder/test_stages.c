@@ -127,30 +127,26 @@ static void run_text(im_encoder *encoder, golden *g)
     text_tower_run(encoder, &whole, 1, out, true);
 }
 
+static void compare_stages(const char *kernel_name)
+{
+    golden g;
+    stage_tap tap;
+    golden_load(&g);
+    im_encoder *encoder = open_tapped(&g, &tap);
+    run_picture(encoder, &g);
+    run_text(encoder, &g);
+    if (g.drifted != NULL) {
+        fail_msg("%s: '%s' is the first stage that differs", kernel_name, g.drifted);
+    }
+    assert_int_equal(g.n_seen, json_array_size(json_object_get(g.root, "stages")));
+    im_encoder_close(encoder);
+    golden_clear(&g);
+}
+
 static void each_stage_is_that_of_the_reference(void **state)
 {
-    static const char *const kernels[] = {"avx512_bf16", "avx512", "avx2", "portable"};
     (void)state;
-    for (size_t k = 0; k < IM_COUNT(kernels); k++) {
-        golden g;
-        stage_tap tap;
-        im_cpu cpu = im_cpu_features();
-        if ((k == 0 && !cpu.avx512_bf16) || (k == 1 && !cpu.avx512) || (k == 2 && !cpu.avx2_fma)) {
-            continue;
-        }
-        setenv("IMAGO_KERNEL", kernels[k], 1);
-        golden_load(&g);
-        im_encoder *encoder = open_tapped(&g, &tap);
-        run_picture(encoder, &g);
-        run_text(encoder, &g);
-        if (g.drifted != NULL) {
-            fail_msg("%s: '%s' is the first stage that differs", kernels[k], g.drifted);
-        }
-        assert_int_equal(g.n_seen, json_array_size(json_object_get(g.root, "stages")));
-        im_encoder_close(encoder);
-        golden_clear(&g);
-        unsetenv("IMAGO_KERNEL");
-    }
+    in_every_kernel(compare_stages);
 }
 
 /* The comparison itself: a weight that is changed drifts at its own stage. */
