@@ -25,6 +25,16 @@ static void put_taken(im_json_writer *w, const im_item *item)
 }
 
 /* A path that is not UTF-8 has U+FFFD in "path" and its bytes in "path_b64". */
+void answer_put_moment(im_json_writer *w, const char *key, int64_t wall_ns)
+{
+    char text[32];
+    struct tm parts;
+    time_t seconds = (time_t)(wall_ns / 1000000000);
+    bool known = wall_ns > 0 && gmtime_r(&seconds, &parts) != NULL &&
+                 strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts) > 0;
+    im_json_put_string(w, key, known ? text : NULL);
+}
+
 void answer_put_path(im_json_writer *w, const char *path)
 {
     im_str base64;

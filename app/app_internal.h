@@ -422,6 +422,8 @@ IM_NODISCARD im_code picture_read_item(im_store *store, uint64_t item,
 /* ---- answer.c ---- */
 /** "path" (and "path_b64" when it is not UTF-8); null for NULL. */
 void answer_put_path(im_json_writer *w, const char *path);
+/** "2026-11-26T10:11:12Z"; null for 0. */
+void answer_put_moment(im_json_writer *w, const char *key, int64_t wall_ns);
 /** "width", "height", "taken". */
 void answer_put_item(im_json_writer *w, const im_item *item);
 /** "gps": where it was taken, or null. */

@@ -1,9 +1,7 @@
-/* app/jobs.c — long work that was asked for: put into the library, told, stopped, claimed. What a job
- * does is in jobs_run.c. */
+/* app/jobs.c — long work that was asked for: put into the library, told, stopped, claimed. What a
+ * job does is in jobs_run.c. */
 #include "app/app_internal.h"
-#include "base/clock.h"
 
-#include <time.h>
 #include <unistd.h>
 
 #define MOST_PATHS 1000u
@@ -13,8 +11,8 @@ static const char *const kinds[] = {"add", "rebuild", "compact"};
 static im_code check_path(const char *path, im_error *err)
 {
     if (path[0] != '/' || strlen(path) >= PATH_MAX) {
-        im_code rc = im_fail(err, IM_ERR_INVALID,
-                             "'paths' holds '%.100s', expected an absolute path", path);
+        im_code rc =
+            im_fail(err, IM_ERR_INVALID, "'paths' holds '%.100s', expected an absolute path", path);
         im_hint(err, "for example /home/anna/Pictures");
         return rc;
     }
@@ -63,24 +61,14 @@ im_code im_app_job_put(im_library *library, const im_job_wish *wish, uint64_t *o
     }
     im_json_end_array(&w);
     im_json_end_object(&w);
-    rc = im_json_ok(&w) ? im_store_put_job(library->store, wish->kind, im_str_text(&w.out), out_id,
-                                           err)
-                        : im_fail(err, IM_ERR_NOMEM, "no memory for a job");
+    rc = im_json_ok(&w)
+             ? im_store_put_job(library->store, wish->kind, im_str_text(&w.out), out_id, err)
+             : im_fail(err, IM_ERR_NOMEM, "no memory for a job");
     im_json_clear(&w);
     return rc;
 }
 
 /* ---- told ---- */
-
-static void put_time(im_json_writer *w, const char *key, int64_t ns)
-{
-    char text[32];
-    struct tm parts;
-    time_t seconds = (time_t)(ns / 1000000000);
-    bool known = ns > 0 && gmtime_r(&seconds, &parts) != NULL &&
-                 strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts) > 0;
-    im_json_put_string(w, key, known ? text : NULL);
-}
 
 /* JSON of our own, made by this very writer, as a value. */
 static void put_json(im_json_writer *w, const char *key, const char *json)
@@ -124,9 +112,9 @@ static void put_job(im_json_writer *w, const im_job *job, const im_job_live *liv
     put_paths(w, job->arguments);
     put_json(w, "progress", is_live ? live->progress : job->progress);
     put_json(w, "error", job->error);
-    put_time(w, "made", job->made_ns);
-    put_time(w, "started", job->started_ns);
-    put_time(w, "ended", job->ended_ns);
+    answer_put_moment(w, "made", job->made_ns);
+    answer_put_moment(w, "started", job->started_ns);
+    answer_put_moment(w, "ended", job->ended_ns);
     im_json_end_object(w);
 }
 

@@ -1,11 +1,9 @@
 /* app/keys.c — API keys: made, listed, revoked, and asked for at the daemon's door. */
 #include "app/app_internal.h"
-#include "base/clock.h"
 #include "base/hash.h"
 
 #include <errno.h>
 #include <sys/random.h>
-#include <time.h>
 
 #define KEY_RANDOM_BYTES 32u
 
@@ -42,22 +40,6 @@ im_code im_app_key_add(im_library *library, const char *name, im_key_scope scope
     return rc;
 }
 
-static void put_time(im_json_writer *w, const char *name, int64_t ns)
-{
-    char text[32] = "";
-    struct tm parts;
-    time_t seconds = (time_t)(ns / 1000000000);
-    if (ns != 0 && gmtime_r(&seconds, &parts) != NULL) {
-        (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
-    }
-    im_json_key(w, name);
-    if (text[0] != '\0') {
-        im_json_string_c(w, text);
-    } else {
-        im_json_null(w);
-    }
-}
-
 static bool put_key(void *context, const im_key *key)
 {
     im_json_writer *w = context;
@@ -66,8 +48,8 @@ static bool put_key(void *context, const im_key *key)
     im_json_key(w, "name");
     im_json_string(w, key->name.data, key->name.size);
     im_json_put_string(w, "scope", im_key_scope_name(key->scope));
-    put_time(w, "made", key->made_ns);
-    put_time(w, "revoked", key->revoked_ns);
+    answer_put_moment(w, "made", key->made_ns);
+    answer_put_moment(w, "revoked", key->revoked_ns);
     im_json_end_object(w);
     return true;
 }

@@ -144,17 +144,10 @@ static im_code read_options(command *c, im_error *err)
 
 static im_code read_command(const exchange *ex, command *c, im_error *err)
 {
-    im_error cause = IM_ERROR_INIT;
-    im_code rc =
-        im_json_parse(im_str_text(&ex->body), ex->body.size, "request body", &c->root, &cause);
-    if (rc != IM_OK) {
-        return rc == IM_ERR_NOMEM ? im_fail(err, rc, "%s", cause.message)
-                                  : im_fail_as(err, IM_REASON_HTTP_BODY, "%s", cause.message);
+    im_code rc = body_object(ex, &c->root, err);
+    if (rc == IM_OK) {
+        rc = read_options(c, err);
     }
-    if (!json_is_object(c->root)) {
-        return WRONG("expected an object");
-    }
-    rc = read_options(c, err);
     if (rc == IM_OK) {
         rc = read_files(c, err);
     }

@@ -6,15 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static void finish(exchange *ex, im_code rc, const im_error *error)
-{
-    if (rc == IM_OK) {
-        exchange_done(ex, "application/json");
-    } else {
-        exchange_fail(ex, 0, error);
-    }
-}
-
 static im_code number_of(const exchange *ex, const char *name, uint64_t min, uint64_t max,
                          uint64_t *value, im_error *err)
 {
@@ -181,7 +172,7 @@ void answer_change_item(server *s, exchange *const *list, size_t n)
     if (rc == IM_OK) {
         rc = im_app_show_json(library, ex->item, &ex->answer, &error);
     }
-    finish(ex, rc, &error);
+    exchange_end(ex, rc, 200, &error);
 }
 
 void answer_remove_item(server *s, exchange *const *list, size_t n)
@@ -294,5 +285,5 @@ void answer_similar(server *s, exchange *const *list, size_t n)
         im_answer_json(&ex->answer, &answer);
         im_answer_clear(&answer);
     }
-    finish(ex, rc, &error);
+    exchange_end(ex, rc, 200, &error);
 }

@@ -3,31 +3,6 @@
 
 #include <string.h>
 
-static void finish(exchange *ex, im_code rc, int status, const im_error *error)
-{
-    if (rc != IM_OK) {
-        exchange_fail(ex, 0, error);
-        return;
-    }
-    exchange_done(ex, "application/json");
-    if (ex->status == 200) {
-        ex->status = status;
-    }
-}
-
-static im_code read_object(const exchange *ex, json_t **out, im_error *err)
-{
-    im_error cause = IM_ERROR_INIT;
-    im_code rc = im_json_parse(im_str_text(&ex->body), ex->body.size, "request body", out, &cause);
-    if (rc != IM_OK) {
-        return rc == IM_ERR_NOMEM ? im_fail(err, rc, "%s", cause.message)
-                                  : im_fail_as(err, IM_REASON_HTTP_BODY, "%s", cause.message);
-    }
-    return json_is_object(*out)
-               ? IM_OK
-               : im_fail_as(err, IM_REASON_HTTP_BODY, "request body: expected an object");
-}
-
 static const char *plain_text(const json_t *value)
 {
     const char *text = json_string_value(value);
@@ -82,7 +57,7 @@ void answer_job_add(server *s, exchange *const *list, size_t n)
     im_job_wish wish;
     uint64_t id = 0;
     (void)n;
-    im_code rc = read_object(ex, &root, &error);
+    im_code rc = body_object(ex, &root, &error);
     if (rc == IM_OK) {
         rc = read_wish(root, &wish, &paths, &error);
     }
@@ -96,7 +71,7 @@ void answer_job_add(server *s, exchange *const *list, size_t n)
     }
     im_free(paths);
     json_decref(root);
-    finish(ex, rc, 202, &error);
+    exchange_end(ex, rc, 202, &error);
 }
 
 static im_code put_jobs(server *s, im_library *library, uint64_t id, im_json_writer *w,
@@ -116,7 +91,7 @@ void answer_jobs(server *s, exchange *const *list, size_t n)
     im_error error = IM_ERROR_INIT;
     (void)n;
     im_code rc = put_jobs(s, work_library(s->work), 0, &list[0]->answer, &error);
-    finish(list[0], rc, 200, &error);
+    exchange_end(list[0], rc, 200, &error);
 }
 
 void answer_job(server *s, exchange *const *list, size_t n)
@@ -124,7 +99,7 @@ void answer_job(server *s, exchange *const *list, size_t n)
     im_error error = IM_ERROR_INIT;
     (void)n;
     im_code rc = put_jobs(s, work_library(s->work), list[0]->item, &list[0]->answer, &error);
-    finish(list[0], rc, 200, &error);
+    exchange_end(list[0], rc, 200, &error);
 }
 
 void answer_job_stop(server *s, exchange *const *list, size_t n)
@@ -140,7 +115,7 @@ void answer_job_stop(server *s, exchange *const *list, size_t n)
         }
         rc = put_jobs(s, work_library(s->writer), ex->item, &ex->answer, &error);
     }
-    finish(ex, rc, 200, &error);
+    exchange_end(ex, rc, 200, &error);
 }
 
 /* The stream begins with the job as it is, or behind the last event that the listener had. */
@@ -174,7 +149,7 @@ void answer_job_events(server *s, exchange *const *list, size_t n)
     }
     im_str_clear(&told);
     im_json_clear(&w);
-    finish(ex, rc, 200, &error);
+    exchange_end(ex, rc, 200, &error);
     if (rc == IM_OK && ex->status == 200) {
         ex->type = "text/event-stream";
     }
@@ -187,7 +162,7 @@ void answer_roots(server *s, exchange *const *list, size_t n)
     im_error error = IM_ERROR_INIT;
     (void)n;
     im_code rc = im_app_roots_json(work_library(s->work), &list[0]->answer, &error);
-    finish(list[0], rc, 200, &error);
+    exchange_end(list[0], rc, 200, &error);
 }
 
 static im_code read_root(const json_t *root, const char **out_path, im_error *err)
@@ -211,7 +186,7 @@ void answer_root_add(server *s, exchange *const *list, size_t n)
     uint64_t job = 0;
     im_library *library = work_library(s->writer);
     (void)n;
-    im_code rc = read_object(ex, &body, &error);
+    im_code rc = body_object(ex, &body, &error);
     if (rc == IM_OK) {
         rc = read_root(body, &path, &error);
     }
@@ -231,7 +206,7 @@ void answer_root_add(server *s, exchange *const *list, size_t n)
         im_json_end_object(&ex->answer);
     }
     json_decref(body);
-    finish(ex, rc, 202, &error);
+    exchange_end(ex, rc, 202, &error);
 }
 
 void answer_root_remove(server *s, exchange *const *list, size_t n)
@@ -247,5 +222,5 @@ void answer_root_remove(server *s, exchange *const *list, size_t n)
         im_json_put_uint(&ex->answer, "items", items);
         im_json_end_object(&ex->answer);
     }
-    finish(ex, rc, 200, &error);
+    exchange_end(ex, rc, 200, &error);
 }

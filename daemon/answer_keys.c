@@ -3,24 +3,12 @@
 
 #include <string.h>
 
-static void finish(exchange *ex, im_code rc, int status, const im_error *error)
-{
-    if (rc != IM_OK) {
-        exchange_fail(ex, 0, error);
-        return;
-    }
-    exchange_done(ex, "application/json");
-    if (ex->status == 200) {
-        ex->status = status;
-    }
-}
-
 void answer_keys(server *s, exchange *const *list, size_t n)
 {
     im_error error = IM_ERROR_INIT;
     (void)n;
     im_code rc = im_app_keys_json(work_library(s->work), &list[0]->answer, &error);
-    finish(list[0], rc, 200, &error);
+    exchange_end(list[0], rc, 200, &error);
 }
 
 /* {"scope":"read","name":"website"} */
@@ -31,9 +19,6 @@ static im_code read_wish(const json_t *root, im_key_scope *out_scope, const char
     json_t *value = NULL;
     const char *scope = NULL;
     *out_name = "";
-    if (!json_is_object(root)) {
-        return im_fail_as(err, IM_REASON_HTTP_BODY, "request body: expected an object");
-    }
     json_object_foreach((json_t *)(uintptr_t)root, key, value)
     {
         bool is_scope = strcmp(key, "scope") == 0;
@@ -69,18 +54,12 @@ void answer_key_add(server *s, exchange *const *list, size_t n)
 {
     exchange *ex = list[0];
     im_error error = IM_ERROR_INIT;
-    im_error cause = IM_ERROR_INIT;
     json_t *root = NULL;
     im_new_key key;
     im_key_scope scope = IM_KEY_NONE;
     const char *name = "";
     (void)n;
-    im_code rc =
-        im_json_parse(im_str_text(&ex->body), ex->body.size, "request body", &root, &cause);
-    if (rc != IM_OK) { /* not JSON is a wrong request, not a damaged file */
-        rc = rc == IM_ERR_NOMEM ? im_fail(&error, rc, "%s", cause.message)
-                                : im_fail_as(&error, IM_REASON_HTTP_BODY, "%s", cause.message);
-    }
+    im_code rc = body_object(ex, &root, &error);
     if (rc == IM_OK) {
         rc = read_wish(root, &scope, &name, &error);
     }
@@ -91,7 +70,7 @@ void answer_key_add(server *s, exchange *const *list, size_t n)
         put_key(&ex->answer, &key, name);
     }
     json_decref(root);
-    finish(ex, rc, 201, &error);
+    exchange_end(ex, rc, 201, &error);
 }
 
 void answer_key_revoke(server *s, exchange *const *list, size_t n)
@@ -105,5 +84,5 @@ void answer_key_revoke(server *s, exchange *const *list, size_t n)
         im_json_put_uint(&ex->answer, "revoked", ex->item);
         im_json_end_object(&ex->answer);
     }
-    finish(ex, rc, 200, &error);
+    exchange_end(ex, rc, 200, &error);
 }

@@ -3,21 +3,12 @@
 
 #include <string.h>
 
-static void finish(exchange *ex, im_code rc, const im_error *error)
-{
-    if (rc == IM_OK) {
-        exchange_done(ex, "application/json");
-    } else {
-        exchange_fail(ex, 0, error);
-    }
-}
-
 void answer_library(server *s, exchange *const *list, size_t n)
 {
     im_error error = IM_ERROR_INIT;
     (void)n;
     im_code rc = im_app_status_json(work_library(s->work), &list[0]->answer, &error);
-    finish(list[0], rc, &error);
+    exchange_end(list[0], rc, 200, &error);
 }
 
 void answer_item(server *s, exchange *const *list, size_t n)
@@ -25,7 +16,7 @@ void answer_item(server *s, exchange *const *list, size_t n)
     im_error error = IM_ERROR_INIT;
     (void)n;
     im_code rc = im_app_show_json(work_library(s->work), list[0]->item, &list[0]->answer, &error);
-    finish(list[0], rc, &error);
+    exchange_end(list[0], rc, 200, &error);
 }
 
 /* {"status", "reasons": […]}; 503 when searches are not answered. */

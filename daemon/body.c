@@ -174,6 +174,20 @@ im_code body_view(exchange *ex, im_view *out, im_error *err)
     return IM_OK;
 }
 
+im_code body_object(const exchange *ex, json_t **out_root, im_error *err)
+{
+    im_error cause = IM_ERROR_INIT;
+    im_code rc =
+        im_json_parse(im_str_text(&ex->body), ex->body.size, "request body", out_root, &cause);
+    if (rc != IM_OK) { /* not JSON is a wrong request, not a damaged file */
+        return rc == IM_ERR_NOMEM ? im_fail(err, rc, "%s", cause.message)
+                                  : im_fail_as(err, IM_REASON_HTTP_BODY, "%s", cause.message);
+    }
+    return json_is_object(*out_root)
+               ? IM_OK
+               : im_fail_as(err, IM_REASON_HTTP_BODY, "request body: expected an object");
+}
+
 im_code body_parts(exchange *ex, http_parts *out, im_error *err)
 {
     im_view body;

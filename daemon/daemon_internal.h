@@ -128,6 +128,8 @@ uint64_t body_size(const exchange *ex);
 IM_NODISCARD im_code body_flush(exchange *ex, im_error *err);
 /** The whole body, borrowed until the exchange is freed. */
 IM_NODISCARD im_code body_view(exchange *ex, im_view *out, im_error *err);
+/** The body (BODY_MEMORY) as a JSON object. http_body. @param out_root the caller's, in each case */
+IM_NODISCARD im_code body_object(const exchange *ex, json_t **out_root, im_error *err);
 /** The parts of a multipart body, views into it. http_multipart. */
 IM_NODISCARD im_code body_parts(exchange *ex, http_parts *out, im_error *err);
 
@@ -181,6 +183,8 @@ void exchange_free(exchange *ex);
 void exchange_fail(exchange *ex, int status, const im_error *error);
 /** Answers 200 with what was written to ex->answer, or fails when it did not fit. */
 void exchange_done(exchange *ex, const char *type);
+/** Answers with what was written to ex->answer as JSON, and this status; or fails, when rc does. */
+void exchange_end(exchange *ex, im_code rc, int status, const im_error *error);
 /** The client says that it has these bytes: the answer will be 304. */
 bool exchange_client_has(const exchange *ex, const char *etag);
 /** As exchange_done; the client may keep the bytes, as those of this tag ("\"abc\"", with quotes).

@@ -110,6 +110,18 @@ void exchange_done(exchange *ex, const char *type)
     ex->type = type;
 }
 
+void exchange_end(exchange *ex, im_code rc, int status, const im_error *error)
+{
+    if (rc != IM_OK) {
+        exchange_fail(ex, 0, error);
+        return;
+    }
+    exchange_done(ex, "application/json");
+    if (ex->status == 200) {
+        ex->status = status;
+    }
+}
+
 /* An answer without a body, whatever was written. */
 static void drop_answer(exchange *ex)
 {

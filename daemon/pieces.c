@@ -30,17 +30,11 @@ static bool is_one_of(const char *key, const char *const *keys)
 
 im_code body_parse(const exchange *ex, const char *const *keys, json_t **out_root, im_error *err)
 {
-    im_error cause = IM_ERROR_INIT;
     const char *key = NULL;
     json_t *value = NULL;
-    im_code rc =
-        im_json_parse(im_str_text(&ex->body), ex->body.size, "request body", out_root, &cause);
-    if (rc != IM_OK) { /* not JSON is a wrong request, not a damaged file */
-        return rc == IM_ERR_NOMEM ? im_fail(err, rc, "%s", cause.message)
-                                  : im_fail_as(err, IM_REASON_HTTP_BODY, "%s", cause.message);
-    }
-    if (!json_is_object(*out_root)) {
-        return im_fail_as(err, IM_REASON_HTTP_BODY, "request body: expected an object");
+    im_code rc = body_object(ex, out_root, err);
+    if (rc != IM_OK) {
+        return rc;
     }
     json_object_foreach(*out_root, key, value)
     {
