@@ -375,6 +375,9 @@ IM_NODISCARD im_code own_put_registry(im_store *store, im_json_writer *w, im_err
 IM_NODISCARD im_code model_prepare(im_library *library, const im_events *events, im_error *err);
 /** The model's files as JSON text with their stamps: a digest is redone only when this differs. */
 IM_NODISCARD im_code model_files_json(const char *folder, im_str *out, im_error *err);
+/** Folder of a model by name; NULL: that of the library, or the bundled one. A new string. */
+IM_NODISCARD im_code model_folder_of(const im_places *places, im_library *library_or_null,
+                                     const char *model, char **out_folder, im_error *err);
 
 /* ---- pictures.c ---- */
 /** Reads, decodes and prepares a picture for the encoder.
@@ -482,11 +485,6 @@ typedef struct meter_relay {
 
 /** False when the work is to end (im_stop_asked). */
 bool meter_relay_on(void *context, uint64_t done, uint64_t total);
-
-/* ---- model.c ---- */
-/** Folder of a model by name; NULL: that of the library, or the bundled one. A new string. */
-IM_NODISCARD im_code model_folder_of(const im_places *places, im_library *library_or_null,
-                                     const char *model, char **out_folder, im_error *err);
 
 /* ---- packing.c ---- */
 
