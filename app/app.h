@@ -1,5 +1,21 @@
 /* app/app.h — the use cases that the command line, the C API and the daemon share, one function
- * each; the door of app/. Nothing here prints or exits. */
+ * each; the door of app/. Nothing here prints or exits. In this order:
+ *
+ *   places                 where library, models and data lie
+ *   a library in use       init, open, close; progress and questions of long work
+ *   add                    files, folders and files of fields into the library
+ *   jobs                   the same as work that is asked for and done later
+ *   folders                that were added: list, add, forget, relocate
+ *   search                 one query, many at once, their answers as JSON
+ *   vision-language model  probe, rerank an answer, calibrate, explain, allow
+ *   embed                  vectors of texts and pictures
+ *   rerank                 documents of a caller in the order of a query
+ *   items                  show, remove, change, upload, purge
+ *   pictures given out     originals and thumbnails
+ *   tags                   give, take away, list
+ *   API keys               make, list, revoke, look one up
+ *   state                  counts and status
+ *   check, rebuild, compact; audit; backup and restore; export and import; models */
 #ifndef IM_APP_APP_H
 #define IM_APP_APP_H
 
@@ -55,6 +71,7 @@ typedef struct im_library_options {
                                * fifths of what the cgroup allows, or as much as there is */
 } im_library_options;
 
+/** Makes an empty library at places->library. IM_ERR_CONFLICT when there is one. */
 IM_NODISCARD im_code im_app_init(const im_places *places, im_error *err);
 /** Opens an existing library. Model and index are opened when first needed. One thread at a time.
  */
@@ -63,9 +80,9 @@ IM_NODISCARD im_code im_library_open(const im_library_options *options, im_libra
 void im_library_close(im_library *library);
 im_store *im_library_store(im_library *library);
 
-/** Progress of long work, and words for people. All may be called from the caller's thread only. */
+/** Progress of long work. */
 typedef struct im_progress {
-    const char *stage;    /* "preparing model", "adding", "checking", "rebuilding" */
+    const char *stage;    /* "preparing model", "packing model", "adding", "embedding" … */
     uint64_t done, total; /* total 0: not known yet */
     uint64_t failed;
     double seconds;
@@ -73,6 +90,7 @@ typedef struct im_progress {
     double eta_s; /* < 0: not known */
 } im_progress;
 
+/** What long work tells its caller; each may be NULL. All are called on the caller's thread. */
 typedef struct im_events {
     void *context;
     void (*progress)(void *context, const im_progress *progress);
@@ -222,6 +240,18 @@ IM_NODISCARD im_code im_app_root_remove(im_library *library, uint64_t root, uint
 typedef bool (*im_root_fn)(void *context, const im_root *root);
 IM_NODISCARD im_code im_app_each_root(im_library *library, im_root_fn fn, void *context,
                                       im_error *err);
+
+typedef struct im_relocate_report {
+    uint64_t roots;     /* folders that have another place now */
+    uint64_t looked_at; /* files of them, at most 1,000 of each … */
+    uint64_t found;     /* … and how many are there */
+} im_relocate_report;
+/** A folder that was added, or one above such, has another place: files keep their items. IM_ERR_
+ * NOT_FOUND, and nothing is changed, when no folder is meant, or not one of its files is found at
+ * the new place; IM_ERR_CONFLICT when that was added already. */
+IM_NODISCARD im_code im_app_relocate(im_library *library, const char *old_path,
+                                     const char *new_path, im_relocate_report *out_report,
+                                     im_error *err);
 
 /* ---- search ---- */
 
@@ -426,6 +456,10 @@ typedef struct im_embed_result {
 IM_NODISCARD im_code im_app_embed(const im_places *places, const im_embed_request *request,
                                   im_embed_result *out_result, im_error *err);
 
+/** {"model","dimensions","data":[{"index","type","input","embedding"|"error"}]} */
+void im_embed_json(im_json_writer *w, const im_embed_request *request,
+                   const im_embed_result *result);
+
 /** One thing to embed with the model of an open library. Borrowed. */
 typedef struct im_embed_piece {
     im_view text;    /* data NULL: it is the picture … */
@@ -461,6 +495,8 @@ IM_NODISCARD im_code im_embedder_run(im_embedder *embedder, const im_embed_piece
 IM_NODISCARD im_code im_app_model_is_active(im_library *library, const char *model, bool *out,
                                             im_error *err);
 
+/* ---- rerank: documents of a caller in the order of a query ---- */
+
 /** How near documents are to a query. */
 typedef struct im_rerank_result {
     char model[128];
@@ -485,9 +521,6 @@ IM_NODISCARD im_code im_app_rerank(im_library *library, const im_embed_piece *pi
  * score, as if these were normally distributed: 0 to 1, 0.5 for what is like the average one. */
 double im_rerank_relevance(double score);
 void im_rerank_result_clear(im_rerank_result *result);
-/** {"model","dimensions","data":[{"index","type","input","embedding"|"error"}]} */
-void im_embed_json(im_json_writer *w, const im_embed_request *request,
-                   const im_embed_result *result);
 
 /* ---- items ---- */
 
@@ -582,18 +615,6 @@ uint32_t im_thumbnail_px(uint32_t wanted);
 IM_NODISCARD im_code im_app_thumbnail(im_library *library, uint64_t item, uint32_t px,
                                       const im_image_limits *limits, im_bytes *out, im_error *err);
 
-typedef struct im_relocate_report {
-    uint64_t roots;     /* folders that have another place now */
-    uint64_t looked_at; /* files of them, at most 1,000 of each … */
-    uint64_t found;     /* … and how many are there */
-} im_relocate_report;
-/** A folder that was added, or one above such, has another place: files keep their items. IM_ERR_
- * NOT_FOUND, and nothing is changed, when no folder is meant, or not one of its files is found at
- * the new place; IM_ERR_CONFLICT when that was added already. */
-IM_NODISCARD im_code im_app_relocate(im_library *library, const char *old_path,
-                                     const char *new_path, im_relocate_report *out_report,
-                                     im_error *err);
-
 /* ---- tags ---- */
 
 typedef struct im_tag_request {
@@ -677,6 +698,8 @@ IM_NODISCARD im_code im_app_count(im_library *library, uint64_t *out_items, uint
 /** Counts, model, engine, sizes, roots as a JSON object. */
 IM_NODISCARD im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err);
 
+/* ---- check, rebuild, compact ---- */
+
 typedef struct im_check_report {
     uint64_t findings;
     uint64_t index_findings; /* of rebuildable files */
@@ -716,6 +739,18 @@ IM_NODISCARD im_code im_app_rebuild(im_library *library, const im_rebuild_reques
 /** "auto", "scan", "flat", "tiered", "ivf", "hnsw". */
 const char *im_engine_name(im_engine engine);
 
+typedef struct im_compact_report {
+    uint64_t rows;    /* of the index now */
+    uint64_t dropped; /* rows of removed pictures that it held; 0: there was nothing to do */
+    uint64_t freed_bytes;
+} im_compact_report;
+/** Writes the vector file again without the rows of removed pictures; searches go on meanwhile.
+ * `add` and removals do it by themselves when a quarter of the rows, and 1,000, are dead.
+ * IM_ERR_FULL when there is no room for the new file beside the old one; interrupted; the index is
+ * then as it was. */
+IM_NODISCARD im_code im_app_compact(im_library *library, const im_events *events,
+                                    im_compact_report *out_report, im_error *err);
+
 /* ---- audit ---- */
 
 typedef struct im_audit_request {
@@ -749,18 +784,6 @@ IM_NODISCARD im_code im_app_audit(im_library *library, const im_audit_request *r
                                   const im_events *events, im_audit_report *out_report,
                                   im_error *err);
 void im_audit_report_json(im_json_writer *w, const im_audit_report *report);
-
-typedef struct im_compact_report {
-    uint64_t rows;    /* of the index now */
-    uint64_t dropped; /* rows of removed pictures that it held; 0: there was nothing to do */
-    uint64_t freed_bytes;
-} im_compact_report;
-/** Writes the vector file again without the rows of removed pictures; searches go on meanwhile.
- * `add` and removals do it by themselves when a quarter of the rows, and 1,000, are dead.
- * IM_ERR_FULL when there is no room for the new file beside the old one; interrupted; the index is
- * then as it was. */
-IM_NODISCARD im_code im_app_compact(im_library *library, const im_events *events,
-                                    im_compact_report *out_report, im_error *err);
 
 /* ---- backup ---- */
 

@@ -393,6 +393,9 @@ IM_NODISCARD im_code calibration_names(const char *folder, name_list *out, im_er
 /** One of them in the model's frame. @param pixels  [picture_pixels_bytes] */
 IM_NODISCARD im_code calibration_picture(const im_encoder *encoder, const char *folder,
                                          const char *name, uint8_t *pixels, im_error *err);
+/** Folder of a model by name; NULL: that of the library, or the bundled one. A new string. */
+IM_NODISCARD im_code model_folder_of(const im_places *places, im_library *library_or_null,
+                                     const char *model, char **out_folder, im_error *err);
 
 /* ---- pictures.c ---- */
 /** Reads, decodes and prepares a picture for the encoder.
@@ -502,11 +505,6 @@ typedef struct meter_relay {
 
 /** False when the work is to end (im_stop_asked). */
 bool meter_relay_on(void *context, uint64_t done, uint64_t total);
-
-/* ---- model.c ---- */
-/** Folder of a model by name; NULL: that of the library, or the bundled one. A new string. */
-IM_NODISCARD im_code model_folder_of(const im_places *places, im_library *library_or_null,
-                                     const char *model, char **out_folder, im_error *err);
 
 /* ---- packing.c ---- */
 

@@ -226,30 +226,32 @@ im_code im_fail_errno(im_error *err, int errnum, const char *fmt, ...)
     return reasons[reason].code;
 }
 
+__attribute__((format(printf, 3, 0))) static void put_sentence(char *out, size_t capacity,
+                                                               const char *fmt, va_list args)
+{
+    char raw[1024];
+    size_t size = format_raw(raw, sizeof raw, fmt, args);
+    escape_sentence(out, capacity, raw, size);
+}
+
 void im_hint(im_error *err, const char *fmt, ...)
 {
-    if (err == NULL) {
-        return;
-    }
-    char raw[1024];
     va_list args;
     va_start(args, fmt);
-    size_t size = format_raw(raw, sizeof raw, fmt, args);
+    if (err != NULL) {
+        put_sentence(err->hint, sizeof err->hint, fmt, args);
+    }
     va_end(args);
-    escape_sentence(err->hint, sizeof err->hint, raw, size);
 }
 
 void im_at_field(im_error *err, const char *fmt, ...)
 {
-    if (err == NULL) {
-        return;
-    }
-    char raw[1024];
     va_list args;
     va_start(args, fmt);
-    size_t size = format_raw(raw, sizeof raw, fmt, args);
+    if (err != NULL) {
+        put_sentence(err->field, sizeof err->field, fmt, args);
+    }
     va_end(args);
-    escape_sentence(err->field, sizeof err->field, raw, size);
 }
 
 void im_at_file(im_error *err, const char *path)

@@ -111,7 +111,7 @@ typedef struct im_root {
     char *path; /* owned by whoever holds the struct; absolute, raw bytes */
     bool recursive;
     bool online; /* as last seen */
-    bool watch;  /* the daemon follows what changes in it */
+    bool watch;  /* kept for whoever follows its changes; nobody does yet */
 } im_root;
 
 void im_root_clear(im_root *root);

@@ -1,36 +1,14 @@
 /* tests/store/test_jobs.c — jobs: their states, who gets them, what a restart finds; roots that are
  * watched, counted and dropped; each entry point with every allocation failing. */
-#include "base/fault.h"
 #include "base/base.h"
+#include "base/fault.h"
 #include "tests/store/help.h"
 #include <stdio.h>
 #include <string.h>
 
-typedef struct fixture {
-    char *folder;
-    im_store *store;
-    uint64_t root;
-} fixture;
-
 static int set_up(void **state)
 {
-    fixture *f = im_alloc_zero(1, sizeof(*f));
-    f->folder = help_folder();
-    help_create(f->folder);
-    f->store = help_open(f->folder, IM_STORE_WRITE);
-    f->root = help_root(f->store, "/photos");
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    fixture *f = *state;
-    help_check_idle(f->store);
-    help_check_clean(f->store);
-    im_store_close(f->store);
-    help_folder_remove(f->folder);
-    im_free(f);
+    *state = help_fixture_new("/photos");
     return 0;
 }
 
@@ -55,7 +33,7 @@ static void check_state(im_store *store, uint64_t id, im_job_state state)
 
 static void jobs_are_claimed_in_their_order_and_once(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_job job;
     uint64_t waiting = 0;
     uint64_t running = 0;
@@ -82,7 +60,7 @@ static void jobs_are_claimed_in_their_order_and_once(void **state)
 
 static void what_has_ended_stays_ended(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     const im_job_state ends[] = {IM_JOB_DONE, IM_JOB_FAILED, IM_JOB_STOPPED};
     for (size_t i = 0; i < IM_COUNT(ends); i++) {
         im_job job;
@@ -109,7 +87,7 @@ static void what_has_ended_stays_ended(void **state)
 
 static void what_ran_waits_again_after_a_restart(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_job job;
     uint64_t n = 0;
     uint64_t ran = put(f->store, "{}");
@@ -142,7 +120,7 @@ static bool see(void *context, const im_job *job)
 
 static void old_ends_are_forgotten_and_nothing_that_waits(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     seen s = {0};
     uint64_t waits = put(f->store, "{}");
     assert_int_equal(im_store_begin(f->store, &err), IM_OK);
@@ -165,7 +143,7 @@ static bool check_watch(void *context, const im_root *root)
 
 static void roots_are_watched_and_dropped_when_empty(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_root_counts counts;
     bool watch = false;
     assert_int_equal(im_store_each_root(f->store, check_watch, &watch, &err), IM_OK);
@@ -203,7 +181,7 @@ static void end_all(im_store *store)
 /* Put, claim, set: nothing leaks and nothing is half done whichever allocation fails. */
 static void every_allocation_may_fail(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     bool struck = true;
     (void)put(f->store, "{}");
     end_all(f->store); /* statements are kept from here on */
@@ -223,21 +201,24 @@ static void every_allocation_may_fail(void **state)
         end_all(f->store);
         assert_true(rc == IM_OK || rc == IM_ERR_NOMEM);
         assert_true(struck || rc == IM_OK);
-        assert_true(im_live_allocations() <= live + 64); /* statements and pages that SQLite keeps */
+        assert_true(im_live_allocations() <=
+                    live + 64); /* statements and pages that SQLite keeps */
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(jobs_are_claimed_in_their_order_and_once, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_has_ended_stays_ended, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_ran_waits_again_after_a_restart, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(jobs_are_claimed_in_their_order_and_once, set_up,
+                                        help_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(what_has_ended_stays_ended, set_up, help_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(what_ran_waits_again_after_a_restart, set_up,
+                                        help_fixture_tear_down),
         cmocka_unit_test_setup_teardown(old_ends_are_forgotten_and_nothing_that_waits, set_up,
-                                        tear_down),
+                                        help_fixture_tear_down),
         cmocka_unit_test_setup_teardown(roots_are_watched_and_dropped_when_empty, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(every_allocation_may_fail, set_up, tear_down),
+                                        help_fixture_tear_down),
+        cmocka_unit_test_setup_teardown(every_allocation_may_fail, set_up, help_fixture_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,33 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef struct fixture {
-    char *folder;
-    im_store *store;
-    uint64_t root, model;
-} fixture;
-
 static int set_up(void **state)
 {
-    fixture *f = im_alloc_zero(1, sizeof(*f));
-    f->folder = help_folder();
-    help_create(f->folder);
-    f->store = help_open(f->folder, IM_STORE_WRITE);
-    f->root = help_root(f->store, "/photos");
+    help_fixture *f = help_fixture_new("/photos");
     f->model = help_model(f->store, "one");
     *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    fixture *f = *state;
-    help_check_idle(f->store);
-    help_check_clean(f->store);
-    help_check_idle(f->store);
-    im_store_close(f->store);
-    help_folder_remove(f->folder);
-    im_free(f);
     return 0;
 }
 
@@ -88,7 +66,8 @@ static bool keep_failure(void *context, const im_failure *failure)
     return keep(context, failure->root, failure->path);
 }
 
-static uint64_t put_path(fixture *f, uint64_t root, const char *path, size_t size, uint64_t item)
+static uint64_t put_path(help_fixture *f, uint64_t root, const char *path, size_t size,
+                         uint64_t item)
 {
     uint64_t id = 0;
     im_file_row file = {.root = root,
@@ -101,7 +80,7 @@ static uint64_t put_path(fixture *f, uint64_t root, const char *path, size_t siz
     return id;
 }
 
-static uint64_t put_item(fixture *f, uint64_t n)
+static uint64_t put_item(help_fixture *f, uint64_t n)
 {
     uint64_t id = 0;
     im_item item = help_item(n);
@@ -113,7 +92,7 @@ static uint64_t put_item(fixture *f, uint64_t n)
 
 static void a_setting_is_kept_replaced_and_unset(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     char *value = (char *)1;
     help_ok(im_store_get_setting(f->store, "vlm_url", &value, &err), &err);
     assert_null(value);
@@ -131,7 +110,7 @@ static void a_setting_is_kept_replaced_and_unset(void **state)
 
 static void a_root_is_found_again_by_its_path(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     list roots = {0};
     assert_int_equal(help_root(f->store, "/photos"), f->root);
     uint64_t odd = help_root(f->store, "/ph\xff\x01 otos");
@@ -155,7 +134,7 @@ static bool see_root(void *context, const im_root *root)
 
 static void a_root_keeps_its_options(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_root seen = {0};
     uint64_t root = 0;
     help_ok(im_store_each_root(f->store, see_root, &seen, &err), &err);
@@ -169,7 +148,7 @@ static void a_root_keeps_its_options(void **state)
 
 static void a_root_moves_unless_the_place_is_taken(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     uint64_t other = help_root(f->store, "/other");
     assert_int_equal(im_store_move_root(f->store, other, "/photos", &err), IM_ERR_CONFLICT);
     assert_int_equal(im_store_move_root(f->store, 999, "/new", &err), IM_ERR_NOT_FOUND);
@@ -184,7 +163,7 @@ static void a_root_moves_unless_the_place_is_taken(void **state)
 
 static void every_value_of_an_item_comes_back(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     for (uint64_t n = 0; n < 12; n++) {
         im_item wanted = help_item(n);
         im_item got;
@@ -212,7 +191,7 @@ static void every_value_of_an_item_comes_back(void **state)
 
 static void extreme_values_of_an_item_come_back(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_item wanted = {.bytes = UINT64_MAX,
                       .width = UINT32_MAX,
                       .height = UINT32_MAX,
@@ -244,7 +223,7 @@ static void extreme_values_of_an_item_come_back(void **state)
 
 static void equal_content_is_one_item(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     uint64_t id = put_item(f, 1);
     uint64_t found = 0;
     uint8_t sha256[32];
@@ -260,7 +239,7 @@ static void equal_content_is_one_item(void **state)
 
 static void items_are_walked_in_id_order_after_an_id(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     uint64_t ids[5];
     for (uint64_t n = 0; n < 5; n++) {
         ids[n] = put_item(f, n);
@@ -280,7 +259,7 @@ static void items_are_walked_in_id_order_after_an_id(void **state)
 
 static void a_removed_item_leaves_nothing_and_its_id_is_never_used_again(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     uint8_t sha256[32];
     im_item item;
     bool removed = false;
@@ -311,7 +290,7 @@ static void a_removed_item_leaves_nothing_and_its_id_is_never_used_again(void **
 
 static void every_value_of_a_file_comes_back(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     static const char path[] = "a/\xff\n'\"; DROP TABLE file;--.jpg";
     im_view view = im_view_of(path, sizeof path - 1);
     im_file_row got;
@@ -337,7 +316,7 @@ static void every_value_of_a_file_comes_back(void **state)
 
 static void putting_a_path_again_updates_its_row(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_file_row got;
     uint64_t one = put_item(f, 1);
     uint64_t two = put_item(f, 2);
@@ -351,7 +330,7 @@ static void putting_a_path_again_updates_its_row(void **state)
 
 static void a_missing_file_keeps_its_first_date(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_file_row first;
     im_file_row second;
     im_store_counts counts;
@@ -372,7 +351,7 @@ static void a_missing_file_keeps_its_first_date(void **state)
 
 static void a_dropped_file_is_gone_its_item_stays(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_file_row got;
     im_item item;
     uint64_t owner = put_item(f, 1);
@@ -386,7 +365,7 @@ static void a_dropped_file_is_gone_its_item_stays(void **state)
 
 static void a_file_of_nothing_is_refused(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_file_row row = {.root = f->root, .path = im_view_from("x"), .item = 77};
     assert_int_equal(im_store_put_file(f->store, &row, NULL, &err), IM_ERR_CONFLICT);
     row.item = put_item(f, 1);
@@ -396,7 +375,7 @@ static void a_file_of_nothing_is_refused(void **state)
 
 static void files_below_a_folder_come_in_byte_order(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     static const char *const paths[] = {"a",    "a!",     "a/", "a/b", "a/b/c",
                                         "a/b0", "a/\xff", "a0", "ab",  "b"};
     uint64_t item = put_item(f, 1);
@@ -434,7 +413,7 @@ static void files_below_a_folder_come_in_byte_order(void **state)
 
 static void files_are_found_by_stamp_unless_missing(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_file_stamp stamp = {.size = 7, .mtime_ns = -5, .device = 3, .inode = UINT64_MAX - 1};
     uint64_t item = put_item(f, 1);
     uint64_t a = put_path(f, f->root, "a", 1, item);
@@ -456,7 +435,7 @@ static void files_are_found_by_stamp_unless_missing(void **state)
     assert_int_equal(of_item.n, 2);
 }
 
-static void check_path(fixture *f, uint64_t item, const char *wanted, bool wanted_online)
+static void check_path(help_fixture *f, uint64_t item, const char *wanted, bool wanted_online)
 {
     char *path = NULL;
     bool online = !wanted_online;
@@ -473,7 +452,7 @@ static void check_path(fixture *f, uint64_t item, const char *wanted, bool wante
 
 static void the_path_of_an_item_is_its_first_present_file(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     uint64_t item = put_item(f, 1);
     uint64_t top = help_root(f->store, "/");
     check_path(f, item, NULL, false);
@@ -496,7 +475,7 @@ static void the_path_of_an_item_is_its_first_present_file(void **state)
 
 static void a_failure_is_known_until_its_file_changes(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_view path = im_view_from("bad.jpg");
     im_failure failure = {.root = f->root,
                           .path = path,
@@ -535,7 +514,7 @@ static void a_failure_is_known_until_its_file_changes(void **state)
 
 static void putting_a_file_clears_its_failure(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_store_counts counts;
     im_failure failure = {
         .root = f->root, .path = im_view_from("x"), .reason = "a_newer_reason", .message = "no"};
@@ -557,7 +536,7 @@ static void putting_a_file_clears_its_failure(void **state)
 
 static void a_model_comes_back_with_its_background(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_model_row model = {0};
     float wanted[2 * HELP_DIM];
     help_vector(7, wanted, 2 * HELP_DIM);
@@ -586,7 +565,7 @@ static void a_model_comes_back_with_its_background(void **state)
 
 static void only_one_model_is_active(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_model_row model = {0};
     uint64_t two = help_model(f->store, "two");
     help_ok(im_store_active_model(f->store, &model, &err), &err);
@@ -618,7 +597,7 @@ static void only_one_model_is_active(void **state)
 
 static void a_vector_that_cannot_be_is_refused(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     float vector[HELP_DIM];
     uint64_t item = put_item(f, 1);
     help_vector(1, vector, HELP_DIM);
@@ -649,7 +628,7 @@ static void a_vector_that_cannot_be_is_refused(void **state)
 
 static void a_slot_is_used_once(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     float vector[HELP_DIM] = {1};
     float got[HELP_DIM];
     uint64_t a = help_put(f->store, f->root, f->model, 1, 5);
@@ -688,7 +667,7 @@ static bool walk_on(void *context, uint64_t item, uint64_t slot, const float *ve
 
 static void embeddings_come_in_slot_order(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     static const uint64_t slots[] = {9, 2, 70, 0};
     walk w = {0};
     uint64_t bits[2] = {~UINT64_C(0), ~UINT64_C(0)};
@@ -711,7 +690,7 @@ static void embeddings_come_in_slot_order(void **state)
 
 static void items_without_a_vector_are_listed(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     list without = {0};
     (void)help_put(f->store, f->root, f->model, 0, 0);
     uint64_t a = put_item(f, 1);
@@ -724,7 +703,7 @@ static void items_without_a_vector_are_listed(void **state)
 
 static void renumbering_closes_the_gaps_and_keeps_the_order(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     enum { N = 20 };
     walk w = {0};
     uint64_t n = 0;
@@ -757,7 +736,7 @@ static void renumbering_closes_the_gaps_and_keeps_the_order(void **state)
 
 static void many_slots_are_renumbered_in_batches(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     enum { N = 9000 };
     uint64_t n = 0;
     uint64_t alive = 0;
@@ -775,7 +754,7 @@ static void many_slots_are_renumbered_in_batches(void **state)
 
 static void the_record_of_the_vector_file_is_kept(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_index_record record = {9, 9};
     help_ok(im_store_get_index(f->store, f->model, &record, &err), &err);
     assert_true(record.generation == 0 && record.n_rows == 0);
@@ -793,7 +772,7 @@ static void the_record_of_the_vector_file_is_kept(void **state)
 
 static void the_counts_are_those_of_the_rows(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     im_store_counts counts;
     for (uint64_t n = 0; n < 7; n++) {
         (void)help_put(f->store, f->root, f->model, n, n);
@@ -819,7 +798,7 @@ static void the_counts_are_those_of_the_rows(void **state)
 /* ---- walking ---- */
 
 typedef struct nested {
-    fixture *f;
+    help_fixture *f;
     unsigned calls;
 } nested;
 
@@ -841,7 +820,7 @@ static bool ask_inside(void *context, const im_file_row *file)
 
 static void a_callback_may_ask_the_same_and_write(void **state)
 {
-    fixture *f = *state;
+    help_fixture *f = *state;
     nested n = {.f = f};
     uint64_t item = put_item(f, 1);
     (void)put_path(f, f->root, "a", 1, item);
@@ -854,7 +833,7 @@ static void a_callback_may_ask_the_same_and_write(void **state)
     assert_int_equal(counts.missing_files, 3);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, help_fixture_tear_down)
 
 int main(void)
 {
