@@ -261,23 +261,44 @@ def recall_by_hand(imago, ids, pictures, queries, own):
     return found / (10 * len(queries))
 
 
-def an_audits_intervals_hold_the_recall_by_brute_force():
-    rng = random.Random(7)
-    imago = filled(1200)
-    words = [[f"{a}{b}" for a in "bcdfglmprst" for b in ("a", "en", "ick", "olt")] for _ in range(3)]
-    texts = sorted({" ".join(rng.choice(some) for some in words) for _ in range(1500)})
-    write_texts(imago, texts)
+def exported(imago):
+    """Folder, objects and vectors of a library, in the order of its rows."""
     out = os.path.join(imago.base, "export")
     imago.run("export", out)
     with open(os.path.join(out, "items.jsonl"), encoding="utf-8") as file:
-        ids = [json.loads(line)["id"] for line in file]
+        items = [json.loads(line) for line in file]
     with open(os.path.join(out, "model.json"), encoding="utf-8") as file:
         dim = json.load(file)["dimension"]
-    pictures = rows_of(os.path.join(out, "vectors.npy"), len(ids), dim)
+    return out, items, rows_of(os.path.join(out, "vectors.npy"), len(items), dim)
+
+
+def in_order_of_path(imago):
+    """The same vectors in a library of their own. `add` gives ids as its threads come, and the
+    lists of an IVF depend on the order: what is measured would differ from run to run."""
+    folder, items, rows = exported(imago)
+    order = sorted(range(len(items)), key=lambda i: items[i]["path"])
+    with open(os.path.join(folder, "vectors.npy"), "r+b") as file:
+        file.seek(-4 * len(rows) * len(rows[0]), os.SEEK_END)
+        for i in order:
+            file.write(rows[i].tobytes())
+    os.unlink(os.path.join(folder, "items.jsonl"))
+    other = Imago()
+    other.run("import", folder, "--model", support.MODEL)
+    return other
+
+
+def an_audits_intervals_hold_the_recall_by_brute_force():
+    rng = random.Random(7)
+    imago = in_order_of_path(filled(1200))
+    words = [[f"{a}{b}" for a in "bcdfglmprst" for b in ("a", "en", "ick", "olt")] for _ in range(3)]
+    texts = sorted({" ".join(rng.choice(some) for some in words) for _ in range(1500)})
+    write_texts(imago, texts)
+    _, items, pictures = exported(imago)
+    ids = [item["id"] for item in items]
     embedded = os.path.join(imago.base, "texts.f32")
     imago.run("embed", "--model", support.MODEL, "--format", "f32", "-o", embedded,
               *(word for text in texts for word in ("--text", text)))
-    asked = {"texts": [({"text": text}, row) for text, row in zip(texts, rows_of(embedded, len(texts), dim))],
+    asked = {"texts": [({"text": text}, row) for text, row in zip(texts, rows_of(embedded, len(texts), len(pictures[0])))],
              "pictures": [({"image": {"id": item}}, row) for item, row in zip(ids, pictures)]}
     imago.run("rebuild", "--engine", "ivf", "--index-params", "nprobe=1")
     report = json.loads(imago.run("audit", "--json", "--engine", "ivf", "-k", "10", "--queries", "300").stdout)
