@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Codes and FAISS files of the index as a library grows, is damaged and is made anew: the engines
 give one answer, and `audit` says so."""
+import array
 import contextlib
 import glob
 import json
+import operator
 import os
 import random
 import signal
@@ -223,6 +225,92 @@ def a_build_that_is_killed_or_stopped_leaves_the_old_engine():
 
 # ---- audit ----
 
+def write_texts(imago, texts):
+    """What audits ask with, in place of the shipped texts."""
+    folder = os.path.join(imago.env["IMAGO_DATA"], "calibration")
+    os.makedirs(folder)
+    with open(os.path.join(folder, "texts.txt"), "w", encoding="utf-8") as file:
+        file.writelines(text + "\n" for text in texts)
+
+
+def rows_of(path, n, dim):
+    """The n float32 rows at the end of a file: a bare matrix, or an .npy."""
+    with open(path, "rb") as file:
+        file.seek(-4 * n * dim, os.SEEK_END)
+        data = array.array("f", file.read())
+    return [data[i:i + dim] for i in range(0, len(data), dim)]
+
+
+def recall_by_hand(imago, ids, pictures, queries, own):
+    """Of as many searches as there are queries, each (JSON of its part, vector): the share of the
+    ten best by plain products that engine 'ivf' found. own: query i is item ids[i], which is not
+    counted among its own hits."""
+    lines = "".join(json.dumps({"parts": [part], "k": 10 + own}) + "\n" for part, _ in queries)
+    done = imago.run("search", "--batch", "-", "--engine", "ivf", input=lines.encode())
+    found = 0
+    for i, line in enumerate(done.stdout.splitlines()):
+        answer = json.loads(line)
+        assert answer["engine"] == "ivf", answer["engine"]
+        vector = queries[i][1]
+        scores = {item: sum(map(operator.mul, vector, row)) for item, row in zip(ids, pictures)
+                  if not own or item != ids[i]}
+        level = sorted(scores.values())[-10] - 1e-6
+        hits = [hit["id"] for hit in answer["hits"] if hit["id"] in scores]
+        found += sum(scores[item] >= level for item in set(hits[:10]))
+    assert i + 1 == len(queries)
+    return found / (10 * len(queries))
+
+
+def exported(imago):
+    """Folder, objects and vectors of a library, in the order of its rows."""
+    out = os.path.join(imago.base, "export")
+    imago.run("export", out)
+    with open(os.path.join(out, "items.jsonl"), encoding="utf-8") as file:
+        items = [json.loads(line) for line in file]
+    with open(os.path.join(out, "model.json"), encoding="utf-8") as file:
+        dim = json.load(file)["dimension"]
+    return out, items, rows_of(os.path.join(out, "vectors.npy"), len(items), dim)
+
+
+def in_order_of_path(imago):
+    """The same vectors in a library of their own. `add` gives ids as its threads come, and the
+    lists of an IVF depend on the order: what is measured would differ from run to run."""
+    folder, items, rows = exported(imago)
+    order = sorted(range(len(items)), key=lambda i: items[i]["path"])
+    with open(os.path.join(folder, "vectors.npy"), "r+b") as file:
+        file.seek(-4 * len(rows) * len(rows[0]), os.SEEK_END)
+        for i in order:
+            file.write(rows[i].tobytes())
+    os.unlink(os.path.join(folder, "items.jsonl"))
+    other = Imago()
+    other.run("import", folder, "--model", support.MODEL)
+    return other
+
+
+def an_audits_intervals_hold_the_recall_by_brute_force():
+    rng = random.Random(7)
+    imago = in_order_of_path(filled(1200))
+    words = [[f"{a}{b}" for a in "bcdfglmprst" for b in ("a", "en", "ick", "olt")] for _ in range(3)]
+    texts = sorted({" ".join(rng.choice(some) for some in words) for _ in range(1500)})
+    write_texts(imago, texts)
+    _, items, pictures = exported(imago)
+    ids = [item["id"] for item in items]
+    embedded = os.path.join(imago.base, "texts.f32")
+    imago.run("embed", "--model", support.MODEL, "--format", "f32", "-o", embedded,
+              *(word for text in texts for word in ("--text", text)))
+    asked = {"texts": [({"text": text}, row) for text, row in zip(texts, rows_of(embedded, len(texts), len(pictures[0])))],
+             "pictures": [({"image": {"id": item}}, row) for item, row in zip(ids, pictures)]}
+    imago.run("rebuild", "--engine", "ivf", "--index-params", "nprobe=1")
+    report = json.loads(imago.run("audit", "--json", "--engine", "ivf", "-k", "10", "--queries", "300").stdout)
+    for kind, queries in asked.items():
+        one = report[kind]
+        recall = recall_by_hand(imago, ids, pictures, queries, kind == "pictures")
+        print(f"{kind}: {recall:.4f} of {len(queries)}; of {one['queries']} {one['recall']:.4f}, "
+              f"{one['low']:.4f} to {one['high']:.4f}")
+        assert one["queries"] == 300 and recall < 0.95, (recall, one)  # bad, as meant
+        assert one["low"] <= recall <= one["high"] < one["low"] + 0.15, (kind, recall, one)
+
+
 def an_audit_tells_both_kinds_apart_and_proposes():
     imago = filled(600)
     done = imago.run("audit", "--json")
@@ -230,11 +318,8 @@ def an_audit_tells_both_kinds_apart_and_proposes():
     assert report["texts"]["queries"] == 0 and report["texts"]["recall"] is None, report
     assert report["pictures"]["recall"] == 1 and report["engine"] == "scan" and report["proposal"] is None
     assert b"no texts" in done.stderr
-    folder = os.path.join(imago.env["IMAGO_DATA"], "calibration")
-    os.makedirs(folder)
-    with open(os.path.join(folder, "texts.txt"), "w", encoding="utf-8") as file:
-        file.writelines(f"a {a} {b}\n" for a in ("red", "blue", "old", "wet", "big", "tiny")
-                        for b in ("cat", "dog", "sea", "car", "tree", "cup", "door", "boat"))
+    write_texts(imago, [f"a {a} {b}" for a in ("red", "blue", "old", "wet", "big", "tiny")
+                        for b in ("cat", "dog", "sea", "car", "tree", "cup", "door", "boat")])
     imago.run("rebuild", "--engine", "ivf", "--index-params", "nprobe=1")
     report = json.loads(imago.run("audit", "--json", "--engine", "ivf", "-k", "10", "--want", "0.98").stdout)
     assert report["engine"] == "ivf" and report["rows"] == 600 and report["k"] == 10, report
@@ -298,4 +383,5 @@ support.main([codes_are_made_when_they_are_worth_it, compaction_makes_the_engine
               a_vector_file_made_anew_takes_the_engines_file_with_it,
               a_restored_library_has_its_engine, wrong_engines_and_numbers_are_refused,
               a_build_that_is_killed_or_stopped_leaves_the_old_engine,
-              an_audit_tells_both_kinds_apart_and_proposes])
+              an_audit_tells_both_kinds_apart_and_proposes,
+              an_audits_intervals_hold_the_recall_by_brute_force])

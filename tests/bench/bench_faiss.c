@@ -169,13 +169,17 @@ static double thread_ms(void)
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
-static void time_view(const bench_run *bench, im_index *index, size_t kind, size_t view,
-                      const char *what, double wanted)
+/* The queries of a kind behind a filter. */
+typedef struct view_times {
+    double p50_ms, p95_ms, sum_ms;
+    size_t n_found; /* hits as good as the exact ones */
+    size_t n_scans; /* answered by the scan inside the engine */
+} view_times;
+
+static view_times ask_all(const bench_run *bench, im_index *index, size_t kind, size_t view)
 {
     im_error err = IM_ERROR_INIT;
-    size_t n_found = 0;
-    size_t n_scans = 0;
-    double sum = 0;
+    view_times out = {0};
     double *ms = room(bench->m, sizeof(double));
     for (size_t q = 0; q < bench->m; q++) {
         im_hit hits[K];
@@ -185,21 +189,31 @@ static void time_view(const bench_run *bench, im_index *index, size_t kind, size
         double start = thread_ms();
         stop_on(im_index_search(index, &query, hits, &answer, &err), &err);
         ms[q] = thread_ms() - start;
-        sum += ms[q];
-        n_scans += strcmp(answer.engine, "scan") == 0;
+        out.sum_ms += ms[q];
+        out.n_scans += strcmp(answer.engine, "scan") == 0;
         for (size_t i = 0; i < answer.n_hits; i++) {
-            n_found += hits[i].score >= bench->levels[kind][view * bench->m + q];
+            out.n_found += hits[i].score >= bench->levels[kind][view * bench->m + q];
         }
     }
     qsort(ms, bench->m, sizeof(double), by_value);
+    out.p50_ms = ms[bench->m / 2];
+    out.p95_ms = ms[bench->m * 95 / 100];
+    free(ms);
+    return out;
+}
+
+static void time_view(const bench_run *bench, im_index *index, size_t kind, size_t view,
+                      const char *what, double wanted)
+{
+    view_times times = ask_all(bench, index, kind, view);
     printf("{\"bench\":\"search\",\"spec\":\"%s\",\"what\":\"%s\",\"kind\":\"%s\",\"wanted\":%.2f,"
            "\"filter\":\"%s\",\"queries_per_s\":%.1f,\"p50_ms\":%.3f,\"p95_ms\":%.3f,"
            "\"by_scan\":%.2f,\"recall\":%.4f}\n",
            bench->spec, what, kind_names[kind], wanted, view_names[view],
-           1e3 * (double)bench->m / sum, ms[bench->m / 2], ms[bench->m * 95 / 100],
-           (double)n_scans / (double)bench->m, (double)n_found / (double)(bench->m * K));
+           1e3 * (double)bench->m / times.sum_ms, times.p50_ms, times.p95_ms,
+           (double)times.n_scans / (double)bench->m,
+           (double)times.n_found / (double)(bench->m * K));
     fflush(stdout);
-    free(ms);
 }
 
 static im_index *open_index(const bench_run *bench, const im_index_options *options,
@@ -273,22 +287,9 @@ static void time_changes(bench_run *bench, im_index_options *options, size_t kin
 static double median_ms(const bench_run *bench, const im_index_options *options, size_t kind,
                         size_t view)
 {
-    im_error err = IM_ERROR_INIT;
-    double *ms = room(bench->m, sizeof(double));
     im_index *index = open_index(bench, options, NULL);
-    for (size_t q = 0; q < bench->m; q++) {
-        im_hit hits[K];
-        im_index_part part;
-        im_index_answer answer = {0};
-        im_index_query query = query_of(bench, &part, timed_query(bench, kind, q), view);
-        double start = thread_ms();
-        stop_on(im_index_search(index, &query, hits, &answer, &err), &err);
-        ms[q] = thread_ms() - start;
-    }
-    qsort(ms, bench->m, sizeof(double), by_value);
-    double median = ms[bench->m / 2];
+    double median = ask_all(bench, index, kind, view).p50_ms;
     im_index_close(index);
-    free(ms);
     return median;
 }
 
