@@ -63,6 +63,8 @@ void vlm_reply_clear(vlm_reply *reply);
  * has them. Numbers that are none (NaN, -9999, above 0) are passed over. */
 void vlm_labels_add(vlm_labels *labels, const im_vlm_server *server, const json_t *id,
                     im_view bytes, double logprob);
+/** log(p / (1 - p)), within what judgements may be: 20 at most. */
+double vlm_logit(double p);
 /** What a reply says in a mode. */
 void vlm_reply_judge(const vlm_reply *reply, im_vlm_mode mode, im_vlm_judgement *out);
 /** The JSON object in a model's text: without a Markdown fence around it and thoughts before it.
