@@ -168,6 +168,17 @@ static im_code spread(const vlm_reply *reply, size_t n, im_vlm_judgement *out, i
     return rc;
 }
 
+/* One request's cost, in equal shares. */
+static void share_cost(im_vlm_judgement *out, size_t n)
+{
+    uint64_t tokens = out[0].tokens;
+    uint64_t bytes = out[0].bytes_sent;
+    for (size_t i = 0; i < n; i++) {
+        out[i].tokens = tokens / n + (i < tokens % n);
+        out[i].bytes_sent = bytes / n + (i < bytes % n);
+    }
+}
+
 static void judge_together(judging *j, size_t n)
 {
     vlm_question question = {.mode = IM_VLM_MODE_RERANK,
@@ -185,6 +196,7 @@ static void judge_together(judging *j, size_t n)
         j->out[i].outcome = IM_VLM_FAILED;
         j->out[i].error = error;
     }
+    share_cost(j->out, n);
     vlm_reply_clear(&reply);
 }
 

@@ -207,6 +207,10 @@ static void a_busy_server_is_asked_again(void **state)
             if (together) {
                 assert_int_equal(server.requests, 3);
                 assert_int_equal(out[1].outcome, busy == 2 ? IM_VLM_UNREADABLE : IM_VLM_FAILED);
+                for (size_t i = 0; i < PICTURES; i++) { /* 93 tokens, in shares */
+                    assert_int_equal(out[i].tokens, busy == 3 ? 0 : i < 3 ? 11 : 10);
+                    assert_true(out[i].bytes_sent > 3 * 4000);
+                }
                 assert_true(busy == 3 || (out[0].s == 0 && out[8].s == 20));
             }
         }
