@@ -75,16 +75,16 @@ static im_code read_gains(const calibration *c, const json_t *relevant, const re
 
 static im_code grow(calibration *c, im_error *err)
 {
+    if (c->n_queries == MOST_QUERIES) {
+        return im_fail(err, IM_ERR_LIMIT, "'%s' has more than %u queries", c->file, MOST_QUERIES);
+    }
     if (c->n_queries < c->capacity) {
         return IM_OK;
     }
     size_t capacity = IM_MAX((size_t)64, c->capacity * 2);
     known_query *grown = im_realloc(c->queries, capacity, sizeof(*grown));
-    if (grown == NULL || c->n_queries == MOST_QUERIES) {
-        c->queries = grown != NULL ? grown : c->queries;
-        return grown == NULL ? im_fail(err, IM_ERR_NOMEM, "no memory for judged queries")
-                             : im_fail(err, IM_ERR_LIMIT, "'%s' has more than %u queries", c->file,
-                                       MOST_QUERIES);
+    if (grown == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for judged queries");
     }
     c->queries = grown;
     c->capacity = capacity;

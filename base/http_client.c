@@ -364,6 +364,7 @@ im_code im_http_send(im_http_client *client, const im_http_rules *rules,
     im_http_place place;
     struct curl_slist *lines = NULL;
     long status = 0;
+    curl_off_t sent = 0;
     uint64_t start = im_clock_ns();
     memset(out, 0, sizeof(*out));
     client->max_bytes = request->max_bytes != 0 ? request->max_bytes : DEFAULT_BYTES;
@@ -393,7 +394,8 @@ im_code im_http_send(im_http_client *client, const im_http_rules *rules,
     }
     (void)http_curl()->easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
     out->status = (int)status;
-    out->bytes_sent = request->body.size;
+    (void)http_curl()->easy_getinfo(client->curl, CURLINFO_SIZE_UPLOAD_T, &sent);
+    out->bytes_sent = (uint64_t)sent;
     out->ms = im_clock_ms_since(start);
     (void)http_curl()->easy_setopt(client->curl, CURLOPT_HTTPHEADER, NULL);
     http_curl()->slist_free_all(lines);

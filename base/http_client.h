@@ -36,7 +36,7 @@ typedef struct im_http_answer {
     char type[64];        /* Content-Type, "" when there was none */
     bool has_retry_after; /* "Retry-After: SECONDS" (a date is not understood) */
     uint32_t retry_after_s;
-    uint64_t bytes_sent; /* of the request's body */
+    uint64_t bytes_sent; /* of the request's body: 0 when nobody took the connection */
     double ms;
 } im_http_answer;
 

@@ -561,7 +561,7 @@ IM_NODISCARD im_code im_store_slots_captioned(im_store *store, uint64_t model, i
 typedef enum im_job_state {
     IM_JOB_WAITING,
     IM_JOB_RUNNING,
-    IM_JOB_DONE,   /* this and those behind it are ends */
+    IM_JOB_DONE, /* this and those behind it are ends */
     IM_JOB_FAILED,
     IM_JOB_STOPPED
 } im_job_state;
@@ -572,9 +572,9 @@ typedef struct im_job {
     uint64_t id;
     char kind[16];
     im_job_state state;
-    char *arguments; /* owned: JSON */
-    char *progress;  /* owned: JSON, or NULL */
-    char *error;     /* owned: JSON, or NULL: why it failed, or waits again */
+    char *arguments;                       /* owned: JSON */
+    char *progress;                        /* owned: JSON, or NULL */
+    char *error;                           /* owned: JSON, or NULL: why it failed, or waits again */
     int64_t made_ns, started_ns, ended_ns; /* 0: not yet */
 } im_job;
 
@@ -670,7 +670,8 @@ typedef struct im_vlm_send {
  * so that a day's tokens are never counted too low. */
 IM_NODISCARD im_code im_store_begin_vlm_send(im_store *store, const im_vlm_send *send,
                                              uint64_t *out_id, im_error *err);
-/** Notes what became of it: bytes_sent, tokens, ms, outcome. */
+/** Notes what became of it: bytes_sent, tokens (0 with bytes that were sent: the server told none,
+ * those expected stay), ms, outcome. */
 IM_NODISCARD im_code im_store_end_vlm_send(im_store *store, uint64_t id, const im_vlm_send *send,
                                            im_error *err);
 /** Tokens and sends of the lines since a moment (wall clock). */

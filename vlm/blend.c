@@ -12,7 +12,7 @@ im_vlm_weights im_vlm_weights_bound(im_vlm_weights weights)
 {
     double most = weights.calibrated ? 1.0 : IM_VLM_MOST_WEIGHT;
     bool sound = isfinite(weights.offset) && isfinite(weights.scale) && weights.scale > 0 &&
-                 weights.weight >= 0;
+                 isfinite(weights.weight) && weights.weight >= 0;
     weights.weight = sound ? IM_MIN(weights.weight, most) : 0;
     weights.offset = sound ? weights.offset : 0;
     weights.scale = sound ? weights.scale : 1;

@@ -100,7 +100,7 @@ static im_view token_bytes(const json_t *entry, char *scratch, size_t capacity)
     return im_view_of(scratch, n);
 }
 
-/* The first token's list; the chosen one too, which need not be in its own list. */
+/* The list of the first token. */
 static void read_logprobs(const im_vlm_server *server, const json_t *choice, vlm_reply *out)
 {
     char scratch[64];
@@ -178,15 +178,7 @@ static im_code read_one(void *context, const json_t *root, im_error *err)
 im_code vlm_chat_read(const im_vlm_server *server, im_view body, vlm_reply *out, im_error *err)
 {
     chat_reading reading = {server, out, false};
-    json_t *root = NULL;
-    im_code rc = IM_OK;
-    if (vlm_is_stream(body)) {
-        rc = vlm_each_event(body, read_one, &reading, err);
-    } else {
-        rc = vlm_parse(body, &root, err);
-        rc = rc == IM_OK ? read_one(&reading, root, err) : rc;
-        json_decref(root);
-    }
+    im_code rc = vlm_each_object(body, read_one, &reading, err);
     if (rc == IM_OK && !reading.has_choice) {
         rc = im_fail(err, IM_ERR_UPSTREAM, "the server's answer has no 'choices'");
     }

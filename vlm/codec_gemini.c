@@ -144,15 +144,7 @@ static im_code read_one(void *context, const json_t *root, im_error *err)
 im_code vlm_gemini_read(const im_vlm_server *server, im_view body, vlm_reply *out, im_error *err)
 {
     gemini_reading reading = {server, out, false};
-    json_t *root = NULL;
-    im_code rc = IM_OK;
-    if (vlm_is_stream(body)) {
-        rc = vlm_each_event(body, read_one, &reading, err);
-    } else {
-        rc = vlm_parse(body, &root, err);
-        rc = rc == IM_OK ? read_one(&reading, root, err) : rc;
-        json_decref(root);
-    }
+    im_code rc = vlm_each_object(body, read_one, &reading, err);
     if (rc == IM_OK && !reading.has_answer) {
         rc = im_fail(err, IM_ERR_UPSTREAM, "the server's answer has no 'candidates'");
     }

@@ -4,7 +4,6 @@
 #include "base/pool.h"
 #include "vlm/vlm_internal.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <time.h>
 
@@ -90,37 +89,46 @@ static bool may_try_again(const judging *j, im_code rc, double wait_s, unsigned 
 
 /* ---- one picture ---- */
 
+/* Asks until there is an answer, or no use in another try. */
+static im_code ask_patiently(judging *j, im_http_client *client, const vlm_question *question,
+                             vlm_reply *reply, im_vlm_judgement *cost, im_error *err)
+{
+    im_code rc = IM_ERR_BUSY;
+    double wait_s = -1;
+    for (bool again = true; again;) {
+        uint32_t most_ms = question->mode == IM_VLM_MODE_RERANK ? left_ms(j) : item_ms(j);
+        im_error cause = IM_ERROR_INIT;
+        rc =
+            vlm_ask(client, j->server, j->options, question, most_ms, reply, cost, &wait_s, &cause);
+        again = rc != IM_OK && may_try_again(j, rc, wait_s, cost->tries);
+        if (again) {
+            wait_ms(IM_MAX(wait_s, 0.2) * 1000);
+        } else if (rc != IM_OK) {
+            *err = cause;
+        }
+    }
+    return rc;
+}
+
 static void judge_one(judging *j, im_http_client *client, size_t i)
 {
     im_vlm_judgement *out = &j->out[i];
+    vlm_reply reply;
     vlm_question question = {.mode = j->server->mode,
                              .text = im_view_of(im_str_text(&j->prompt), j->prompt.size),
                              .pictures = &j->pictures[i],
                              .n_pictures = 1,
                              .max_tokens = j->server->mode == IM_VLM_MODE_SCORE ? 32 : 1};
-    im_code rc = IM_ERR_BUSY;
-    double wait_s = -1;
     question.schema = j->server->mode == IM_VLM_MODE_SCORE ? vlm_score_schema : NULL;
     question.max_tokens = j->server->mode == IM_VLM_MODE_WORD ? 4 : question.max_tokens;
-    while (rc == IM_ERR_BUSY) {
-        vlm_reply reply;
-        vlm_reply_init(&reply);
-        rc = vlm_ask(client, j->server, j->options, &question, item_ms(j), &reply, out, &wait_s,
-                     &out->error);
-        if (rc == IM_OK) {
-            vlm_reply_judge(&reply, question.mode, out);
-        }
-        vlm_reply_clear(&reply);
-        if (rc == IM_ERR_BUSY && !may_try_again(j, rc, wait_s, out->tries)) {
-            break;
-        }
-        if (rc == IM_ERR_BUSY) {
-            wait_ms(IM_MAX(wait_s, 0.2) * 1000);
-        }
-    }
-    if (rc != IM_OK) {
+    vlm_reply_init(&reply);
+    im_code rc = ask_patiently(j, client, &question, &reply, out, &out->error);
+    if (rc == IM_OK) {
+        vlm_reply_judge(&reply, question.mode, out);
+    } else {
         out->outcome = IM_VLM_FAILED;
     }
+    vlm_reply_clear(&reply);
     note(j, rc != IM_OK);
 }
 
@@ -134,12 +142,6 @@ static void run_task(void *context, size_t task, size_t worker)
 }
 
 /* ---- all pictures in one request ---- */
-
-static double logit(double p)
-{
-    double s = log(IM_MAX(p, 1e-9)) - log(IM_MAX(1 - p, 1e-9));
-    return IM_MAX(-20.0, IM_MIN(20.0, s));
-}
 
 static im_code spread(const vlm_reply *reply, size_t n, im_vlm_judgement *out, im_error *err)
 {
@@ -157,13 +159,24 @@ static im_code spread(const vlm_reply *reply, size_t n, im_vlm_judgement *out, i
     for (size_t i = 0; rc == IM_OK && i < n; i++) {
         out[i].outcome = has[i] ? IM_VLM_JUDGED : IM_VLM_UNREADABLE;
         out[i].p_yes = scores[i];
-        out[i].s = has[i] ? logit(scores[i]) : 0;
+        out[i].s = has[i] ? vlm_logit(scores[i]) : 0;
         out[i].mass = has[i] ? 1 : 0;
     }
     out[0].tokens += rc == IM_OK ? tokens : 0;
     im_free(scores);
     im_free(has);
     return rc;
+}
+
+/* One request's cost, in equal shares. */
+static void share_cost(im_vlm_judgement *out, size_t n)
+{
+    uint64_t tokens = out[0].tokens;
+    uint64_t bytes = out[0].bytes_sent;
+    for (size_t i = 0; i < n; i++) {
+        out[i].tokens = tokens / n + (i < tokens % n);
+        out[i].bytes_sent = bytes / n + (i < bytes % n);
+    }
 }
 
 static void judge_together(judging *j, size_t n)
@@ -173,11 +186,9 @@ static void judge_together(judging *j, size_t n)
                              .pictures = j->pictures,
                              .n_pictures = n};
     vlm_reply reply;
-    double wait_s = -1;
     im_error error = IM_ERROR_INIT;
     vlm_reply_init(&reply);
-    im_code rc = vlm_ask(j->clients[0], j->server, j->options, &question, left_ms(j), &reply,
-                         &j->out[0], &wait_s, &error);
+    im_code rc = ask_patiently(j, j->clients[0], &question, &reply, &j->out[0], &error);
     if (rc == IM_OK) {
         rc = spread(&reply, n, j->out, &error);
     }
@@ -185,6 +196,7 @@ static void judge_together(judging *j, size_t n)
         j->out[i].outcome = IM_VLM_FAILED;
         j->out[i].error = error;
     }
+    share_cost(j->out, n);
     vlm_reply_clear(&reply);
 }
 

@@ -116,12 +116,12 @@ void vlm_labels_add(vlm_labels *labels, const im_vlm_server *server, const json_
     }
 }
 
-static double bounded(double logit)
+static double bounded(double s)
 {
-    return IM_MAX(-MOST_LOGIT, IM_MIN(MOST_LOGIT, logit));
+    return IM_MAX(-MOST_LOGIT, IM_MIN(MOST_LOGIT, s));
 }
 
-static double logit(double p)
+double vlm_logit(double p)
 {
     return bounded(log(IM_MAX(p, 1e-12)) - log(IM_MAX(1 - p, 1e-12)));
 }
@@ -223,7 +223,7 @@ static void judge_score(const vlm_reply *reply, im_vlm_judgement *out)
     if (json_is_number(score) && value >= 0 && value <= 10) {
         out->outcome = IM_VLM_JUDGED;
         out->p_yes = (value + 0.5) / 11; /* neither 0 nor 1 */
-        out->s = logit(out->p_yes);
+        out->s = vlm_logit(out->p_yes);
         out->mass = 1;
     }
     json_decref(root);
@@ -264,7 +264,7 @@ void vlm_reply_judge(const vlm_reply *reply, im_vlm_mode mode, im_vlm_judgement 
         judge_word(reply, out);
     } else if (reply->has_p) {
         out->outcome = IM_VLM_JUDGED;
-        out->s = logit(reply->p);
+        out->s = vlm_logit(reply->p);
         out->p_yes = reply->p;
         out->mass = 1;
     } else {

@@ -26,36 +26,40 @@ uint64_t vlm_count(const json_t *object, const char *key)
 
 /* ---- streams ---- */
 
-bool vlm_is_stream(im_view body)
+static bool is_stream(im_view body)
 {
     return body.size >= 5 && (memcmp(body.data, "data:", 5) == 0 || body.data[0] == ':' ||
                               memcmp(body.data, "event", 5) == 0);
 }
 
-static im_code one_event(im_view line,
-                         im_code (*fn)(void *context, const json_t *event, im_error *err),
-                         void *context, im_error *err)
+static im_code one_object(im_view text, vlm_object_fn *fn, void *context, im_error *err)
 {
-    json_t *event = NULL;
+    json_t *root = NULL;
+    im_code rc = vlm_parse(text, &root, err);
+    if (rc == IM_OK) {
+        rc = fn(context, root, err);
+    }
+    json_decref(root);
+    return rc;
+}
+
+static im_code one_event(im_view line, vlm_object_fn *fn, void *context, im_error *err)
+{
     while (line.size > 0 && line.data[0] == ' ') {
         line = im_view_of(line.data + 1, line.size - 1);
     }
     if (line.size == 0 || im_view_equal_c(line, "[DONE]")) {
         return IM_OK;
     }
-    im_code rc = vlm_parse(line, &event, err);
-    if (rc == IM_OK) {
-        rc = fn(context, event, err);
-    }
-    json_decref(event);
-    return rc;
+    return one_object(line, fn, context, err);
 }
 
-im_code vlm_each_event(im_view body,
-                       im_code (*fn)(void *context, const json_t *event, im_error *err),
-                       void *context, im_error *err)
+im_code vlm_each_object(im_view body, vlm_object_fn *fn, void *context, im_error *err)
 {
     im_code rc = IM_OK;
+    if (!is_stream(body)) {
+        return one_object(body, fn, context, err);
+    }
     for (size_t from = 0; rc == IM_OK && from < body.size;) {
         const char *end = memchr(body.data + from, '\n', body.size - from);
         size_t to = end != NULL ? (size_t)(end - body.data) : body.size;

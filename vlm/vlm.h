@@ -127,7 +127,7 @@ typedef struct im_vlm_judgement {
 
 /** Judges pictures, `parallel` at once. Never fails for one of them: what became of each is in its
  * judgement. After 3 failures in a row, or at the deadline, the rest is not asked. 429 and 503 are
- * tried again, at most 3 times, when the wait the server wants fits the deadline.
+ * asked again, 3 times in all, when the wait the server wants fits the deadline.
  * @param query cleaned  @param pictures [n] of im_vlm_picture  @param out [n]
  * @return IM_ERR_NOMEM, url_refused: then nothing was sent */
 IM_NODISCARD im_code im_vlm_judge(const im_vlm_server *server, const im_vlm_options *options,

@@ -63,6 +63,8 @@ void vlm_reply_clear(vlm_reply *reply);
  * has them. Numbers that are none (NaN, -9999, above 0) are passed over. */
 void vlm_labels_add(vlm_labels *labels, const im_vlm_server *server, const json_t *id,
                     im_view bytes, double logprob);
+/** log(p / (1 - p)), within what judgements may be: 20 at most. */
+double vlm_logit(double p);
 /** What a reply says in a mode. */
 void vlm_reply_judge(const vlm_reply *reply, im_vlm_mode mode, im_vlm_judgement *out);
 /** The JSON object in a model's text: without a Markdown fence around it and thoughts before it.
@@ -98,12 +100,9 @@ IM_NODISCARD im_code vlm_rerank_read(im_view body, size_t n, double *out_scores,
 
 /** Parses one answer as JSON; IM_ERR_UPSTREAM with the parser's sentence. */
 IM_NODISCARD im_code vlm_parse(im_view body, json_t **out, im_error *err);
-/** Calls fn with the JSON of each event of a stream. */
-IM_NODISCARD im_code vlm_each_event(im_view body,
-                                    im_code (*fn)(void *context, const json_t *event,
-                                                  im_error *err),
-                                    void *context, im_error *err);
-bool vlm_is_stream(im_view body);
+/** Calls fn with the JSON of an answer, or of each event when the answer is a stream. */
+typedef im_code vlm_object_fn(void *context, const json_t *root, im_error *err);
+IM_NODISCARD im_code vlm_each_object(im_view body, vlm_object_fn *fn, void *context, im_error *err);
 uint64_t vlm_count(const json_t *object, const char *key);
 
 /* ---- asking ---- */

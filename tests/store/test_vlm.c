@@ -51,11 +51,17 @@ static void sends_count_from_before_they_are_sent(void **state)
     assert_int_equal(sends, 3);
     send = (im_vlm_send){.bytes_sent = 5000, .tokens = 93, .ms = 12, .outcome = "judged"};
     help_ok(im_store_end_vlm_send(f->store, ids[0], &send, &err), &err);
+    send.tokens = 0; /* the server told none: those expected stay */
+    help_ok(im_store_end_vlm_send(f->store, ids[2], &send, &err), &err);
     send.outcome = NULL; /* not sent after all */
     help_ok(im_store_end_vlm_send(f->store, ids[1], &send, &err), &err);
     help_ok(im_store_vlm_tokens_since(f->store, 0, &tokens, &sends, &err), &err);
     assert_int_equal(tokens, 193);
     assert_int_equal(sends, 2);
+    send = (im_vlm_send){.outcome = "failed"}; /* no byte left */
+    help_ok(im_store_end_vlm_send(f->store, ids[2], &send, &err), &err);
+    help_ok(im_store_vlm_tokens_since(f->store, 0, &tokens, &sends, &err), &err);
+    assert_int_equal(tokens, 93);
     help_ok(im_store_vlm_tokens_since(f->store, INT64_MAX, &tokens, &sends, &err), &err);
     assert_int_equal(tokens + sends, 0);
 }

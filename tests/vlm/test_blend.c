@@ -86,6 +86,22 @@ static void calibration_gives_each_judge_its_due(void **state)
     free(set);
 }
 
+static void numbers_that_are_none_weigh_nothing(void **state)
+{
+    static const double none[] = {(double)INFINITY, -(double)INFINITY, (double)NAN};
+    (void)state;
+    for (size_t i = 0; i < IM_COUNT(none); i++) {
+        im_vlm_weights weights[3] = {{.scale = 1, .weight = 0.5, .calibrated = true},
+                                     {.scale = 1, .weight = 0.5, .calibrated = true},
+                                     {.scale = 1, .weight = 0.5, .calibrated = true}};
+        weights[0].offset = weights[1].scale = weights[2].weight = none[i];
+        for (size_t j = 0; j < IM_COUNT(weights); j++) {
+            im_vlm_weights bound = im_vlm_weights_bound(weights[j]);
+            assert_true(bound.weight == 0 && bound.offset == 0 && bound.scale == 1);
+        }
+    }
+}
+
 /* A judge that was good and turns bad later, or is mad from the start. */
 static void no_judge_moves_a_hit_beyond_the_bound(void **state)
 {
@@ -176,6 +192,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calibration_gives_each_judge_its_due),
+        cmocka_unit_test(numbers_that_are_none_weigh_nothing),
         cmocka_unit_test(no_judge_moves_a_hit_beyond_the_bound),
         cmocka_unit_test(hits_without_a_judgement_keep_their_score),
         cmocka_unit_test(too_little_is_no_calibration),

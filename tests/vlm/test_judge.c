@@ -25,6 +25,7 @@ typedef struct test_server {
     pthread_t thread;
     const char *body;
     int status;
+    int busy; /* so many requests are answered 429 first */
     atomic_int requests;
     atomic_int open;
 } test_server;
@@ -66,10 +67,11 @@ static void *serve_one(void *context)
     connection *c = context;
     while (read_request(c->fd)) {
         char answer[1024]; /* in one piece: two would wait for each other's acknowledgement */
-        c->server->requests++;
-        int size =
-            snprintf(answer, sizeof(answer), "HTTP/1.1 %d X\r\nContent-Length: %zu\r\n\r\n%s",
-                     c->server->status, strlen(c->server->body), c->server->body);
+        bool busy = c->server->requests++ < c->server->busy;
+        const char *body = busy ? "{\"error\":\"slow down\"}" : c->server->body;
+        int size = snprintf(answer, sizeof(answer),
+                            "HTTP/1.1 %d X\r\nRetry-After: 0\r\nContent-Length: %zu\r\n\r\n%s",
+                            busy ? 429 : c->server->status, strlen(body), body);
         (void)!send(c->fd, answer, (size_t)size, MSG_NOSIGNAL);
     }
     (void)close(c->fd);
@@ -119,8 +121,8 @@ static void stop(test_server *server)
     }
 }
 
-static im_code judge(const test_server *s, const im_vlm_options *options, im_vlm_judgement *out,
-                     im_error *err)
+static im_code judge_as(const test_server *s, im_vlm_profile profile, const im_vlm_options *options,
+                        im_vlm_judgement *out, im_error *err)
 {
     static uint8_t bytes[3000];
     im_bytes pictures[PICTURES];
@@ -128,10 +130,16 @@ static im_code judge(const test_server *s, const im_vlm_options *options, im_vlm
     for (size_t i = 0; i < PICTURES; i++) {
         pictures[i] = (im_bytes){bytes, sizeof(bytes)};
     }
-    im_code rc = im_vlm_server_of(s->url, "m", IM_VLM_LLAMA_SERVER, &server, err);
+    im_code rc = im_vlm_server_of(s->url, "m", profile, &server, err);
     return rc == IM_OK
                ? im_vlm_judge(&server, options, im_view_from("red"), pictures, PICTURES, out, err)
                : rc;
+}
+
+static im_code judge(const test_server *s, const im_vlm_options *options, im_vlm_judgement *out,
+                     im_error *err)
+{
+    return judge_as(s, IM_VLM_LLAMA_SERVER, options, out, err);
 }
 
 static void all_pictures_are_judged_by_any_number_of_threads(void **state)
@@ -172,6 +180,41 @@ static void a_dead_server_is_left_alone(void **state)
     stop(&server);
     assert_int_equal(failed, 3);
     assert_int_equal(server.requests, 3);
+}
+
+static const char scores[] = "{\"results\":[{\"index\":0,\"relevance_score\":0.5},{\"index\":8,"
+                             "\"relevance_score\":1}],\"usage\":{\"total_tokens\":93}}";
+
+/* One picture a request, and all in one: both wait for a server that is busy, three times at most.
+ */
+static void a_busy_server_is_asked_again(void **state)
+{
+    const im_vlm_options options = {.parallel = 1};
+    (void)state;
+    for (int busy = 2; busy <= 3; busy++) {
+        for (int together = 0; together < 2; together++) {
+            test_server server;
+            im_vlm_judgement out[PICTURES];
+            start(&server, 200, together ? scores : yes);
+            server.busy = busy;
+            assert_int_equal(judge_as(&server, together ? IM_VLM_RERANK : IM_VLM_LLAMA_SERVER,
+                                      &options, out, NULL),
+                             IM_OK);
+            stop(&server);
+            assert_int_equal(out[0].tries, 3);
+            assert_int_equal(out[0].outcome, busy == 2 ? IM_VLM_JUDGED : IM_VLM_FAILED);
+            assert_int_equal(out[0].error.code, busy == 2 ? IM_OK : IM_ERR_BUSY);
+            if (together) {
+                assert_int_equal(server.requests, 3);
+                assert_int_equal(out[1].outcome, busy == 2 ? IM_VLM_UNREADABLE : IM_VLM_FAILED);
+                for (size_t i = 0; i < PICTURES; i++) { /* 93 tokens, in shares */
+                    assert_int_equal(out[i].tokens, busy == 3 ? 0 : i < 3 ? 11 : 10);
+                    assert_true(out[i].bytes_sent > 3 * 4000);
+                }
+                assert_true(busy == 3 || (out[0].s == 0 && out[8].s == 20));
+            }
+        }
+    }
 }
 
 static void a_deadline_that_has_passed_asks_nobody(void **state)
@@ -259,6 +302,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_pictures_are_judged_by_any_number_of_threads),
         cmocka_unit_test(a_dead_server_is_left_alone),
+        cmocka_unit_test(a_busy_server_is_asked_again),
         cmocka_unit_test(a_deadline_that_has_passed_asks_nobody),
         cmocka_unit_test(a_host_that_is_not_meant_gets_no_packet),
         cmocka_unit_test(each_failed_allocation_is_told),
