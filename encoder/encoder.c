@@ -6,9 +6,12 @@
 
 /* ---- encoding ---- */
 
-bool im_encoder_lost(const im_encoder *e)
+bool im_encoder_lost(im_encoder *e)
 {
-    return packed_lost(e->packed) || weights_lost(e->weights);
+    pthread_mutex_lock(&e->lock);
+    bool lost = packed_lost(e->packed) || weights_lost(e->weights) || e->text.table_bad;
+    pthread_mutex_unlock(&e->lock);
+    return lost;
 }
 
 im_code im_encoder_prepare(const im_encoder *e, const im_image *image, uint8_t *out, im_error *err)
@@ -25,17 +28,17 @@ static im_code check_rows(const im_encoder *e, const float *rows, size_t n, size
         im_hint(err, "open the model again: they are made anew");
         return rc;
     }
-    if (e->text.table_bad) {
+    if (weights_lost(e->weights)) {
+        return im_fail_as(err, IM_REASON_MODEL_LOST,
+                          "model '%s': its weights were cut while in use", e->folder);
+    }
+    if (e->text.table_bad) { /* after weights_lost: of a table that was cut, that says more */
         im_code rc = im_fail_as(err, IM_REASON_MODEL_WEIGHTS,
                                 "model '%s': rows of its token table are not what they were when "
                                 "it was prepared",
                                 e->folder);
         im_hint(err, "bring the old weights file back, and look at the disk");
         return rc;
-    }
-    if (weights_lost(e->weights)) {
-        return im_fail_as(err, IM_REASON_MODEL_LOST,
-                          "model '%s': its weights were cut while in use", e->folder);
     }
     for (size_t i = 0; i < n * e->config.dim; i++) {
         if (!isfinite(rows[i])) {

@@ -90,8 +90,9 @@ void im_encoder_machine(char out[IM_MACHINE_TEXT]);
  * IMAGO_KERNEL names no set without it. */
 bool im_encoder_bf16_pays(void);
 void im_encoder_close(im_encoder *encoder);
-/** True when a file of it was cut while in use (model_lost): only opening it again helps. */
-bool im_encoder_lost(const im_encoder *encoder);
+/** True when a file of it was cut or changed while in use (model_lost, model_weights): only opening
+ * it again helps. */
+bool im_encoder_lost(im_encoder *encoder);
 const im_encoder_info *im_encoder_describe(const im_encoder *encoder);
 
 /** One file that a model uses. */

@@ -38,7 +38,8 @@ uint64_t encoder_image_bytes(const model_config *c, size_t batch, weights_kind k
     uint64_t w = c->image.width;
     uint64_t rows = batch * (side * side + 1);
     uint64_t floats = floats_of_scratch(&c->image, rows) + floats_of_narrow(&c->image, rows, kind) +
-                      batch * side * side * (patch + 31);
+                      batch * side * side * (patch + 31) +
+                      (kind.bf16 ? side * side * (patch + 31) : 0);
     return floats * sizeof(float) +
            bytes_of_weights(floats_of_blocks(&c->image), w * (patch + side * side + c->dim), kind);
 }

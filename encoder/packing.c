@@ -14,7 +14,7 @@ typedef struct packing_job {
 static void show(const packing_job *job, uint64_t done)
 {
     if (job->packing->progress != NULL) {
-        job->packing->progress(job->packing->context, IM_MIN(done, job->total), job->total);
+        job->packing->progress(job->packing->context, done, job->total);
     }
 }
 
@@ -23,7 +23,7 @@ static im_code write_pieces(packing_job *job, packed_pieces *made, im_error *err
 {
     im_code rc = packed_put(&job->writer, made, err);
     packed_pieces_clear(made);
-    show(job, job->writer.at);
+    show(job, IM_MIN(job->writer.at, job->total - 1)); /* the last bytes are those of the end */
     return rc;
 }
 

@@ -317,7 +317,7 @@ static void a_file_cut_in_use_is_told(void **state)
 }
 
 /* Rows of the token table are read from the model's own file: a changed one is found when a text
- * touches its block, and no other text suffers. */
+ * touches its block; from then on the model must be opened again. */
 static void a_changed_token_table_is_found(void **state)
 {
     room r;
@@ -338,8 +338,38 @@ static void a_changed_token_table_is_found(void **state)
     write_file(model, "model.safetensors", file.data, file.size);
     im_bytes_clear(&file);
     assert_int_equal(open_packed(&r, IM_PRECISION_FP32, false, &encoder, NULL), IM_OK);
+    assert_false(im_encoder_lost(encoder));
     im_code rc = encode(encoder, out, &err);
     assert_refused(rc, &err, IM_ERR_FORMAT, "model_weights", "token table", NULL);
+    assert_true(im_encoder_lost(encoder));
+    im_encoder_close(encoder);
+    remove_folder(model);
+    remove_folder(r.cache);
+}
+
+/* The same file cut: rows that are gone are not called changed. */
+static void a_token_table_that_is_cut_is_lost(void **state)
+{
+    room r;
+    char model[64];
+    im_encoder *encoder = NULL;
+    im_error err = IM_ERROR_INIT;
+    float out[2 * DIM];
+    (void)state;
+    room_open(&r);
+    temporary_folder(model);
+    copy_model(model, F32_MODEL);
+    memcpy(r.model, model, sizeof(model));
+    assert_int_equal(open_packed(&r, IM_PRECISION_FP32, true, &encoder, NULL), IM_OK);
+    char *path = path_in(model, "model.safetensors");
+    assert_int_equal(truncate(path, 4096), 0);
+    im_free(path);
+    im_code rc = encode(encoder, out, &err);
+    assert_refused(rc, &err, IM_ERR_IO, "model_lost", "cut", NULL);
+    im_view text = im_view_from("0123456789 the red flower");
+    rc = im_encoder_texts(encoder, &text, 1, out, NULL, &err);
+    assert_refused(rc, &err, IM_ERR_IO, "model_lost", "cut", NULL);
+    assert_true(im_encoder_lost(encoder));
     im_encoder_close(encoder);
     remove_folder(model);
     remove_folder(r.cache);
@@ -444,6 +474,7 @@ int main(void)
         cmocka_unit_test(processes_that_make_it_at_once_agree),
         cmocka_unit_test(a_file_cut_in_use_is_told),
         cmocka_unit_test(a_changed_token_table_is_found),
+        cmocka_unit_test(a_token_table_that_is_cut_is_lost),
         cmocka_unit_test(what_nobody_uses_goes),
         cmocka_unit_test(a_budget_counts_no_mapped_weights),
     };
