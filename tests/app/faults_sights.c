@@ -1,5 +1,6 @@
 /* tests/app/faults_sights.c — what must hold behind an operation, failed or done; see faults.h. */
 #include "tests/app/faults.h"
+#include <unistd.h>
 
 void sees_old_items(im_library *library)
 {
