@@ -151,7 +151,7 @@ def ids_of(answer):
     return [i for value in answer if isinstance(value, (dict, list)) for i in ids_of(value)]
 
 
-def change_over_http(port, pause, idle, stop, counts):
+def change(port, pause, idle, stop, counts):
     """Uploads pictures and deletes those of a while ago, through the routes."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     there = []
@@ -178,35 +178,6 @@ def change_over_http(port, pause, idle, stop, counts):
         time.sleep(0.05)
 
 
-def change_by_command(base, pause, idle, stop, counts):
-    """The same by `imago add` and `imago remove`, where the daemon has no such routes."""
-    library = ["--library", os.path.join(base, "library"), "--quiet"]
-    folder = os.path.join(base, "uploads")
-    os.mkdir(folder)
-    there = []
-    seed = 10**6
-    while not stop.is_set():
-        if pause.is_set():
-            idle.set()
-            time.sleep(0.05)
-            continue
-        idle.clear()
-        for _ in range(4):
-            path = os.path.join(folder, f"{seed}.png")
-            with open(path, "wb") as file:
-                file.write(png(seed))
-            there.append(path)
-            seed += 1
-        subprocess.run([PROGRAM, "add", *library, folder], env=environment(base), check=True)
-        counts[0] += 4
-        if len(there) > 20:
-            subprocess.run([PROGRAM, "remove", *library, "--yes", *there[:4]], env=environment(base), check=True)
-            for path in there[:4]:
-                os.unlink(path)
-            del there[:4]
-            counts[1] += 4
-
-
 def differing(port, base, n):
     """How many of three searches the command line answers otherwise."""
     wrong = 0
@@ -215,7 +186,7 @@ def differing(port, base, n):
                                     timeout=60) as answer:
             served = json.load(answer)
         printed = json.loads(subprocess.run(
-            [PROGRAM, "search", "--library", os.path.join(base, "library"), "--json", "-k", "20", query],
+            [PROGRAM, "search", "--no-daemon", "--library", os.path.join(base, "library"), "--json", "-k", "20", query],
             env=environment(base), check=True, capture_output=True).stdout)
         served.pop("took_ms")
         printed.pop("took_ms")
@@ -236,18 +207,13 @@ def slope(samples):
 
 
 def mixed(port, pid, base):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=60) as answer:
-        paths = json.load(answer)["paths"]
-    over_http = "post" in paths.get("/v1/items", {}) and "delete" in paths.get("/v1/items/{id}", {})
     seconds = ARGS.mixed * 60
     out = multiprocessing.Queue()
     pause, idle, stop = (multiprocessing.Event() for _ in range(3))
     counts = multiprocessing.Array("l", 2)
     searchers = [multiprocessing.Process(target=clients, args=(port, kind, 4, first, out, seconds))
                  for kind, first in (("same", 0), ("new", 500000000))]
-    change = (change_over_http, (port, pause, idle, stop, counts)) if over_http else (
-        change_by_command, (base, pause, idle, stop, counts))
-    changer = multiprocessing.Process(target=change[0], args=change[1])
+    changer = multiprocessing.Process(target=change, args=(port, pause, idle, stop, counts))
     for process in (*searchers, changer):
         process.start()
     start = time.time()
@@ -267,8 +233,7 @@ def mixed(port, pid, base):
     for process in (*searchers, changer):
         process.join()
     late = [(t, m) for t, m in samples if t > min(120, seconds / 2)]
-    print(json.dumps({"kind": "mixed", "minutes": ARGS.mixed, "changes": "HTTP" if over_http else "imago add, remove",
-                      "changer_ok": changer.exitcode == 0, "uploads": counts[0], "deletes": counts[1],
+    print(json.dumps({"kind": "mixed", "minutes": ARGS.mixed, "changer_ok": changer.exitcode == 0, "uploads": counts[0], "deletes": counts[1],
                       "searches_per_s": round(len(times) / seconds), "p50_ms": round(times[len(times) // 2] * 1000, 3),
                       "p99_ms": round(times[int(len(times) * 0.99)] * 1000, 3), "compared": compared, "differing": wrong,
                       "memory_mib": [round(m, 1) for _, m in samples], "slope_mib_per_min": round(slope(late), 3)}), flush=True)
