@@ -24,7 +24,7 @@ TEXTS = ["red car on a wet street at", "two dogs run over green hill", "the old 
 N_PICTURES = 8
 
 
-# ---- one contestant, in its own process: lines in, lines out, as bench_encode.c ----
+# ---- one contestant, in its own process: lines in, lines out, as bench_peer.c ----
 
 class Torch:
     def __init__(self, folder, precision, threads):
@@ -206,7 +206,7 @@ def lowest_cosine(a, b, dim):
 
 
 def contestants(args, folder, rgb, texts, ids, threads):
-    program = args.build / "tests/bench/bench_encode"
+    program = args.build / "tests/bench/bench_peer"
     for precision in args.precisions.split(","):
         for kernel in args.kernels.split(","):
             yield Contestant("imago" + (f" {kernel}" if kernel else ""), precision, threads,
@@ -271,7 +271,7 @@ def write_texts(args, folder, rgb, texts, ids):
     """Texts of ten tokens, found with imago's tokenizer (the vocabulary is made up)."""
     def tokens(lines):
         texts.write_text("\n".join(lines) + "\n")
-        c = Contestant("imago", "fp32", 1, [args.build / "tests/bench/bench_encode", folder, "fp32", "1", rgb, texts])
+        c = Contestant("imago", "fp32", 1, [args.build / "tests/bench/bench_peer", folder, "fp32", "1", rgb, texts])
         rows = json.loads(c.ask("ids"))
         c.end()
         return rows
@@ -312,7 +312,7 @@ def main():
     if args.convert:
         return convert(args.convert)
     if args.build is None:
-        p.error("--build names the folder of a build with bench_encode (cmake --build … --target bench_encode)")
+        p.error("--build names the folder of a build with bench_peer (cmake --build … --target bench_peer)")
     args.build = args.build.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
     venv = args.work / "venv"

@@ -1,7 +1,7 @@
-/* tests/bench/bench_encode.c — the encoder as a peer for bench_peers.py: opens a model once, then
+/* tests/bench/bench_peer.c — the encoder as a peer for bench_peers.py: opens a model once, then
  * does what each line of standard input says and answers with one line.
  *
- *     bench_encode MODEL PRECISION THREADS RGB TEXTS
+ *     bench_peer MODEL PRECISION THREADS RGB TEXTS
  *
  * RGB is a file of pictures [N, S, S, 3] uint8, TEXTS a file with a text a line. Lines:
  *     ids                 token ids of each text (JSON)
@@ -139,7 +139,7 @@ int main(int argc, char **argv)
     im_pool *pool = NULL;
     size_t size = 0;
     if (argc != 6) {
-        fprintf(stderr, "usage: bench_encode MODEL PRECISION THREADS RGB TEXTS\n");
+        fprintf(stderr, "usage: bench_peer MODEL PRECISION THREADS RGB TEXTS\n");
         return 2;
     }
     for (size_t i = 0; i < IM_COUNT(names); i++) {
