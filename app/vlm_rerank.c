@@ -1,5 +1,5 @@
-/* app/vlm_rerank.c — the best hits of an answer, judged by a vision-language model: what it says moves
- * them by a bounded amount, and what it does not say leaves them where they were. */
+/* app/vlm_rerank.c — the best hits of an answer, judged by a vision-language model: what it says
+ * moves them by a bounded amount, and what it does not say leaves them where they were. */
 #include "app/vlm_internal.h"
 #include "base/clock.h"
 
@@ -245,7 +245,7 @@ static bool is_askers(im_code rc)
 }
 
 im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, size_t n,
-                      im_answer *answer, im_error *err)
+                          im_answer *answer, im_error *err)
 {
     vlm_use use;
     im_str query;
@@ -263,6 +263,10 @@ im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, si
         return rc;
     }
     rc = vlm_use_open(library, request, false, &use, &cause);
+    if (rc == IM_OK) {
+        rc =
+            library_model(library, &cause); /* its background: the answer may be another handle's */
+    }
     if (rc == IM_OK) {
         report->weights = use.weights;
         report->mode = im_vlm_mode_name(use.server.mode);
