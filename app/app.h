@@ -418,6 +418,14 @@ IM_NODISCARD im_code im_app_vlm_calibrate(im_library *library, const im_vlm_requ
 IM_NODISCARD im_code im_app_explain(im_library *library, const im_search_request *request,
                                     uint64_t item, const im_vlm_request *vlm, im_json_writer *w,
                                     im_error *err);
+/** The same of an answer whose one hit is the item (im_search_how.only, k 1, exact); the answer may
+ * be of another handle on the library. */
+IM_NODISCARD im_code im_app_explain_hit(im_library *library, uint64_t item, const im_answer *answer,
+                                        const im_vlm_request *vlm, im_json_writer *w,
+                                        im_error *err);
+/** Which server would be asked; *out_known false: none is known. Asks nobody. */
+IM_NODISCARD im_code im_app_vlm_known(im_library *library, const im_vlm_request *request,
+                                      im_vlm_server *out_server, bool *out_known, im_error *err);
 #define IM_ASK_K 5u     /* hits that a question is about, unless told … */
 #define IM_ASK_MOST 16u /* … and at most */
 typedef enum im_ask_status {

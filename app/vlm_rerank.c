@@ -3,8 +3,6 @@
 #include "app/vlm_internal.h"
 #include "base/clock.h"
 
-#define MOST_RERANKED 100u
-
 void reranking_close(reranking *r)
 {
     for (size_t i = 0; r->pictures != NULL && i < r->n; i++) {
@@ -181,10 +179,10 @@ static im_code check(const im_answer *answer, size_t n, im_view query, im_error 
         im_hint(err, "rerank works by text: add some words to the pictures");
         return rc;
     }
-    return n >= 1 && n <= MOST_RERANKED
+    return n >= 1 && n <= IM_RERANK_MOST
                ? IM_OK
                : im_fail(err, IM_ERR_INVALID, "rerank of %zu hits, expected 1 to %u", n,
-                         MOST_RERANKED);
+                         IM_RERANK_MOST);
 }
 
 static void free_pictures(reranking *r)
