@@ -114,8 +114,10 @@ static im_code read_query(im_library *library, const json_t *query, im_search_re
     return im_app_read_search(library, words, &out->requests[0], err);
 }
 
-static im_code search(server *s, im_query_requests *asked, uint64_t only, im_answer *answer,
-                      im_error *err)
+/* @param typed the query as it was typed, which the answer shows as the command line does; or NULL
+ */
+static im_code search(server *s, im_query_requests *asked, uint64_t only, const char *typed,
+                      im_answer *answer, im_error *err)
 {
     const im_search_how how = {.only = only, .inside_roots = true, .limits = s->options->limits};
     im_error error = IM_ERROR_INIT;
@@ -124,6 +126,11 @@ static im_code search(server *s, im_query_requests *asked, uint64_t only, im_ans
     if (rc == IM_OK && error.code != IM_OK) {
         *err = error;
         rc = error.code;
+    }
+    char *copy = rc == IM_OK && typed != NULL ? im_strdup(typed) : NULL;
+    if (copy != NULL) {
+        im_free(answer->query);
+        answer->query = copy;
     }
     return rc;
 }
@@ -190,8 +197,9 @@ static im_code begin_ask(server *s, exchange *ex, const ask_body *body, im_error
     if (rc == IM_OK) {
         asked.requests[0].k = body->k;
         t->question = im_strdup(body->question);
-        rc = t->question != NULL ? search(s, &asked, 0, &t->answer, err)
-                                 : im_fail(err, IM_ERR_NOMEM, "no memory for a question");
+        rc = t->question != NULL
+                 ? search(s, &asked, 0, words.filter == NULL ? words.text : NULL, &t->answer, err)
+                 : im_fail(err, IM_ERR_NOMEM, "no memory for a question");
     }
     if (rc == IM_OK) {
         im_answer_json(&first, &t->answer);
@@ -262,7 +270,7 @@ static im_code explain(server *s, exchange *ex, const explain_body *body, talk *
         request->offset = 0;
         request->exact = true;
         request->fast = false;
-        rc = search(s, &asked, ex->item, &t->answer, err);
+        rc = search(s, &asked, ex->item, words.text, &t->answer, err);
     }
     if (rc == IM_OK) {
         rc = im_app_explain_hit(work_library(s->work), ex->item, &t->answer, NULL, &first, err);
