@@ -8,7 +8,7 @@
 /* "abstain" first: a model that is bound by it says whether it knows before it says what. */
 const char ask_schema[] =
     "{\"type\":\"object\",\"properties\":{\"abstain\":{\"type\":\"boolean\"},"
-    "\"answer\":{\"type\":\"string\",\"maxLength\":2000},"
+    "\"answer\":{\"type\":\"string\"},"
     "\"references\":{\"type\":\"array\",\"maxItems\":16,\"items\":{\"type\":\"integer\","
     "\"minimum\":1,\"maximum\":16}}},"
     "\"required\":[\"abstain\",\"answer\",\"references\"],\"additionalProperties\":false}";
