@@ -270,6 +270,8 @@ static im_code explain(server *s, exchange *ex, const explain_body *body, talk *
         request->offset = 0;
         request->exact = true;
         request->fast = false;
+        im_free(request->cursor);
+        request->cursor = NULL;
         rc = search(s, &asked, ex->item, words.text, &t->answer, err);
     }
     if (rc == IM_OK) {

@@ -8,7 +8,7 @@ const N = 20;
 const STORED = "imago-look-again";
 
 // A model judges by words, and moves hits in the order of the score.
-const canJudge = (query) => query.sort === "score" && (partsOf(query.text) ?? []).some((part) => part.kind === "text");
+const canJudge = (query) => query.sort === "score" && (partsOf(query.text) ?? []).some((part) => part.kind === "text" && part.weight > 0);
 const percent = (p) => `${Math.round(p * 100)} %`;
 
 // What became of a hit, in words; "" for one that was not looked at.

@@ -163,6 +163,8 @@ static const stream_row rows[] = {
     {DELTA("a") "\r\r" STOP "\r\r" USAGE "\r\r", false, IM_OK, "a", NULL, 79},
     {"data: {\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"a\"}}]}\n\n" STOP, false,
      IM_OK, "a", NULL, 0},
+    {"data: {\"choices\":[{\"index\":0,\r\ndata: \"delta\":{\"content\":\"a\"}}]}\r\n\r\n" STOP,
+     false, IM_OK, "a", NULL, 0},
     /* "[DONE]" alone ends an answer, and nothing behind it counts */
     {DELTA("a") "\n\ndata: [DONE]\n\n" DELTA("b") "\n\ndata: {rubbish\n\n", false, IM_OK, "a", NULL,
      0},
