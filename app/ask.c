@@ -239,8 +239,10 @@ static im_code answer_by_notes(asking *a, im_error *err)
     for (size_t i = 0; rc == IM_OK && i < a->n; i++) {
         im_error cause = IM_ERROR_INIT;
         rc = note_one(a, im_view_of(im_str_text(&prompt), prompt.size), i, &cause);
-        first = rc != IM_OK && first.code == IM_OK ? cause : first;
         n_failed += rc != IM_OK;
+        if (rc != IM_OK && (first.code == IM_OK || ends_all(rc))) {
+            first = cause;
+        }
         if (rc != IM_OK && !ends_all(rc) && !im_stop_asked()) {
             rc = IM_OK; /* nothing is known of this one */
         }

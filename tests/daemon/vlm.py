@@ -380,6 +380,17 @@ def a_key_and_a_ceiling_hold_for_the_daemon_too():
     assert "2000" in problem["detail"] and len(vlm.judged) == asked + i  # T111
     said = other.ask("/metrics").body + other.ask("/v1/vlm").body + other.ask("/v1/library").body + json.dumps(problem).encode()
     other.stop()
+    path = os.path.join(own.base, "vlm.key")  # the same from a file, which nobody else may read
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(key + "\n")
+    os.chmod(path, 0o644)
+    assert b"may be read by others" in own.run("serve", "--vlm-key-file", path, code=11).stderr
+    os.chmod(path, 0o600)
+    third = Server(own, "-v", "--vlm-url", vlm.url, "--vlm-profile", "llama-server", "--vlm-model", "named", "--vlm-key-file", path)
+    assert third.ask("/v1/ask", {"question": QUESTION, "k": 2}).status == 200
+    assert f"Bearer {key}" in vlm.heads[-1] and json.loads(vlm.bodies[-1])["model"] == "named"
+    third.stop()
+    other.log += third.log
     with open(os.path.join(own.library, "library.db"), "rb") as file:
         said += other.log + file.read()
     assert key.encode() not in said  # T110
