@@ -1,5 +1,5 @@
-/* app/vlm_rerank.c — the best hits of an answer, judged by a vision-language model: what it says moves
- * them by a bounded amount, and what it does not say leaves them where they were. */
+/* app/vlm_rerank.c — the best hits of an answer, judged by a vision-language model: what it says
+ * moves them by a bounded amount, and what it does not say leaves them where they were. */
 #include "app/vlm_internal.h"
 #include "base/clock.h"
 
@@ -245,7 +245,7 @@ static bool is_askers(im_code rc)
 }
 
 im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, size_t n,
-                      im_answer *answer, im_error *err)
+                          im_answer *answer, im_error *err)
 {
     vlm_use use;
     im_str query;
@@ -265,6 +265,7 @@ im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, si
     rc = vlm_use_open(library, request, false, &use, &cause);
     if (rc == IM_OK) {
         report->weights = use.weights;
+        report->priced = use.price_in > 0 || use.price_out > 0;
         report->mode = im_vlm_mode_name(use.server.mode);
         (void)snprintf(report->model, sizeof(report->model), "%s", use.server.model);
     }
@@ -302,6 +303,11 @@ void im_rerank_json(im_json_writer *w, const im_rerank_report *report)
     im_json_put_bool(w, "calibrated", report->weights.calibrated);
     im_json_put_double(w, "ms", report->ms);
     im_json_put_uint(w, "tokens", report->tokens);
+    if (report->priced) {
+        im_json_put_double(w, "cost", (double)report->cost_nano * 1e-9);
+    } else {
+        im_json_put_null(w, "cost");
+    }
     im_json_put_uint(w, "bytes_sent", report->bytes_sent);
     im_json_end_object(w);
 }

@@ -66,6 +66,7 @@ im_code vlm_ask(im_http_client *client, const im_vlm_server *server, const im_vl
         rc = read_body(server, question, im_view_of(im_str_text(&answer.body), answer.body.size),
                        reply, err);
         cost->tokens += reply->tokens;
+        cost->tokens_out += reply->tokens_out;
     }
     im_http_answer_clear(&answer);
     im_json_clear(&w);

@@ -136,7 +136,10 @@ static im_code read_one(void *context, const json_t *root, im_error *err)
         out->refused = out->refused || is_refusal(finish);
     }
     if (json_is_object(usage)) {
+        uint64_t written = vlm_count(usage, "candidatesTokenCount") +
+                           vlm_count(usage, "thoughtsTokenCount"); /* thoughts are paid for too */
         out->tokens = vlm_count(usage, "totalTokenCount");
+        out->tokens_out = IM_MIN(written, out->tokens);
     }
     return out->text.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for an answer") : IM_OK;
 }

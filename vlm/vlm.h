@@ -118,7 +118,8 @@ typedef struct im_vlm_judgement {
     double s;        /* logit(yes) - logit(no), when judged; finite */
     double p_yes;    /* when judged */
     double mass;     /* P(yes) + P(no) of the answer's first token; 1 where the mode tells none */
-    uint64_t tokens; /* as the server counts; 0: not told */
+    uint64_t tokens; /* as the server counts, in and out; 0: not told */
+    uint64_t tokens_out; /* of these, what the model wrote; 0 where they are told as one */
     uint64_t bytes_sent; /* of all tries */
     unsigned tries;
     double ms;

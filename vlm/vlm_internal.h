@@ -53,7 +53,7 @@ typedef struct vlm_reply {
     vlm_labels labels;
     bool has_p; /* SYSTEMONE */
     double p;
-    uint64_t tokens;
+    uint64_t tokens, tokens_out;
 } vlm_reply;
 
 void vlm_reply_init(vlm_reply *reply);

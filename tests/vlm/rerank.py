@@ -161,8 +161,10 @@ def each_send_has_its_line():
     forget()
     server = fake.FakeServer()
     search("--rerank", "--vlm-url", server.url)
-    lines = rows("SELECT host, purpose, items, bytes_sent, tokens, outcome FROM vlm_audit")
+    lines = rows("SELECT host, purpose, items, bytes_sent, tokens, outcome, pictures FROM vlm_audit")
     assert len(lines) == N + 1
+    hashes = {f"[{id}]": json.dumps([sha256.hex()]) for id, sha256 in rows("SELECT id, sha256 FROM item")}
+    assert all(line[6] == hashes.get(line[2], "[]") for line in lines), lines
     assert all(line[0] == "127.0.0.1" and line[1] == "rerank" and line[3] > 500 and line[4] == 93 and
                line[5] == "judged" for line in lines), lines
     items = sorted(json.loads(line[2]) for line in lines)
@@ -333,15 +335,98 @@ def busy_servers_are_waited_for():  # T111
 def the_ceiling_holds():  # T111
     forget()
     server = fake.FakeServer()
-    answer = search("--rerank=4", "--vlm-url", server.url, "--vlm-daily-tokens", "400")
-    assert server.requests == [] and answer["rerank"]["status"] == "failed"
+    # not even a baseline and one picture
+    answer = search("--rerank=4", "--vlm-url", server.url, "--vlm-daily-tokens", "200")
+    assert server.requests == [] and answer["rerank"]["status"] == "failed" and order(answer) == order(FIRST)
     assert "ceiling" in answer["rerank"]["reason"], answer["rerank"]
+    # the baseline and the best two: the rest keeps its place, and the answer says why
+    answer = search("--rerank=4", "--vlm-url", server.url, "--vlm-daily-tokens", "400")
+    report = answer["rerank"]
+    assert len(server.judged) == 3 and report["status"] == "partial" and report["judged"] == 2, report
+    assert "2 not asked" in report["reason"] and "ceiling of 400" in report["reason"], report
+    judged = [hit["id"] for hit in answer["hits"] if hit.get("rerank", {}).get("s") is not None]
+    assert sorted(judged) == sorted(order(FIRST)[:2])
+    check_bound(answer)
     search("--rerank=4", "--vlm-url", server.url, "--vlm-daily-tokens", "2000")
     assert len(server.judged) == 5
     for query in ("a", "b", "c", "d", "e", "f", "g", "h"):
         search("--rerank=4", "--vlm-url", server.url, "--vlm-daily-tokens", "2000", words=(query,))
     spent = rows("SELECT sum(tokens) FROM vlm_audit")[0][0]
-    assert spent <= 2000 and len(server.judged) <= 25, (spent, len(server.judged))
+    assert 1700 < spent <= 2000 and len(server.judged) <= 25, (spent, len(server.judged))
+    server.close()
+
+
+PRICES = ("--vlm-price-in", "2.5", "--vlm-price-out", "10")
+COST = (92 * 2.5 + 1 * 10) / 1e6  # of one answer of the fake server
+
+
+def the_ceiling_of_cost_holds():
+    forget()
+    server = fake.FakeServer()
+    unpriced = search("--rerank=2", "--vlm-url", server.url)["rerank"]
+    assert unpriced["cost"] is None, unpriced
+    forget()
+    report = search("--rerank=4", "--vlm-url", server.url, *PRICES)["rerank"]
+    assert abs(report["cost"] - 5 * COST) < 1e-12, report
+    assert rows("SELECT sum(cost_nano), min(cost_nano), count(*) FROM vlm_audit") == [
+        (round(5 * COST * 1e9), round(COST * 1e9), 5)]
+    again = search("--rerank=4", "--vlm-url", server.url, *PRICES)["rerank"]
+    assert again["cost"] == 0 and again["cached"] == 4, again
+    # kept by probe; a line that is begun counts at the dearer price, so the ceiling is never passed
+    home.run("vlm", "probe", "--vlm-url", server.url, *PRICES, "--vlm-daily-cost", "0.01")
+    seen = []
+    for query in "abcdefghijkl":
+        report = search("--rerank=4", words=(query,))["rerank"]
+        spent = rows("SELECT sum(cost_nano) FROM vlm_audit")[0][0] / 1e9
+        assert spent <= 0.01, spent
+        seen.append(report["status"])
+    assert seen[0] == "done" and "partial" in seen and seen[-1] == "failed", seen
+    assert "ceiling of 0.01" in report["reason"] and "spent today" in report["reason"], report
+    assert spent > 0.007, spent
+    home.error("explain", "--vlm", "red", f"id:{order(FIRST)[0]}", code=8, names=("ceiling",))
+    # the day is one of UTC: what was sent a moment before midnight counts no more
+    midnight = int(time.time()) // 86400 * 86400
+    for age, status in ((0, "failed"), (-1, "done")):
+        with contextlib.closing(sqlite3.connect(os.path.join(home.library, "library.db"))) as db, db:
+            db.execute("UPDATE vlm_audit SET when_ns = ?", (midnight * 10**9 + age,))
+        assert search("--rerank=4", words=("m",))["rerank"]["status"] == status, age
+    for wrong in (("--vlm-price-in", "x"), ("--vlm-price-in", "-1"), ("--vlm-daily-cost", "0"),
+                  ("--vlm-price-out", "nan"), ("--vlm-price-out", "1e9")):
+        search("--rerank", *wrong, code=2)
+    forget()
+    done = search("--rerank", "--vlm-url", server.url, "--vlm-daily-cost", "1", code=2)
+    assert b"--vlm-price-in" in done.stderr, done.stderr
+    server.close()
+
+
+def servers_that_tell_no_tokens_are_counted_as_expected():
+    forget()
+    server = fake.FakeServer()
+    answer = fake.chat("yes", fake.labels(0.6))
+    del answer["usage"]
+    server.act = fake.says(answer)
+    report = search("--rerank=4", "--vlm-url", server.url, *PRICES)["rerank"]
+    lines = rows("SELECT sum(tokens), sum(cost_nano), sum(bytes_sent > 0) FROM vlm_audit")[0]
+    assert report["status"] == "done" and report["tokens"] == 0, report
+    assert lines[2] == 5 and lines[0] > 5 * 100 and lines[1] == lines[0] * 10 * 1000, lines
+    assert abs(report["cost"] - lines[1] / 1e9) < 1e-12, (report, lines)
+    server.close()
+
+
+def the_ceiling_holds_among_processes():
+    import subprocess
+    forget()
+    server = fake.FakeServer()
+    lines = [home.command("search", "--rerank=4", "--vlm-url", server.url, "--vlm-daily-tokens", "2000", f"many{i}")
+             for i in range(8)]
+    running = [subprocess.Popen(line, env=home.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+               for line in lines]
+    said = [process.communicate()[1] for process in running]
+    assert all(process.returncode == 0 for process in running), said
+    spent = rows("SELECT sum(tokens), count(*) FROM vlm_audit")[0]
+    assert 1000 < spent[0] <= 2000 and len(server.judged) == spent[1] < 8 * 5, (spent, len(server.judged))
+    assert any(b"ceiling" in text for text in said)
+    home.sound()
     server.close()
 
 
@@ -502,6 +587,9 @@ TESTS = [judgements_move_hits_within_the_bound,
          a_mad_judge_moves_nothing_beyond_the_bound,
          busy_servers_are_waited_for,
          the_ceiling_holds,
+         the_ceiling_of_cost_holds,
+         servers_that_tell_no_tokens_are_counted_as_expected,
+         the_ceiling_holds_among_processes,
          the_ceiling_holds_through_kills,
          only_this_machine_is_asked,
          redirects_lead_nowhere,
