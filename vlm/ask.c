@@ -1,7 +1,7 @@
 /* vlm/ask.c — one question to one server: written by its codec, sent, read. */
 #include "vlm/vlm_internal.h"
 
-static void write_body(im_json_writer *w, const im_vlm_server *server, const vlm_question *question)
+void vlm_write_body(im_json_writer *w, const im_vlm_server *server, const vlm_question *question)
 {
     if (question->mode == IM_VLM_MODE_SYSTEMONE) {
         vlm_systemone_write(w, server, question);
@@ -14,8 +14,8 @@ static void write_body(im_json_writer *w, const im_vlm_server *server, const vlm
     }
 }
 
-static im_code read_body(const im_vlm_server *server, const vlm_question *question, im_view body,
-                         vlm_reply *reply, im_error *err)
+im_code vlm_read_body(const im_vlm_server *server, const vlm_question *question, im_view body,
+                      vlm_reply *reply, im_error *err)
 {
     if (question->mode == IM_VLM_MODE_SYSTEMONE) {
         return vlm_systemone_read(body, reply, err);
@@ -40,7 +40,7 @@ im_code vlm_ask(im_http_client *client, const im_vlm_server *server, const im_vl
     im_json_init(&w, SIZE_MAX / 2);
     im_str_init(&url, 4096);
     im_str_init(&secret, 8192);
-    write_body(&w, server, question);
+    vlm_write_body(&w, server, question);
     im_code rc = vlm_url(server, question->mode, &url, err);
     if (rc == IM_OK) {
         rc = vlm_secret(server, options->key, &secret, err);
@@ -63,8 +63,8 @@ im_code vlm_ask(im_http_client *client, const im_vlm_server *server, const im_vl
         rc = vlm_status(server, &answer, out_wait_s, err);
     }
     if (rc == IM_OK) {
-        rc = read_body(server, question, im_view_of(im_str_text(&answer.body), answer.body.size),
-                       reply, err);
+        rc = vlm_read_body(server, question,
+                           im_view_of(im_str_text(&answer.body), answer.body.size), reply, err);
         cost->tokens += reply->tokens;
         cost->tokens_out += reply->tokens_out;
     }

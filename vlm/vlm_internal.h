@@ -107,6 +107,12 @@ uint64_t vlm_count(const json_t *object, const char *key);
 
 /* ---- asking ---- */
 
+/** A question as the body of a request, and what the body of an answer says, by the codec of the
+ * server and the mode. An answer of mode RERANK is left as text: whoever asked reads it. */
+void vlm_write_body(im_json_writer *w, const im_vlm_server *server, const vlm_question *question);
+IM_NODISCARD im_code vlm_read_body(const im_vlm_server *server, const vlm_question *question,
+                                   im_view body, vlm_reply *reply, im_error *err);
+
 /** The URL of the route that a question goes to. */
 IM_NODISCARD im_code vlm_url(const im_vlm_server *server, im_vlm_mode mode, im_str *out,
                              im_error *err);
