@@ -1,11 +1,11 @@
-"""A server on loopback that plays a vision-language model: judges by a function of the tests, plays
-recorded answers, and misbehaves on demand. Counts what it is asked."""
+"""A server on loopback that plays a vision-language model for the whole program: judges by a function
+of the tests, and says what it is told to. Counts what it is asked. What servers do wrong on the wire
+is fake_server.c's and test_wire.c's."""
 import base64
 import http.server
 import json
 import math
 import pathlib
-import socket
 import struct
 import threading
 import time
@@ -204,7 +204,7 @@ def send(handler, answer, status=200, headers=()):
     handler.wfile.write(data)
 
 
-# ---- ways to misbehave: values for FakeServer.act ----
+# ---- values for FakeServer.act ----
 
 def plays(name):
     """A recorded or hand-made answer."""
@@ -226,45 +226,3 @@ def says(answer, status=200, headers=()):
 
 def silent(handler, body):
     time.sleep(30)
-
-
-def head_then_silence(handler, body):
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
-    handler.wfile.flush()
-    time.sleep(30)
-
-
-def drips(handler, body):
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
-    for _ in range(30):
-        handler.wfile.write(b" ")
-        handler.wfile.flush()
-        time.sleep(1)
-
-
-def cuts(handler, body):
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"choices\":[")
-    handler.wfile.flush()
-    handler.connection.shutdown(socket.SHUT_RDWR)
-    handler.close_connection = True
-
-
-def resets(handler, body):
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    handler.connection.close()
-    handler.close_connection = True
-
-
-def huge(handler, body):
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
-    block = b"x" * 65536
-    for _ in range(1600):
-        handler.wfile.write(block)
-
-
-def endless_stream(handler, body):
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-    for _ in range(300):
-        handler.wfile.write(b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n')
-        handler.wfile.flush()
-        time.sleep(0.1)
