@@ -300,6 +300,7 @@ void im_rerank_json(im_json_writer *w, const im_rerank_report *report)
     im_json_put_uint(w, "sent", report->sent);
     im_json_put_uint(w, "moved", report->moved);
     im_json_put_double(w, "weight", report->weights.weight);
+    im_json_put_double(w, "bound", IM_VLM_CLIP * report->weights.weight);
     im_json_put_bool(w, "calibrated", report->weights.calibrated);
     im_json_put_double(w, "ms", report->ms);
     im_json_put_uint(w, "tokens", report->tokens);
