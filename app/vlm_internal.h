@@ -74,7 +74,7 @@ typedef struct vlm_batch {
 IM_NODISCARD im_code vlm_judge_batch(const vlm_use *use, im_view query, const vlm_batch *batch,
                                      im_rerank_report *report, im_error *err);
 
-/* ---- vlm_rerank.c ---- */
+/* ---- vlm_rerank.c, vlm_list.c ---- */
 
 /** What belongs to the hits that are judged. */
 typedef struct reranking {
@@ -86,6 +86,7 @@ typedef struct reranking {
     double *z, *s, *final;
     bool *has, *cached;
     size_t *order;
+    bool gathered;  /* pictures are there */
     im_error first; /* why one was not sent */
 } reranking;
 
@@ -97,5 +98,10 @@ void reranking_close(reranking *r);
 IM_NODISCARD im_code reranking_judge(im_library *library, const vlm_use *use, im_view query,
                                      const im_answer *answer, reranking *r,
                                      im_rerank_report *report, im_error *err);
+
+/** Fills s, has and judgements from an order of all gathered pictures. *out_listed false: the model
+ * gave none, report->no_list says why, and nothing was filled. Codes as of reranking_judge. */
+IM_NODISCARD im_code vlm_list_hits(const vlm_use *use, im_view query, reranking *r,
+                                   im_rerank_report *report, bool *out_listed, im_error *err);
 
 #endif

@@ -85,7 +85,8 @@ im_code cli_vlm_request(const cli_options *options, im_vlm_request *out, im_str 
                             .key = out_key->size > 0 ? im_str_text(out_key) : NULL,
                             .deadline_ms = (uint32_t)options->vlm_seconds * 1000u,
                             .parallel = (size_t)options->vlm_parallel,
-                            .daily_tokens = options->vlm_daily_tokens};
+                            .daily_tokens = options->vlm_daily_tokens,
+                            .listwise = options->rerank_mode == 1};
     return rc == IM_OK ? read_amounts(options, out, err) : rc;
 }
 

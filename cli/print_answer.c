@@ -83,6 +83,9 @@ static void put_rerank(cli_session *s, const im_rerank_report *report)
     if (strcmp(report->status, "done") != 0) {
         cli_note(s, "rerank %s: %s", report->status, report->reason);
     }
+    if (report->no_list[0] != '\0') {
+        cli_note(s, "no order of the whole list, each hit by itself: %s", report->no_list);
+    }
     if (strcmp(report->status, "done") == 0 || s->args->options.verbose > 0) {
         char cost[40] = "";
         if (report->priced) {

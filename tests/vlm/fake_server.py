@@ -165,7 +165,11 @@ class FakeServer:
             return 422, {"detail": "Unexpected fields in the request"}
         if self.profile == "openai" and "max_tokens" in body:
             return 400, {"error": {"message": "Unsupported parameter: 'max_tokens'"}}
-        if "response_format" in body:
+        schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
+        if "order" in schema.get("properties", {}):
+            ps = [self.judge(text_of(body), jpeg_size(picture)) for picture in pictures_of(body)]
+            return 200, chat(json.dumps({"order": sorted(range(1, len(ps) + 1), key=lambda i: -ps[i - 1])}))
+        if schema:
             return 200, chat(json.dumps({"score": round(10 * p)}))
         if body.get("logprobs") and self.profile != "transformers":
             entries = labels(p)

@@ -136,6 +136,14 @@ def explanations_are_bound_to_the_schema():
         assert b"cut" in done.stderr, done.stderr
 
 
+def a_list_is_asked_for_in_a_form_it_takes():
+    """The model of noise orders nothing; the server takes the question with its schema all the same."""
+    report = json.loads(home.run("search", "--json", "--rerank=4", "-k", "4", "--rerank-mode", "listwise",
+                                 "red").stdout)["rerank"]
+    assert report["status"] == "done" and report["judged"] == 4, report
+    assert report["mode"] == "listwise" or "order" in report["no_list"] or "cut" in report["no_list"], report
+
+
 # ---- the codecs over HTTP ----
 
 def no_server_resizes_what_is_sent():
@@ -204,7 +212,7 @@ def its_errors_have_codes():
 try:
     wait_for_health()
     support.main([probe_knows_it, p_yes_is_that_of_transformers, what_was_asked_is_kept,
-                  explanations_are_bound_to_the_schema, no_server_resizes_what_is_sent, two_pictures_are_told_apart,
+                  explanations_are_bound_to_the_schema, a_list_is_asked_for_in_a_form_it_takes, no_server_resizes_what_is_sent, two_pictures_are_told_apart,
                   a_score_is_a_json_object, a_stream_says_the_same, its_errors_have_codes])
 finally:
     server.terminate()

@@ -283,6 +283,76 @@ def a_mad_judge_moves_nothing_beyond_the_bound():  # T108, T109
     server.close()
 
 
+LISTWISE = ("--rerank-mode", "listwise")
+
+
+def a_list_is_put_in_order_within_the_bound():
+    forget()
+    backwards = {size_of(hit): 0.02 * (i + 1) for i, hit in enumerate(FIRST["hits"])}  # the worst is the best
+    server = fake.FakeServer(lambda query, size: backwards[size])
+    answer = search("--rerank=12", *LISTWISE, "--vlm-url", server.url)
+    check_bound(answer)
+    report = answer["rerank"]
+    assert report["mode"] == "listwise" and report["status"] == "done" and report["judged"] == N, report
+    assert report["weight"] == 0.5 and report["bound"] == 1 and report["no_list"] is None, report
+    assert len(server.judged) == 2 and report["sent"] == 2 * N and report["tokens"] == 2 * 93, report
+    sizes = [[fake.jpeg_size(picture) for picture in fake.pictures_of(json.loads(body))] for body in server.bodies]
+    assert sizes[0] == sizes[1][::-1] == [size_of(hit) for hit in FIRST["hits"]]
+    told = [hit["rerank"]["s"] for hit in sorted(answer["hits"], key=lambda hit: hit["rerank"]["from_rank"])]
+    assert told == sorted(told) and max(map(abs, told)) < 2, told  # as the server said
+    lines = rows("SELECT count(*), sum(tokens), min(outcome), max(outcome), count(DISTINCT items) FROM vlm_audit")
+    assert lines == [(2 * N, 2 * 93, "judged", "judged", N)], lines
+    again = search("--rerank=12", *LISTWISE, "--vlm-url", server.url)["rerank"]
+    assert len(server.judged) == 2 and again["cached"] == N and again["sent"] == 0, again
+    # a judge that calibration found useless moves nothing here either
+    with contextlib.closing(sqlite3.connect(os.path.join(home.library, "library.db"))) as db, db:
+        db.execute("INSERT INTO setting (name, value) VALUES ('vlm_weights', ?)", (json.dumps(
+            {"url": server.url, "model": "", "offset": 0, "scale": 1, "weight": 0}),))
+    none = search("--rerank=12", *LISTWISE, "--vlm-url", server.url)
+    assert none["rerank"]["weight"] == 0 and order(none) == order(FIRST), none["rerank"]
+    search("--rerank=21", "-k", "30", *LISTWISE, "--vlm-url", server.url, code=2)
+    server.close()
+
+
+def an_order_that_is_not_whole_is_no_order():  # T108
+    for order_of, word in ((lambda n: list(range(1, n)), "11 places"), (lambda n: [1] * n, "twice"),
+                           (lambda n: list(range(0, n)), "twice, or one that there is not"),
+                           (lambda n: list(range(2, n + 2)), "that there is not")):
+        forget()
+        server = fake.FakeServer(lambda query, size: 0.6)
+
+        def act(handler, body):
+            n = len(fake.pictures_of(body))
+            answer = fake.chat(json.dumps({"order": order_of(n)})) if n > 1 else server.route(handler.path, body)[1]
+            fake.send(handler, answer)
+        server.act = act
+        answer = search("--rerank=12", *LISTWISE, "--vlm-url", server.url)
+        check_bound(answer)
+        report = answer["rerank"]
+        assert report["mode"] == "logprobs" and report["status"] == "done" and report["judged"] == N, report
+        assert word in report["no_list"], report
+        asked = len(server.judged)
+        assert asked == 1 + N + 1, asked  # one list, then one by one
+        again = search("--rerank=12", *LISTWISE, "--vlm-url", server.url)["rerank"]
+        assert len(server.judged) == asked and again["no_list"] and again["cached"] == N, again
+        server.close()
+    # a server that does not answer at all: the first stage stands, within the deadline
+    forget()
+    server = fake.FakeServer()
+    server.act = fake.silent
+    start = time.monotonic()
+    answer = search("--rerank=4", *LISTWISE, "--vlm-url", server.url, "--vlm-seconds", "1")
+    assert time.monotonic() - start < 3 * SLOW
+    assert answer["rerank"]["status"] == "failed" and order(answer) == order(FIRST), answer["rerank"]
+    # a ceiling that a list would pass lets some be judged one by one
+    server.act = None
+    forget()
+    report = search("--rerank=4", *LISTWISE, "--vlm-url", server.url, "--vlm-daily-tokens", "700")["rerank"]
+    assert "ceiling" in report["no_list"] and report["status"] in ("done", "partial"), report
+    assert rows("SELECT sum(tokens) FROM vlm_audit")[0][0] <= 700
+    server.close()
+
+
 def busy_servers_are_waited_for():  # T111
     forget()
     server = fake.FakeServer()
@@ -562,6 +632,8 @@ TESTS = [judgements_move_hits_within_the_bound,
          nonsense_is_no_judgement,
          one_bad_picture_leaves_the_others,
          a_mad_judge_moves_nothing_beyond_the_bound,
+         a_list_is_put_in_order_within_the_bound,
+         an_order_that_is_not_whole_is_no_order,
          busy_servers_are_waited_for,
          the_ceiling_holds,
          the_ceiling_of_cost_holds,
