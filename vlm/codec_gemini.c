@@ -101,8 +101,14 @@ static void read_logprobs(const im_vlm_server *server, const json_t *candidate, 
 /* Reasons that end an answer because of what it would have said. */
 static bool is_refusal(const char *finish)
 {
-    static const char *const reasons[] = {"SAFETY", "RECITATION",         "BLOCKLIST",
-                                          "SPII",   "PROHIBITED_CONTENT", "IMAGE_SAFETY"};
+    static const char *const reasons[] = {"SAFETY",
+                                          "RECITATION",
+                                          "BLOCKLIST",
+                                          "SPII",
+                                          "PROHIBITED_CONTENT",
+                                          "IMAGE_SAFETY",
+                                          "IMAGE_RECITATION",
+                                          "IMAGE_PROHIBITED_CONTENT"};
     for (size_t i = 0; finish != NULL && i < IM_COUNT(reasons); i++) {
         if (strcmp(finish, reasons[i]) == 0) {
             return true;

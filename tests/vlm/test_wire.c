@@ -510,6 +510,44 @@ static void a_probe_says_why_not(void **state)
     assert_int_equal(im_live_allocations(), 0);
 }
 
+static fake_answer serves_transformers(void *context, const char *route, int before)
+{
+    const test_case *models = context;
+    (void)before;
+    return strcmp(route, "GET /v1/models") == 0 ? (fake_answer){.body = models->body}
+           : strcmp(route, "POST /v1/systemone") == 0
+               ? (fake_answer){.body = im_view_from("{\"answers\":{\"match\":{\"type\":\"noul\","
+                                                    "\"noul\":0.38}}}")}
+               : (fake_answer){.body = im_view_from("{\"choices\":[{\"message\":{\"content\":"
+                                                    "\"black\"}}]}")};
+}
+
+/* Started with a model it lists that one, as "local" servers of many kinds do; only its own route
+ * tells it. */
+static void transformers_is_known_by_its_route(void **state)
+{
+    const im_vlm_options options = {.deadline_ms = 2000};
+    fake_server fake;
+    test_case models;
+    im_vlm_server server;
+    im_error err = IM_ERROR_INIT;
+    (void)state;
+    assert_true(test_case_open("transformers-serve/models_loaded", &models));
+    fake_start(&fake, (fake_answer){0});
+    fake.route = serves_transformers;
+    fake.context = &models;
+    assert_int_equal(im_vlm_server_of(fake.url, "", IM_VLM_AUTO, &server, NULL), IM_OK);
+    if (im_vlm_probe(&server, &options, &err) != IM_OK) {
+        fail_msg("%s", err.message);
+    }
+    fake_stop(&fake);
+    assert_int_equal(server.profile, IM_VLM_TRANSFORMERS);
+    assert_int_equal(server.mode, IM_VLM_MODE_SYSTEMONE);
+    assert_string_equal(server.model, "tiny-mllama");
+    assert_false(server.schema);
+    test_case_close(&models);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -521,6 +559,7 @@ int main(void)
         cmocka_unit_test(the_breaker_counts_failures_in_a_row),
         cmocka_unit_test(a_server_is_left_alone_as_long_as_it_wants),
         cmocka_unit_test(a_probe_says_why_not),
+        cmocka_unit_test(transformers_is_known_by_its_route),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
