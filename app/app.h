@@ -311,13 +311,16 @@ typedef struct im_rerank_report {
     const char *status; /* NULL: not asked for; "done", "partial", "failed", "skipped" */
     char reason[384];   /* why it is not "done" */
     char model[256];
-    const char *mode; /* im_vlm_mode_name */
-    size_t n;         /* hits that were to be judged … */
-    size_t judged;    /* … that were … */
-    size_t cached;    /* … and of which that was known before */
-    size_t sent;      /* pictures, the blank one too */
-    size_t moved;     /* hits whose rank changed */
+    const char *mode;  /* im_vlm_mode_name, or "listwise" */
+    char no_list[256]; /* why a list that was asked for is not what orders them */
+    size_t n;          /* hits that were to be judged … */
+    size_t judged;     /* … that were … */
+    size_t cached;     /* … and of which that was known before */
+    size_t sent;       /* pictures, the blank one too */
+    size_t moved;      /* hits whose rank changed */
     uint64_t tokens, bytes_sent;
+    bool priced;        /* prices are known: */
+    uint64_t cost_nano; /* billionths of the unit that they are in */
     double ms;
     im_vlm_weights weights;
 } im_rerank_report;
@@ -381,12 +384,15 @@ typedef struct im_vlm_request {
     const char *key; /* NULL: none */
     uint32_t deadline_ms, item_ms;
     size_t parallel;
-    uint64_t daily_tokens; /* ceiling of a day (UTC), audit lines counted; 0: of the setting */
-    uint32_t max_px;       /* longer side of what is sent; 0: IM_VLM_MAX_PX */
+    uint64_t daily_tokens;      /* ceiling of a day (UTC), audit lines counted; 0: of the setting */
+    double price_in, price_out; /* of a million tokens read and written; 0: of the setting */
+    double daily_cost;          /* ceiling of a day (UTC) in the prices' unit; 0: of the setting */
+    bool listwise;              /* rerank: all hits as one list first, at most IM_VLM_MOST_LISTED */
+    uint32_t max_px;            /* longer side of what is sent; 0: IM_VLM_MAX_PX */
 } im_vlm_request;
 
 /** Looks at a server (im_vlm_probe) and keeps what it is and can in the library's settings, with
- * the hosts and the ceiling of the request; never the key. Codes as of im_vlm_probe. */
+ * the hosts, prices and ceilings of the request; never the key. Codes as of im_vlm_probe. */
 IM_NODISCARD im_code im_app_vlm_probe(im_library *library, const im_vlm_request *request,
                                       im_vlm_server *out_server, im_error *err);
 /** Lets a model judge the first n hits of an answer by score and puts them into the order of

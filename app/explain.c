@@ -242,6 +242,11 @@ static void put_explanation(im_json_writer *w, const vlm_use *use, const explana
     bool against = e->verdict != NULL && strcmp(e->verdict, "match") == 0 && n[0] == 0;
     im_json_put_bool(w, "disagreement", n[1] > 0 || n[3] > 0 || against);
     im_json_put_uint(w, "tokens", cost->tokens);
+    if (use->price_in > 0 || use->price_out > 0) {
+        im_json_put_double(w, "cost", (double)vlm_use_cost(use, cost, 0) * 1e-9);
+    } else {
+        im_json_put_null(w, "cost");
+    }
     im_json_put_double(w, "ms", cost->ms);
     im_json_end_object(w);
 }

@@ -109,7 +109,9 @@ typedef struct cli_options {
     uint64_t queries;
     bool apply, no_daemon;
     uint64_t rerank; /* 0: none */
+    uint64_t rerank_mode;
     const char *vlm_url, *vlm_model, *vlm_key_file, *judged;
+    const char *vlm_daily_cost, *vlm_price_in, *vlm_price_out; /* as written */
     uint64_t vlm_profile, vlm_daily_tokens, vlm_seconds, vlm_parallel;
     cli_texts vlm_hosts;
     bool vlm, no_vlm;

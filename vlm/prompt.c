@@ -116,7 +116,7 @@ void vlm_put_picture(im_json_writer *w, const im_bytes *picture, bool bare)
     im_str_clear(&uri);
 }
 
-static void add_text(im_sha256 *hash, const char *data, size_t size)
+void vlm_hash_text(im_sha256 *hash, const char *data, size_t size)
 {
     uint64_t n = size;
     im_sha256_add(hash, &n, sizeof(n)); /* so that no two lists of texts are the same bytes */
@@ -129,12 +129,12 @@ void im_vlm_key(const im_vlm_server *server, im_view query, const im_bytes *pict
     im_sha256 hash;
     const char *mode = im_vlm_mode_name(server->mode);
     im_sha256_init(&hash);
-    add_text(&hash, IM_VLM_PROMPT_VERSION, strlen(IM_VLM_PROMPT_VERSION));
-    add_text(&hash, server->url, strlen(server->url));
-    add_text(&hash, server->model, strlen(server->model));
-    add_text(&hash, mode, strlen(mode));
-    add_text(&hash, query.data, query.size);
-    add_text(&hash, (const char *)picture->data, picture->size);
+    vlm_hash_text(&hash, IM_VLM_PROMPT_VERSION, strlen(IM_VLM_PROMPT_VERSION));
+    vlm_hash_text(&hash, server->url, strlen(server->url));
+    vlm_hash_text(&hash, server->model, strlen(server->model));
+    vlm_hash_text(&hash, mode, strlen(mode));
+    vlm_hash_text(&hash, query.data, query.size);
+    vlm_hash_text(&hash, (const char *)picture->data, picture->size);
     im_sha256_end(&hash, out);
 }
 

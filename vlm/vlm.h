@@ -120,7 +120,8 @@ typedef struct im_vlm_judgement {
     double s;        /* logit(yes) - logit(no), when judged; finite */
     double p_yes;    /* when judged */
     double mass;     /* P(yes) + P(no) of the answer's first token; 1 where the mode tells none */
-    uint64_t tokens; /* as the server counts; 0: not told */
+    uint64_t tokens; /* as the server counts, in and out; 0: not told */
+    uint64_t tokens_out; /* of these, what the model wrote; 0 where they are told as one */
     uint64_t bytes_sent; /* of all tries */
     unsigned tries;
     int status; /* of the server's last answer; 0: it gave none */
@@ -136,6 +137,23 @@ typedef struct im_vlm_judgement {
 IM_NODISCARD im_code im_vlm_judge(const im_vlm_server *server, const im_vlm_options *options,
                                   im_view query, const im_bytes *pictures, size_t n,
                                   im_vlm_judgement *out, im_error *err);
+
+#define IM_VLM_LIST_VERSION "list-1"
+#define IM_VLM_MOST_LISTED 20u
+
+/** Lets a model put pictures in order, all in one question, asked twice: as they are and backwards.
+ * Only two whole permutations count.
+ * @param query cleaned  @param pictures [n], 2 to IM_VLM_MOST_LISTED
+ * @param out_s [n] by the mean of both places, within ± IM_VLM_CLIP; written with IM_OK alone
+ * @param out_cost of both questions; UNREADABLE when an answer was no permutation
+ * @return IM_ERR_UPSTREAM for that; IM_ERR_UNSUPPORTED (a profile that knows no questions); what
+ * kept the server from answering */
+IM_NODISCARD im_code im_vlm_list(const im_vlm_server *server, const im_vlm_options *options,
+                                 im_view query, const im_bytes *pictures, size_t n, double *out_s,
+                                 im_vlm_judgement *out_cost, im_error *err);
+/** What such an order depends on, as one digest. */
+void im_vlm_list_key(const im_vlm_server *server, im_view query, const im_bytes *pictures, size_t n,
+                     uint8_t out[IM_SHA256_BYTES]);
 
 /** A question about pictures whose answer is bound by a JSON schema.
  * @param schema JSON text  @param out_json the answer, whole and an object; json_decref
@@ -190,6 +208,10 @@ im_vlm_weights im_vlm_weights_default(void);
 /** The same within what is allowed: an uncalibrated weight of at most IM_VLM_MOST_WEIGHT; values
  * that are not finite count as weight 0. */
 im_vlm_weights im_vlm_weights_bound(im_vlm_weights weights);
+
+/** Weights for orders of im_vlm_list: calibrations are of single judgements, so it is
+ * IM_VLM_MOST_WEIGHT at most, and 0 for a judge whose calibration gave 0. */
+im_vlm_weights im_vlm_weights_list(im_vlm_weights weights);
 
 /** Blends first-stage scores with judgements. |out_final[i] - z[i]| <= IM_VLM_CLIP * weight; hits
  * without a judgement keep their score.

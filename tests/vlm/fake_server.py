@@ -1,5 +1,6 @@
-"""A server on loopback that plays a vision-language model: judges by a function of the tests, plays
-recorded answers, and misbehaves on demand. Counts what it is asked."""
+"""A server on loopback that plays a vision-language model for the whole program: judges by a function
+of the tests, and says what it is told to. Counts what it is asked. What servers do wrong on the wire
+is fake_server.c's and test_wire.c's."""
 import base64
 import http.server
 import json
@@ -165,7 +166,11 @@ class FakeServer:
             return 422, {"detail": "Unexpected fields in the request"}
         if self.profile == "openai" and "max_tokens" in body:
             return 400, {"error": {"message": "Unsupported parameter: 'max_tokens'"}}
-        if "response_format" in body:
+        schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
+        if "order" in schema.get("properties", {}):
+            ps = [self.judge(text_of(body), jpeg_size(picture)) for picture in pictures_of(body)]
+            return 200, chat(json.dumps({"order": sorted(range(1, len(ps) + 1), key=lambda i: -ps[i - 1])}))
+        if schema:
             return 200, chat(json.dumps({"score": round(10 * p)}))
         if body.get("logprobs") and self.profile != "transformers":
             entries = labels(p)
@@ -204,7 +209,7 @@ def send(handler, answer, status=200, headers=()):
     handler.wfile.write(data)
 
 
-# ---- ways to misbehave: values for FakeServer.act ----
+# ---- values for FakeServer.act ----
 
 def plays(name):
     """A recorded or hand-made answer."""
@@ -226,20 +231,6 @@ def says(answer, status=200, headers=()):
 
 def silent(handler, body):
     time.sleep(30)
-
-
-def head_then_silence(handler, body):
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
-    handler.wfile.flush()
-    time.sleep(30)
-
-
-def drips(handler, body):
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
-    for _ in range(30):
-        handler.wfile.write(b" ")
-        handler.wfile.flush()
-        time.sleep(1)
 
 
 def cuts(handler, body):
