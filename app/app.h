@@ -421,6 +421,39 @@ IM_NODISCARD im_code im_app_explain(im_library *library, const im_search_request
 /** Whether pictures of a folder that was added may be sent. */
 IM_NODISCARD im_code im_app_vlm_allow(im_library *library, const char *folder, bool allowed,
                                       im_error *err);
+
+/** A llama-server that is kept running for a library. */
+typedef struct im_vlm_keep_request {
+    im_vlm_local_options server;
+    uint32_t wait_ms; /* until it is ready; 0: 300 s */
+    bool restarts_set;
+    unsigned restarts; /* after so many failures in a row it is given up; unless set: 5 */
+    const char *by;    /* IM_VLM_KEPT_BY_START … */
+    /* each may be NULL; on the caller's thread */
+    void (*ready)(void *context, const im_vlm_server *server, int pid);
+    void (*line)(void *context, const char *line); /* that the server wrote */
+    void *context;
+} im_vlm_keep_request;
+#define IM_VLM_KEPT_BY_START "vlm start"
+#define IM_VLM_KEPT_BY_SERVE "serve"
+
+/** What would keep it from starting, without starting it (im_vlm_local_plan_of). */
+IM_NODISCARD im_code im_app_vlm_keep_check(const im_vlm_keep_request *request, im_error *err);
+/** Runs a llama-server on this machine until im_stop_asked: probed, started again when it ends,
+ * after 1, 2, 4 … 32 s. While it is ready everybody who asks the library's model without naming
+ * another asks this one, by the file `vlm-server` of the library, which holds its key and is its
+ * user's alone.
+ * @return IM_OK after a stop; IM_ERR_CONFLICT when one is kept already; as im_vlm_local_open when
+ * it never was ready, and, with the number of failures, when it is given up */
+IM_NODISCARD im_code im_app_vlm_keep(im_library *library, const im_vlm_keep_request *request,
+                                     const im_events *events, im_error *err);
+/** {"local":"none"|"starting"|"ready","pid","by","url","model","mode","probed":{…}|null}; no key.
+ */
+IM_NODISCARD im_code im_app_vlm_status_json(im_library *library, im_json_writer *w, im_error *err);
+/** Ends what `imago vlm start` keeps, and waits for it. IM_ERR_NOT_FOUND; IM_ERR_CONFLICT when a
+ * daemon keeps it; IM_ERR_TIMEOUT. */
+IM_NODISCARD im_code im_app_vlm_stop(im_library *library, im_error *err);
+
 /** "rerank" of an answer's JSON. */
 void im_rerank_json(im_json_writer *w, const im_rerank_report *report);
 

@@ -110,7 +110,8 @@ typedef struct cli_options {
     bool apply, no_daemon;
     uint64_t rerank; /* 0: none */
     const char *vlm_url, *vlm_model, *vlm_key_file, *judged;
-    uint64_t vlm_profile, vlm_daily_tokens, vlm_seconds, vlm_parallel;
+    const char *mmproj, *vlm_model_file, *llama_server;
+    uint64_t vlm_profile, vlm_daily_tokens, vlm_seconds, vlm_parallel, vlm_wait, restarts;
     cli_texts vlm_hosts;
     bool vlm;
     bool json, quiet, no_color, help, version;

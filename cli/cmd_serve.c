@@ -48,6 +48,8 @@ static bool answers_as_the_command_line(const cli_args *args)
 im_code cmd_serve(cli_session *s, im_error *err)
 {
     const cli_options *options = &s->args->options;
+    const im_vlm_keep_request vlm =
+        cli_keep_request(s->args, options->vlm_model_file, IM_VLM_KEPT_BY_SERVE);
     const im_daemon_options wanted = {
         .listen = options->listen.texts,
         .n_listen = options->listen.n,
@@ -56,6 +58,7 @@ im_code cmd_serve(cli_session *s, im_error *err)
         .immich_listen = options->immich_listen,
         .immich_models = options->immich_models.texts,
         .n_immich_models = options->immich_models.n,
+        .vlm = options->vlm_model_file != NULL ? &vlm : NULL,
         .local = answers_as_the_command_line(s->args),
         .library = cli_library_options(s, false),
         .limits = cli_limits(options),
@@ -65,6 +68,9 @@ im_code cmd_serve(cli_session *s, im_error *err)
         .context = s,
     };
     handle_reload();
+    if (options->vlm_model_file == NULL && options->mmproj != NULL) {
+        return im_fail(err, IM_ERR_INVALID, "option '--mmproj' wants --vlm-model-file FILE too");
+    }
     im_code rc = im_daemon_run(&wanted, err);
     if (rc == IM_OK) {
         im_stop_reset(); /* to be stopped is how a daemon ends well */

@@ -71,6 +71,10 @@ IM_NODISCARD im_code cli_query_parts(const cli_args *args, im_query_part *out_pa
 IM_NODISCARD im_code cli_vlm_request(const cli_options *options, im_vlm_request *out,
                                      im_str *out_key, im_error *err);
 
+/* ---- cmd_vlm_start.c ---- */
+/** The llama-server that the options name. @param by IM_VLM_KEPT_BY_… */
+im_vlm_keep_request cli_keep_request(const cli_args *args, const char *model, const char *by);
+
 /* ---- ask.c: the daemon that serves the library, if one does ---- */
 
 /** Whether there may be a daemon whose answers would be ours: no option, and nothing of the

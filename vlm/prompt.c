@@ -130,7 +130,8 @@ void im_vlm_key(const im_vlm_server *server, im_view query, const im_bytes *pict
     const char *mode = im_vlm_mode_name(server->mode);
     im_sha256_init(&hash);
     add_text(&hash, IM_VLM_PROMPT_VERSION, strlen(IM_VLM_PROMPT_VERSION));
-    add_text(&hash, server->url, strlen(server->url));
+    const char *who = server->id[0] != '\0' ? server->id : server->url;
+    add_text(&hash, who, strlen(who));
     add_text(&hash, server->model, strlen(server->model));
     add_text(&hash, mode, strlen(mode));
     add_text(&hash, query.data, query.size);

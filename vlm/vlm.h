@@ -37,7 +37,9 @@ typedef enum im_vlm_mode {
 
 /** A server and what is known of it: kept in the library's settings. A plain value. */
 typedef struct im_vlm_server {
-    char url[512];   /* without the path of a route: "http://127.0.0.1:8080" */
+    char url[512]; /* without the path of a route: "http://127.0.0.1:8080" */
+    char id[48]; /* of one whose port changes: answers are kept under it in place of the URL; or ""
+                  */
     char model[256]; /* "" for a server with one model */
     im_vlm_profile profile;
     im_vlm_mode mode; /* NONE: as the profile does */
@@ -77,6 +79,58 @@ typedef struct im_vlm_options {
  * (model); IM_ERR_UNSUPPORTED when it answers but judges in no mode. */
 IM_NODISCARD im_code im_vlm_probe(im_vlm_server *server, const im_vlm_options *options,
                                   im_error *err);
+
+/* ---- a llama-server of our own ---- */
+
+typedef struct im_vlm_local_options {
+    const char *program;        /* NULL: llama-server on the PATH; a name is looked for there too */
+    const char *model, *mmproj; /* GGUF files */
+    const char *const *arguments; /* [n_arguments] more for the server, before ours */
+    size_t n_arguments;
+} im_vlm_local_options;
+
+/** What it is started with; borrows the arguments. */
+typedef struct im_vlm_local_plan {
+    char program[4096], model[4096], mmproj[4096]; /* absolute */
+    char name[128];                                /* of the model: of its file */
+    char id[48];                                   /* im_vlm_server.id, of the files' content */
+    const char *const *arguments;
+    size_t n_arguments;
+} im_vlm_local_plan;
+
+/** Looks at the program and the files before anything is started.
+ * @return IM_ERR_NOT_FOUND, IM_ERR_DENIED; IM_ERR_FORMAT for what is no GGUF file or the wrong one
+ * of the two; IM_ERR_INVALID for a missing one, and for arguments that are imago's to set */
+IM_NODISCARD im_code im_vlm_local_plan_of(const im_vlm_local_options *options,
+                                          im_vlm_local_plan *out, im_error *err);
+
+/** What is told meanwhile; each may be NULL. */
+typedef struct im_vlm_local_listener {
+    void *context;
+    void (*waiting)(void *context, double seconds); /* until it is ready, ten times a second */
+    void (*line)(void *context, const char *line);  /* that the server wrote */
+} im_vlm_local_listener;
+
+/** A llama-server that runs. For one thread, which must outlive it: it is killed when that ends. */
+typedef struct im_vlm_local im_vlm_local;
+
+/** Starts a llama-server on a free port of 127.0.0.1 with a random key, which is neither in its
+ * arguments nor in its environment, and waits until it is ready.
+ * @param wait_ms 0: 300 s  @param listener borrowed; may be NULL
+ * @return IM_ERR_UPSTREAM with its last words when it ended, IM_ERR_CONFLICT when that was because
+ * of the port; IM_ERR_TIMEOUT; interrupted */
+IM_NODISCARD im_code im_vlm_local_open(const im_vlm_local_plan *plan, uint32_t wait_ms,
+                                       const im_vlm_local_listener *listener, im_vlm_local **out,
+                                       im_error *err);
+const im_vlm_server *im_vlm_local_server(const im_vlm_local *local);
+const char *im_vlm_local_key(const im_vlm_local *local);
+int im_vlm_local_pid(const im_vlm_local *local);
+/** Waits so long at most; false when it has ended. To be called often: it reads what is written. */
+bool im_vlm_local_wait(im_vlm_local *local, uint32_t ms);
+/** Why it has ended, as im_vlm_local_open says it. */
+IM_NODISCARD im_code im_vlm_local_why(const im_vlm_local *local, im_error *err);
+/** Ends it: asked first, killed after 5 s. */
+void im_vlm_local_close(im_vlm_local *local);
 
 /* ---- what is sent ---- */
 

@@ -606,6 +606,39 @@ im_code im_app_vlm_probe(im_library *library, const im_vlm_request *request,
     return rc == IM_OK ? outcome(err) : rc;
 }
 
+im_code im_app_vlm_keep_check(const im_vlm_keep_request *request, im_error *err)
+{
+    (void)request;
+    return outcome(err);
+}
+
+im_code im_app_vlm_keep(im_library *library, const im_vlm_keep_request *request,
+                        const im_events *events, im_error *err)
+{
+    im_vlm_server server = {.url = "http://127.0.0.1:1", .model = "tiny"};
+    (void)library;
+    (void)events;
+    fake.keep = *request;
+    request->line(request->context, "loading");
+    request->ready(request->context, &server, 7);
+    return outcome(err);
+}
+
+im_code im_app_vlm_status_json(im_library *library, im_json_writer *w, im_error *err)
+{
+    (void)library;
+    im_json_begin_object(w);
+    im_json_put_string(w, "local", "none");
+    im_json_end_object(w);
+    return outcome(err);
+}
+
+im_code im_app_vlm_stop(im_library *library, im_error *err)
+{
+    (void)library;
+    return outcome(err);
+}
+
 im_code im_app_vlm_allow(im_library *library, const char *folder, bool allowed, im_error *err)
 {
     (void)library;
