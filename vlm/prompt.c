@@ -123,6 +123,14 @@ static void add_text(im_sha256 *hash, const char *data, size_t size)
     im_sha256_add(hash, data, size);
 }
 
+/* Whom an answer is of: the URL, or what stays the same when that does not. */
+static void add_server(im_sha256 *hash, const im_vlm_server *server)
+{
+    const char *who = server->id[0] != '\0' ? server->id : server->url;
+    add_text(hash, who, strlen(who));
+    add_text(hash, server->model, strlen(server->model));
+}
+
 void im_vlm_key(const im_vlm_server *server, im_view query, const im_bytes *picture,
                 uint8_t out[IM_SHA256_BYTES])
 {
@@ -130,11 +138,24 @@ void im_vlm_key(const im_vlm_server *server, im_view query, const im_bytes *pict
     const char *mode = im_vlm_mode_name(server->mode);
     im_sha256_init(&hash);
     add_text(&hash, IM_VLM_PROMPT_VERSION, strlen(IM_VLM_PROMPT_VERSION));
-    const char *who = server->id[0] != '\0' ? server->id : server->url;
-    add_text(&hash, who, strlen(who));
-    add_text(&hash, server->model, strlen(server->model));
+    add_server(&hash, server);
     add_text(&hash, mode, strlen(mode));
     add_text(&hash, query.data, query.size);
     add_text(&hash, (const char *)picture->data, picture->size);
+    im_sha256_end(&hash, out);
+}
+
+void im_vlm_question_key(const im_vlm_server *server, const char *version,
+                         const im_vlm_question *question, uint8_t out[IM_SHA256_BYTES])
+{
+    im_sha256 hash;
+    im_sha256_init(&hash);
+    add_text(&hash, version, strlen(version));
+    add_server(&hash, server);
+    add_text(&hash, server->schema ? "schema" : "text", server->schema ? 6 : 4);
+    add_text(&hash, question->text.data, question->text.size);
+    for (size_t i = 0; i < question->n_pictures; i++) {
+        add_text(&hash, (const char *)question->pictures[i].data, question->pictures[i].size);
+    }
     im_sha256_end(&hash, out);
 }
