@@ -112,6 +112,8 @@ typedef struct cli_options {
     const char *vlm_url, *vlm_model, *vlm_key_file, *judged;
     const char *mmproj, *vlm_model_file, *llama_server;
     uint64_t vlm_profile, vlm_daily_tokens, vlm_seconds, vlm_parallel, vlm_wait, restarts;
+    uint64_t limit, run_tokens, run_seconds, vlm_pixels;
+    bool redo, retry;
     cli_texts vlm_hosts;
     bool vlm;
     bool json, quiet, no_color, help, version;

@@ -48,7 +48,7 @@ static bool answers_as_the_command_line(const cli_args *args)
 im_code cmd_serve(cli_session *s, im_error *err)
 {
     const cli_options *options = &s->args->options;
-    const im_vlm_keep_request vlm =
+    const im_vlm_keep_request keep =
         cli_keep_request(s->args, options->vlm_model_file, IM_VLM_KEPT_BY_SERVE);
     const im_daemon_options wanted = {
         .listen = options->listen.texts,
@@ -58,7 +58,7 @@ im_code cmd_serve(cli_session *s, im_error *err)
         .immich_listen = options->immich_listen,
         .immich_models = options->immich_models.texts,
         .n_immich_models = options->immich_models.n,
-        .vlm = options->vlm_model_file != NULL ? &vlm : NULL,
+        .keep = options->vlm_model_file != NULL ? &keep : NULL,
         .local = answers_as_the_command_line(s->args),
         .library = cli_library_options(s, false),
         .limits = cli_limits(options),

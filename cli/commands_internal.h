@@ -42,6 +42,8 @@ void cli_json_start(im_json_writer *w);
 /** What long work tells: bar, failures, warnings, questions. */
 im_events cli_events(cli_session *s);
 void cli_put_event(cli_session *s, im_json_writer *w);
+/** "path", and "path_b64" when it is not UTF-8. */
+void cli_put_json_path(im_json_writer *w, const char *path);
 
 /* ---- operands.c ---- */
 /** What an operand of show, similar and remove names: an id, or (*out_id 0) a path. Digits alone
@@ -64,6 +66,10 @@ IM_NODISCARD im_code cli_stdin_picture(im_bytes *out, im_error *err);
  * standard input when a part is "-". */
 IM_NODISCARD im_code cli_query_parts(const cli_args *args, im_query_part *out_parts,
                                      im_bytes *out_stdin, im_error *err);
+
+/* ---- cmd_search.c ---- */
+/** The filters of --filter as one. IM_ERR_INVALID for an empty one. */
+IM_NODISCARD im_code cli_join_filters(const cli_texts *filters, im_str *out, im_error *err);
 
 /* ---- cmd_vlm.c ---- */
 /** How the vision-language model is to be asked, by the options; *out_key holds the key.

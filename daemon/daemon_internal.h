@@ -444,7 +444,7 @@ struct server {
 
 /* ---- local_vlm.c ---- */
 
-/** Keeps a llama-server, when options->vlm asks for one (else *out is NULL). Codes as of
+/** Keeps a llama-server, when options->keep asks for one (else *out is NULL). Codes as of
  * im_app_vlm_keep_check; what goes wrong later is told. */
 IM_NODISCARD im_code local_vlm_open(const im_daemon_options *options, local_vlm **out,
                                     im_error *err);

@@ -48,7 +48,7 @@ static void on_ready(void *context, const im_vlm_server *found, int pid)
 static void *run(void *context)
 {
     local_vlm *l = context;
-    im_vlm_keep_request request = *l->options->vlm;
+    im_vlm_keep_request request = *l->options->keep;
     const im_events events = {.context = l, .warning = on_warning};
     im_error error = IM_ERROR_INIT;
     request.ready = on_ready;
@@ -67,10 +67,10 @@ im_code local_vlm_open(const im_daemon_options *options, local_vlm **out, im_err
 {
     im_library_options wanted = options->library;
     *out = NULL;
-    if (options->vlm == NULL) {
+    if (options->keep == NULL) {
         return IM_OK;
     }
-    im_code rc = im_app_vlm_keep_check(options->vlm, err); /* what can be said at once */
+    im_code rc = im_app_vlm_keep_check(options->keep, err); /* what can be said at once */
     if (rc != IM_OK) {
         return rc;
     }

@@ -138,13 +138,15 @@ void im_vlm_local_close(im_vlm_local *local);
 
 #define IM_VLM_PROMPT_VERSION "rerank-1"
 #define IM_VLM_MAX_PX 448u
+#define IM_VLM_LEAST_PX 112u /* of the longer side: nothing smaller is asked for */
+#define IM_VLM_MOST_PX 4096u
 
 /** Takes chat markers (<|im_end|>, <__media__>, [INST] …) and control characters out of a text, so
  * that no server reads them as its own. */
 void im_vlm_clean(im_str *out, im_view text);
 
 /** A picture as it is sent: oriented, both sides stretched to multiples of 28 so that no server
- * resizes it, the longer one at most max_px (IM_VLM_MAX_PX, at least 112), as a JPEG without
+ * resizes it, the longer one at most max_px (IM_VLM_LEAST_PX to IM_VLM_MOST_PX), as a JPEG without
  * metadata. @param out_tokens (may be NULL) what it costs a model of the Qwen2.5-VL family */
 IM_NODISCARD im_code im_vlm_picture(const uint8_t *bytes, size_t size, const char *name,
                                     const im_image_limits *limits, uint32_t max_px, im_bytes *out,
@@ -229,6 +231,35 @@ void im_vlm_partial(im_view text, const char *key, im_str *out);
  * pictures. */
 void im_vlm_question_key(const im_vlm_server *server, const char *version,
                          const im_vlm_question *question, uint8_t out[IM_SHA256_BYTES]);
+
+/* ---- descriptions ---- */
+
+typedef enum im_vlm_wish {
+    IM_VLM_CAPTION, /* what a picture shows */
+    IM_VLM_READ,    /* the text that can be read in it */
+    IM_VLM_WISH_COUNT
+} im_vlm_wish;
+const char *im_vlm_wish_name(im_vlm_wish wish);    /* "caption", "read" */
+const char *im_vlm_wish_version(im_vlm_wish wish); /* of its prompt */
+uint32_t im_vlm_wish_px(im_vlm_wish wish);         /* longer side of the picture, unless told */
+uint32_t im_vlm_wish_tokens(im_vlm_wish wish);     /* of the answer, at most */
+
+/** Asks for a description of a picture.
+ * @param out plain text (im_vlm_plain), 1,000 bytes of a caption or 16 KiB of a text at most; empty
+ * when there is nothing to be read @param out_cost REFUSED, UNREADABLE: it is the picture's own
+ * fate
+ * @return as of im_vlm_answer */
+IM_NODISCARD im_code im_vlm_describe(const im_vlm_server *server, const im_vlm_options *options,
+                                     im_vlm_wish wish, const im_bytes *picture, im_str *out,
+                                     im_vlm_judgement *out_cost, im_error *err);
+/** What of a model's words is the description. IM_ERR_UPSTREAM when there is none. */
+IM_NODISCARD im_code im_vlm_description(im_vlm_wish wish, im_view answer, im_str *out,
+                                        im_error *err);
+/** Appends a text as it may be kept and shown anywhere: valid UTF-8 without chat markers, HTML
+ * tags, control and hidden characters; blanks are single; cut behind a sentence or word at `most`
+ * bytes.
+ * @param lines lines stay lines @return false when memory is out */
+bool im_vlm_plain(im_str *out, im_view text, size_t most, bool lines);
 
 /* ---- what follows: blending ---- */
 

@@ -726,6 +726,10 @@ def without_a_server_the_model_is_no_help_and_no_harm():
     assert [h["id"] for h in answer["hits"]] == [h["id"] for h in first["hits"]]
     imago("vlm", "probe", "--vlm-url", "http://127.0.0.1:1", library=library, code=12)
     imago("vlm", "calibrate", "--judged", "/nowhere", "--vlm-url", "http://127.0.0.1:1", library=library, code=3)
+    for command in ("caption", "read"):
+        failed = imago(command, "--json", library=library, code=2)
+        assert "vlm start" in failed.error["hint"], failed.error
+        imago(command, "--vlm-url", "http://127.0.0.1:1", "--limit", "1", "a dog", library=library, code=12)
     imago("vlm", "start", "--model", "/nowhere.gguf", "--mmproj", "/nowhere.gguf", library=library, code=3)
     assert imago("vlm", "status", "--json", library=library).json == {"local": "none", "probed": None}
     imago("vlm", "stop", library=library, code=3)
