@@ -22,7 +22,11 @@ static void on_text(void *context, uint64_t item, const char *path, const char *
     im_json_begin_object(&w);
     im_json_put_string(&w, "event", "described");
     im_json_put_uint(&w, "id", item);
-    cli_put_json_path(&w, path != NULL ? path : "");
+    if (path != NULL) {
+        cli_put_json_path(&w, path);
+    } else {
+        im_json_put_null(&w, "path");
+    }
     im_json_put_string(&w, "text", text);
     im_json_end_object(&w);
     cli_put_event(s, &w);

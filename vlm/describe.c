@@ -1,6 +1,6 @@
 /* vlm/describe.c — what a model says of one picture: a caption, or the text that can be read in it.
- * An answer is plain text: a schema would bind nothing but a string, costs small models quality,
- * and an answer that is cut at its limit would be half an object. */
+ * An answer is plain text (docs/decisions/0016-captions-are-plain-text.md): a schema would bind
+ * nothing but a string, and one that is cut at its limit would be half an object. */
 #include "vlm/vlm_internal.h"
 
 typedef struct wish_row {

@@ -193,6 +193,9 @@ def what_is_not_there_is_named():
     said(5, ["no GGUF file"], model=text)
     done = subprocess.run([support.PROGRAM, "vlm", "start", "--library", home.library], env=home.env, capture_output=True)
     assert done.returncode == 2 and b"--mmproj" in done.stderr, done.stderr
+    done = subprocess.run([support.PROGRAM, "serve", "--library", home.library, "--mmproj", MMPROJ], env=home.env,
+                          capture_output=True, timeout=60)
+    assert done.returncode == 2 and b"--vlm-model-file" in done.stderr, done.stderr
 
 
 def a_model_it_cannot_load_is_its_last_words():
