@@ -33,6 +33,18 @@ static im_code one_object(vlm_events *events, im_view text, im_error *err)
     return rc;
 }
 
+/* Whether what came last has found room. */
+static im_code check_room(const vlm_events *events, size_t last, im_error *err)
+{
+    if (!events->line.failed && !events->data.failed) {
+        return IM_OK;
+    }
+    return IM_MAX(events->line.size, events->data.size) + last + 1 >= VLM_ANSWER_BYTES
+               ? im_fail(err, IM_ERR_UPSTREAM, "the server's answer has more than %u bytes",
+                         VLM_ANSWER_BYTES)
+               : im_fail(err, IM_ERR_NOMEM, "no memory for an answer");
+}
+
 /* An empty line ends an event; "[DONE]" ends all. */
 static im_code end_event(vlm_events *events, im_error *err)
 {
@@ -51,8 +63,8 @@ static im_code end_line(vlm_events *events, im_error *err)
 {
     static const char *const fields[] = {"data:", "error:"};
     im_view line = view(&events->line);
-    im_code rc = IM_OK;
-    for (size_t i = 0; i < IM_COUNT(fields); i++) {
+    im_code rc = check_room(events, 0, err);
+    for (size_t i = 0; rc == IM_OK && i < IM_COUNT(fields); i++) {
         size_t n = strlen(fields[i]);
         if (line.size >= n && memcmp(line.data, fields[i], n) == 0) {
             n += line.size > n && line.data[n] == ' ';
@@ -60,7 +72,7 @@ static im_code end_line(vlm_events *events, im_error *err)
             im_str_add(&events->data, line.data + n, line.size - n);
         }
     }
-    if (line.size == 0) {
+    if (rc == IM_OK && line.size == 0) {
         rc = end_event(events, err);
     }
     im_str_reset(&events->line);
@@ -127,11 +139,7 @@ im_code vlm_events_add(vlm_events *events, im_view piece, im_error *err)
     for (; rc == IM_OK && i < piece.size; i++) {
         rc = add_byte(events, piece.data[i], err);
     }
-    if (rc == IM_OK && (events->line.failed || events->data.failed)) {
-        rc = im_fail(err, IM_ERR_UPSTREAM, "the server's answer has more than %u bytes",
-                     VLM_ANSWER_BYTES);
-    }
-    return rc;
+    return rc == IM_OK ? check_room(events, piece.size, err) : rc;
 }
 
 im_code vlm_events_end(vlm_events *events, im_error *err)
@@ -142,6 +150,7 @@ im_code vlm_events_end(vlm_events *events, im_error *err)
     }
     if (rc == IM_OK && events->line.size > 0) {
         rc = end_line(events, err); /* without its line end */
+        rc = rc == IM_OK ? check_room(events, 0, err) : rc;
     }
     return rc == IM_OK && !events->done ? end_event(events, err) : rc;
 }

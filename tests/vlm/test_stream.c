@@ -163,6 +163,8 @@ static const stream_row rows[] = {
     {DELTA("a") "\r\r" STOP "\r\r" USAGE "\r\r", false, IM_OK, "a", NULL, 79},
     {"data: {\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"a\"}}]}\n\n" STOP, false,
      IM_OK, "a", NULL, 0},
+    {"data: {\"choices\":[{\"index\":0,\r\ndata: \"delta\":{\"content\":\"a\"}}]}\r\n\r\n" STOP,
+     false, IM_OK, "a", NULL, 0},
     /* "[DONE]" alone ends an answer, and nothing behind it counts */
     {DELTA("a") "\n\ndata: [DONE]\n\n" DELTA("b") "\n\ndata: {rubbish\n\n", false, IM_OK, "a", NULL,
      0},
@@ -241,6 +243,36 @@ static void a_stream_has_an_end(void **state)
         vlm_stream_clear(&stream);
         vlm_reply_clear(&reply);
     }
+}
+
+static void each_failed_allocation_of_a_stream_is_told(void **state)
+{
+    static const char body[] = DELTA("a") "\n\n" DELTA("b") "\n\n" STOP "\n\n";
+    im_code rc = IM_ERR_NOMEM;
+    size_t n = 0;
+    (void)state;
+    for (bool fired = true; fired; n++) {
+        vlm_stream stream;
+        vlm_reply reply;
+        im_error err = IM_ERROR_INIT;
+        im_fault_set(IM_FAULT_ALLOC, n, 0);
+        vlm_reply_init(&reply);
+        vlm_stream_init(&stream, &chat, &reply, NULL, NULL);
+        rc = vlm_stream_add(&stream, im_view_from(body), &err);
+        if (rc == IM_OK) {
+            rc = vlm_stream_end(&stream, &err);
+        }
+        fired = im_fault_fired(IM_FAULT_ALLOC);
+        im_fault_clear();
+        if (rc != IM_OK && (!fired || rc != IM_ERR_NOMEM)) {
+            fail_msg("allocation %zu: code %d: %s", n, rc, err.message);
+        }
+        vlm_stream_clear(&stream);
+        vlm_reply_clear(&reply);
+        assert_int_equal(im_live_allocations(), 0);
+    }
+    assert_true(n > 20);
+    assert_int_equal(rc, IM_OK);
 }
 
 static im_code refuse(void *context, im_view text, im_error *err)
@@ -336,6 +368,7 @@ int main(void)
         cmocka_unit_test(a_stream_that_breaks_off_is_no_answer),
         cmocka_unit_test(streams_become_what_they_say_or_a_sentence),
         cmocka_unit_test(a_stream_has_an_end),
+        cmocka_unit_test(each_failed_allocation_of_a_stream_is_told),
         cmocka_unit_test(who_is_told_may_end_it),
         cmocka_unit_test(a_value_is_there_before_its_object_is),
         cmocka_unit_test(keys_of_questions_tell_them_apart),
