@@ -2,7 +2,6 @@
  * library may be sent. */
 #include "app/vlm_internal.h"
 
-#define SERVER_SETTING "vlm"
 #define HOSTS_SETTING "vlm_hosts"
 #define TOKENS_SETTING "vlm_daily_tokens"
 #define COST_SETTING "vlm_daily_cost"
@@ -52,6 +51,12 @@ static double number_of(const json_t *root, const char *key)
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
+/* What it is known by: the URL, or what stays the same when that does not. */
+static const char *server_name(const im_vlm_server *server)
+{
+    return server->id[0] != '\0' ? server->id : server->url;
+}
+
 /* Weights that were fitted to this server and model; the default ones for any other. */
 static im_code read_weights(vlm_use *use, im_error *err)
 {
@@ -63,7 +68,7 @@ static im_code read_weights(vlm_use *use, im_error *err)
         im_json_parse(text, strlen(text), "weights", &root, NULL) == IM_OK) {
         const char *url = json_string_value(json_object_get(root, "url"));
         const char *model = json_string_value(json_object_get(root, "model"));
-        if (url != NULL && model != NULL && strcmp(url, use->server.url) == 0 &&
+        if (url != NULL && model != NULL && strcmp(url, server_name(&use->server)) == 0 &&
             strcmp(model, use->server.model) == 0) {
             use->weights =
                 im_vlm_weights_bound((im_vlm_weights){.offset = number_of(root, "offset"),
@@ -82,7 +87,7 @@ im_code vlm_use_keep_weights(const vlm_use *use, const im_vlm_weights *weights, 
     im_json_writer w;
     im_json_init(&w, 4096);
     im_json_begin_object(&w);
-    im_json_put_string(&w, "url", use->server.url);
+    im_json_put_string(&w, "url", server_name(&use->server));
     im_json_put_string(&w, "model", use->server.model);
     im_json_put_double(&w, "offset", weights->offset);
     im_json_put_double(&w, "scale", weights->scale);
@@ -98,20 +103,20 @@ im_code vlm_use_keep_weights(const vlm_use *use, const im_vlm_weights *weights, 
 static im_code no_server(im_error *err)
 {
     im_code rc = im_fail(err, IM_ERR_INVALID, "no vision-language model is known");
-    im_hint(err, "name its server once: imago vlm probe --vlm-url http://127.0.0.1:8080");
+    im_hint(err, "'imago vlm start' runs one; or name its server: imago vlm probe --vlm-url URL");
     return rc;
 }
 
 /* The server of the setting; what the request names goes before. */
-static im_code read_server(vlm_use *use, const im_vlm_request *request, bool asked_only,
-                           im_error *err)
+static im_code read_setting(vlm_use *use, const im_vlm_request *request, bool asked_only,
+                            im_error *err)
 {
     char *text = NULL;
     im_vlm_server kept = {0};
     bool has_kept = false;
     im_code rc = IM_OK;
     if (!asked_only) {
-        rc = im_store_get_setting(use->store, SERVER_SETTING, &text, err);
+        rc = im_store_get_setting(use->store, VLM_SERVER_SETTING, &text, err);
     }
     if (rc == IM_OK && text != NULL) {
         rc = im_vlm_server_read(im_view_from(text), &kept, err);
@@ -174,6 +179,21 @@ static im_code read_prices(vlm_use *use, const im_vlm_request *request, bool ask
     return rc;
 }
 
+/* A llama-server that is kept for the library goes before the setting, and behind the request. */
+static im_code read_server(im_library *library, vlm_use *use, const im_vlm_request *request,
+                           bool asked_only, im_error *err)
+{
+    bool found = false;
+    im_code rc = IM_OK;
+    if (!asked_only && request->url == NULL) {
+        rc = vlm_local_find(library->folder, &use->server, &use->own_key, &found, err);
+    }
+    if (found) {
+        use->options.key = use->own_key; /* any other key is another server's */
+    }
+    return rc == IM_OK && !found ? read_setting(use, request, asked_only, err) : rc;
+}
+
 static im_code read_limits(vlm_use *use, const im_vlm_request *request, bool asked_only,
                            im_error *err)
 {
@@ -222,7 +242,7 @@ im_code vlm_use_open(im_library *library, const im_vlm_request *request, bool as
                                     .parallel = request->parallel};
     out->max_px = request->max_px != 0 ? request->max_px : IM_VLM_MAX_PX;
     if (rc == IM_OK) {
-        rc = read_server(out, request, asked_only, err);
+        rc = read_server(library, out, request, asked_only, err);
     }
     if (rc == IM_OK) {
         rc = read_limits(out, request, asked_only, err);
@@ -245,15 +265,22 @@ im_code im_app_vlm_known(im_library *library, const im_vlm_request *request,
 {
     vlm_use use = {.store = library->store};
     char *kept = NULL;
-    *out_known = false;
-    im_code rc = request->url != NULL
-                     ? IM_OK
-                     : im_store_get_setting(library->store, SERVER_SETTING, &kept, err);
-    if (rc == IM_OK && (request->url != NULL || kept != NULL)) {
-        rc = read_server(&use, request, false, err);
-        *out_known = rc == IM_OK;
-        *out_server = use.server;
+    bool found = false;
+    im_code rc = IM_OK;
+    if (request->url == NULL) {
+        rc = vlm_local_find(library->folder, &use.server, &use.own_key, &found, err);
+        rc = rc == IM_ERR_BUSY ? IM_OK : rc; /* one that starts is not known yet */
     }
+    if (rc == IM_OK && request->url == NULL && !found) {
+        rc = im_store_get_setting(library->store, VLM_SERVER_SETTING, &kept, err);
+    }
+    if (rc == IM_OK && (request->url != NULL || kept != NULL)) {
+        rc = read_setting(&use, request, false, err);
+        found = rc == IM_OK;
+    }
+    *out_known = rc == IM_OK && found;
+    *out_server = use.server;
+    im_free(use.own_key);
     im_free(kept);
     return rc;
 }
@@ -263,6 +290,7 @@ void vlm_use_close(vlm_use *use)
     im_store_close(use->own_store);
     im_free(use->host_text);
     im_free(use->hosts);
+    im_free(use->own_key);
 }
 
 /* ---- what may be sent ---- */
@@ -350,7 +378,7 @@ static im_code keep_server(const vlm_use *use, const im_vlm_request *request, im
                      ? im_store_begin(use->store, err)
                      : im_fail(err, IM_ERR_NOMEM, "no memory for the settings of the VLM");
     if (rc == IM_OK) {
-        rc = im_store_set_setting(use->store, SERVER_SETTING, im_str_text(&w.out), err);
+        rc = im_store_set_setting(use->store, VLM_SERVER_SETTING, im_str_text(&w.out), err);
         if (rc == IM_OK) {
             rc = im_store_set_setting(use->store, HOSTS_SETTING,
                                       hosts.size > 0 ? im_str_text(&hosts) : NULL, err);
@@ -372,26 +400,32 @@ static im_code keep_server(const vlm_use *use, const im_vlm_request *request, im
     return rc;
 }
 
+im_code vlm_use_probe(vlm_use *use, im_error *err)
+{
+    const uint64_t item = 0;
+    const uint32_t tokens = 64;
+    uint64_t id = 0;
+    im_code rc = vlm_use_begin(use, "probe", &item, &tokens, 1, &id, err);
+    if (rc == IM_OK) {
+        im_vlm_judgement cost = {.outcome = IM_VLM_JUDGED, .tokens = tokens};
+        rc = im_vlm_probe(&use->server, &use->options, err);
+        cost.outcome = rc == IM_OK ? IM_VLM_JUDGED : IM_VLM_FAILED;
+        im_code noted = vlm_use_end(use, &id, &cost, 1, rc == IM_OK ? err : NULL);
+        rc = rc == IM_OK ? noted : rc;
+    }
+    return rc;
+}
+
 im_code im_app_vlm_probe(im_library *library, const im_vlm_request *request,
                          im_vlm_server *out_server, im_error *err)
 {
     vlm_use use;
-    const uint64_t item = 0;
-    const uint32_t tokens = 64;
-    uint64_t id = 0;
     if (request->url == NULL) {
         return no_server(err);
     }
     im_code rc = vlm_use_open(library, request, true, &use, err);
     if (rc == IM_OK) {
-        rc = vlm_use_begin(&use, "probe", &item, &tokens, 1, &id, err);
-    }
-    if (rc == IM_OK) {
-        im_vlm_judgement cost = {.outcome = IM_VLM_JUDGED, .tokens = tokens};
-        rc = im_vlm_probe(&use.server, &use.options, err);
-        cost.outcome = rc == IM_OK ? IM_VLM_JUDGED : IM_VLM_FAILED;
-        im_code noted = vlm_use_end(&use, &id, &cost, 1, rc == IM_OK ? err : NULL);
-        rc = rc == IM_OK ? noted : rc;
+        rc = vlm_use_probe(&use, err);
     }
     if (rc == IM_OK) {
         rc = keep_server(&use, request, err);

@@ -5,6 +5,8 @@
 
 #include "app/app_internal.h"
 
+#define VLM_SERVER_SETTING "vlm"
+
 /** A server ready to be asked. Cleared by vlm_use_close. */
 typedef struct vlm_use {
     im_vlm_server server;
@@ -17,6 +19,7 @@ typedef struct vlm_use {
     uint32_t max_px;
     char *host_text;     /* owned: names, each with its NUL */
     const char **hosts;  /* owned array */
+    char *own_key;       /* owned: of the llama-server that is kept for the library; or NULL */
     im_store *store;     /* for writing */
     im_store *own_store; /* it, when it is not the library's */
 } vlm_use;
@@ -28,6 +31,8 @@ IM_NODISCARD im_code vlm_use_open(im_library *library, const im_vlm_request *req
                                   bool asked_only, vlm_use *out, im_error *err);
 void vlm_use_close(vlm_use *use);
 
+/** Finds out what the server in use can (im_vlm_probe), with a line of vlm_audit. */
+IM_NODISCARD im_code vlm_use_probe(vlm_use *use, im_error *err);
 /** Keeps weights for the server in use. */
 IM_NODISCARD im_code vlm_use_keep_weights(const vlm_use *use, const im_vlm_weights *weights,
                                           im_error *err);
@@ -77,6 +82,14 @@ typedef struct vlm_batch {
 } vlm_batch;
 IM_NODISCARD im_code vlm_judge_batch(const vlm_use *use, im_view query, const vlm_batch *batch,
                                      im_rerank_report *report, im_error *err);
+
+/* ---- vlm_local.c ---- */
+
+/** The llama-server that is kept for the library in `folder` right now. IM_ERR_BUSY while it
+ * starts.
+ * @param out_key owned by the caller, when found */
+IM_NODISCARD im_code vlm_local_find(const char *folder, im_vlm_server *out, char **out_key,
+                                    bool *out_found, im_error *err);
 
 /* ---- vlm_rerank.c, vlm_list.c ---- */
 

@@ -336,6 +336,9 @@ IM_NODISCARD im_code im_store_put_caption(im_store *store, uint64_t item, const 
 /** Drops all texts of (item, kind, source); not_found when there is none. */
 IM_NODISCARD im_code im_store_drop_caption(im_store *store, uint64_t item, im_caption_kind kind,
                                            im_text_source source, im_error *err);
+/** Drops the text of (item, kind, vlm, vlm_model); IM_OK when there is none. */
+IM_NODISCARD im_code im_store_drop_vlm_text(im_store *store, uint64_t item, im_caption_kind kind,
+                                            const char *vlm_model, im_error *err);
 typedef bool (*im_store_caption_fn)(void *context, const im_caption *caption);
 /** Captions and visible texts of an item: the user's first, then the newest first. */
 IM_NODISCARD im_code im_store_each_caption_of_item(im_store *store, uint64_t item,

@@ -144,8 +144,7 @@ void im_vlm_list_key(const im_vlm_server *server, im_view query, const im_bytes 
     im_sha256 hash;
     im_sha256_init(&hash);
     vlm_hash_text(&hash, IM_VLM_LIST_VERSION, strlen(IM_VLM_LIST_VERSION));
-    vlm_hash_text(&hash, server->url, strlen(server->url));
-    vlm_hash_text(&hash, server->model, strlen(server->model));
+    vlm_hash_server(&hash, server);
     vlm_hash_text(&hash, query.data, query.size);
     for (size_t i = 0; i < n; i++) {
         vlm_hash_text(&hash, (const char *)pictures[i].data, pictures[i].size);

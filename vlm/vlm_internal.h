@@ -34,6 +34,8 @@ void vlm_prompt(im_str *out, im_vlm_mode mode, im_view query);
 extern const char vlm_score_schema[];
 /** Adds a text and its size. */
 void vlm_hash_text(im_sha256 *hash, const char *data, size_t size);
+/** Whom an answer is of: the URL, or what stays the same when that does not; and the model. */
+void vlm_hash_server(im_sha256 *hash, const im_vlm_server *server);
 /** Writes "data:image/jpeg;base64,…" as a JSON string (bare: without the head). */
 void vlm_put_picture(im_json_writer *w, const im_bytes *picture, bool bare);
 

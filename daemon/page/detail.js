@@ -122,7 +122,8 @@ export class Detail {
       ["Added", item.added_ns ? new Date(item.added_ns / 1e6).toLocaleString() : null],
     ].filter(([, value]) => value);
     this.facts.replaceChildren(
-      ...(item.captions ?? []).map((caption) => h("p", { class: "caption" }, caption.text, h("span", { class: "quiet" }, ` (${caption.source})`))),
+      ...[...(item.captions ?? []), ...(item.visible_text ?? [])].map((caption) => h("p", { class: "caption" }, caption.text,
+        h("span", { class: "quiet" }, ` (${caption.source === "vlm" ? `machine-made by ${caption.model}` : caption.source})`))),
       (item.tags ?? []).length ? h("ul", { class: "tags", "aria-label": "Tags" }, ...item.tags.map((tag) => h("li", {}, link(tag, "all with this tag", { tag })))) : "",
       h("dl", {}, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
       h("ul", { class: "paths", "aria-label": "Files" }, ...(item.paths ?? []).map((one) => h("li", {}, one.path, one.missing ? h("span", { class: "quiet" }, " (missing)") : null))));

@@ -79,7 +79,7 @@ class FakeServer:
     """judge(query, (width, height)) gives P(yes) of a picture. `act`, when set, answers a request its
     own way: it gets the handler and the body."""
 
-    def __init__(self, judge=lambda query, size: 0.5, profile="llama-server"):
+    def __init__(self, judge=lambda query, size: 0.5, profile="llama-server", port=0):
         self.judge, self.profile, self.act = judge, profile, None
         self.requests, self.bodies, self.heads, self.pictures = [], [], [], []
         self.lock = threading.Lock()
@@ -105,7 +105,7 @@ class FakeServer:
             def handle_error(self, request, client_address):
                 pass  # clients may go away
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
