@@ -233,6 +233,14 @@ def silent(handler, body):
     time.sleep(30)
 
 
+def drips(handler, body):
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+    for _ in range(30):
+        handler.wfile.write(b" ")
+        handler.wfile.flush()
+        time.sleep(1)
+
+
 def cuts(handler, body):
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"choices\":[")
     handler.wfile.flush()
