@@ -18,7 +18,7 @@ export class Detail {
 
   // hit: as a search gave it, or {id}; parts: of the answer
   async open(hit, parts = []) {
-    this.id = hit.id;
+    Object.assign(this, { id: hit.id, hit, parts });
     this.#draw(hit, parts);
     this.actions.drawn(hit, parts);
     if (!this.dialog.open) this.dialog.showModal();

@@ -1,7 +1,6 @@
 // Jobs under way, live. A server without jobs has no such route: then nothing is shown.
 import { $, count, h } from "./dom.js";
 import { ask } from "./api.js";
-import { events } from "./stream.js";
 
 const AGAIN_MS = 10000;
 const OPEN = new Set(["waiting", "running"]);
@@ -32,6 +31,7 @@ export class Progress {
     this.#draw(row, job);
     let last = job;
     try {
+      const { events } = await import("./stream.js");
       for await (const { data: event } of events(`/v1/jobs/${Number(job.id)}/events`)) {
         last = "state" in event || "progress" in event ? { ...last, ...event } : { ...last, progress: event };
         this.#draw(row, last);
