@@ -292,6 +292,10 @@ def what_a_wrapper_started_ends_too():
     with started(env=environment("good"), args=arguments(program=wrapper)) as process:
         child = starts()[0]["pid"]
         assert open(f"/proc/{child}/stat").read().rsplit(")", 1)[1].split()[1] != str(process.pid)
+        os.kill(int(open(f"/proc/{child}/stat").read().rsplit(")", 1)[1].split()[1]), signal.SIGKILL)
+        wait_for(lambda: not is_there(child), 5)  # the script died: what it had started must not stay
+        wait_for(lambda: len(starts()) == 2 and status()["local"] == "ready")
+        child = starts()[1]["pid"]
         assert home.run("vlm", "stop").returncode == 0
         wait_for(lambda: not is_there(child), 5)
 
