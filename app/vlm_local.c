@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -134,6 +135,13 @@ static void file_give_up(local_file *file)
     }
 }
 
+/* A file that another user put there, or could write to, would name a server of theirs. */
+static bool is_ours(int fd)
+{
+    struct stat info;
+    return fstat(fd, &info) == 0 && info.st_uid == geteuid() && (info.st_mode & 077) == 0;
+}
+
 /* What it says while somebody keeps a server; NULL: nobody does. */
 static json_t *file_look(const char *folder)
 {
@@ -142,7 +150,7 @@ static json_t *file_look(const char *folder)
     if (file_open(folder, O_RDONLY, &fd, NULL) != IM_OK) {
         return NULL;
     }
-    if (flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    if (is_ours(fd) && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
         root = file_read(fd);
     }
     (void)close(fd);

@@ -11,8 +11,10 @@ typedef struct wish_row {
     bool lines;
 } wish_row;
 
-/* 448 px show what a picture is of. Letters want more: a page of A4 has 96 dots an inch at 1,120,
- * the least at which body text of 10 points keeps its shapes, for 1,100 tokens instead of 180. */
+/* 448 px show what a picture is of. Letters want more: of a page of A4, drawn and sent like this,
+ * an OCR network (RapidOCR) had right 57 % of the letters at 10 points and 35 % at 8 points with
+ * 448 px, 96 and 68 % with 784, 96 and 88 % with 1,120 (96 dots an inch), which costs 1,100 tokens,
+ * not 180. */
 static const wish_row wishes[] = {
     [IM_VLM_CAPTION] =
         {"caption", "caption-1",

@@ -203,16 +203,26 @@ static void read_log(im_vlm_local *local)
     }
 }
 
+/* Looks whether it has ended (or waits for that). What a wrapper script left behind ends with it:
+ * its number is not given to another process before it has been waited for. */
 static void collect(im_vlm_local *local, bool wait)
 {
-    pid_t done = 0;
-    do {
-        done = local->pid != 0 ? waitpid(local->pid, &local->status, wait ? 0 : WNOHANG) : 0;
-    } while (done < 0 && errno == EINTR);
-    if (done != 0) {
-        local->pid = 0;
-        read_log(local);
+    siginfo_t info = {0};
+    int looked = 0;
+    if (local->pid == 0) {
+        return;
     }
+    do {
+        looked = waitid(P_PID, (id_t)local->pid, &info, WEXITED | WNOWAIT | (wait ? 0 : WNOHANG));
+    } while (looked < 0 && errno == EINTR);
+    if (looked == 0 && info.si_pid == 0) {
+        return; /* it runs */
+    }
+    (void)kill(-local->pid, SIGKILL);
+    while (waitpid(local->pid, &local->status, 0) < 0 && errno == EINTR) {
+    }
+    local->pid = 0;
+    read_log(local);
 }
 
 bool im_vlm_local_wait(im_vlm_local *local, uint32_t ms)

@@ -433,6 +433,16 @@ def what_fails_is_not_asked_again_until_told():
         assert server.asked == [3] and done["known_failures"] == 1, (server.asked, done)
 
 
+def the_last_one_may_fail_too():
+    forget()
+    with describer() as server:
+        server.say = lambda i: 500 if len(server.asked) == N else f"picture {i}"
+        _, done, _ = run(server, "--vlm-parallel", "1", code=14)
+        assert done["failed"] == 1 and done["described"] == N - 1, done
+        _, done, _ = run(server)
+        assert len(server.asked) == N and done["known_failures"] == 1, done
+
+
 def a_server_that_is_down_is_not_the_pictures_fault():  # T106
     forget()
     for how, code in ((fake.cuts, 12), (fake.resets, 12), (fake.says({"error": {"message": "no"}}, 500), 12)):
@@ -625,7 +635,7 @@ support.main([captions_are_written_found_and_marked, what_is_known_is_not_asked_
               a_days_ceiling_holds_over_runs, seconds_end_it, four_are_asked_at_once,
               a_folder_that_said_no_is_not_sent, a_kill_loses_no_caption, ctrl_c_is_clean,
               two_at_once_write_one_row_each, a_picture_that_goes_meanwhile_takes_its_caption_along,
-              what_fails_is_not_asked_again_until_told, a_server_that_is_down_is_not_the_pictures_fault,
+              what_fails_is_not_asked_again_until_told, the_last_one_may_fail_too, a_server_that_is_down_is_not_the_pictures_fault,
               some_failures_between_answers_are, a_busy_server_is_waited_for, a_key_that_is_wrong_ends_it_at_once,
               hostile_answers_are_data_or_nothing, an_answer_without_end_is_not_waited_for,
               a_server_that_only_reranks_is_refused, lines_for_people, jobs_describe_too,

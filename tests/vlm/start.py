@@ -153,6 +153,19 @@ def the_key_is_its_users_alone():  # T110
     assert os.path.getsize(FILE) == 0
 
 
+def a_file_of_others_says_nothing():
+    with started():
+        assert status()["local"] == "ready"
+        os.chmod(FILE, 0o644)  # as if somebody else could have written it
+        assert status()["local"] == "none"
+        os.chmod(FILE, 0o600)
+        if support.ROOT:
+            os.chown(FILE, 65534, 65534)
+            assert status()["local"] == "none"
+            os.chown(FILE, 0, 0)
+        assert status()["local"] == "ready"
+
+
 def arguments_reach_it():
     with started("good", "--", "-ngl", "99", "--host", "0.0.0.0", ready=False) as process:
         assert process.wait(10) == 2 and b"'--host'" in process.communicate()[1]
@@ -279,6 +292,10 @@ def what_a_wrapper_started_ends_too():
     with started(env=environment("good"), args=arguments(program=wrapper)) as process:
         child = starts()[0]["pid"]
         assert open(f"/proc/{child}/stat").read().rsplit(")", 1)[1].split()[1] != str(process.pid)
+        os.kill(int(open(f"/proc/{child}/stat").read().rsplit(")", 1)[1].split()[1]), signal.SIGKILL)
+        wait_for(lambda: not is_there(child), 5)  # the script died: what it had started must not stay
+        wait_for(lambda: len(starts()) == 2 and status()["local"] == "ready")
+        child = starts()[1]["pid"]
         assert home.run("vlm", "stop").returncode == 0
         wait_for(lambda: not is_there(child), 5)
 
@@ -350,7 +367,8 @@ def a_real_llama_server():
     assert process.returncode == 0
 
 
-support.main([it_is_used_by_itself, answers_outlive_a_restart, the_key_is_its_users_alone, arguments_reach_it,
+support.main([it_is_used_by_itself, answers_outlive_a_restart, the_key_is_its_users_alone,
+              a_file_of_others_says_nothing, arguments_reach_it,
               events_are_lines, what_is_not_there_is_named, a_model_it_cannot_load_is_its_last_words,
               a_port_that_was_taken_is_tried_again, one_that_never_is_ready_is_ended, one_that_does_not_obey_is_killed,
               a_crash_is_mended, it_gives_up_with_the_last_words, a_second_one_is_refused, a_kill_leaves_nothing_behind,
