@@ -424,10 +424,10 @@ def the_ceiling_holds():  # T111
     assert server.requests == [] and answer["rerank"]["status"] == "failed" and order(answer) == order(FIRST)
     assert "ceiling" in answer["rerank"]["reason"], answer["rerank"]
     # the baseline and the best two: the rest keeps its place, and the answer says why
-    answer = search("--rerank=4", "--vlm-url", server.url, "--vlm-daily-tokens", "400")
+    answer = search("--rerank=4", "--vlm-url", server.url, "--vlm-daily-tokens", "430")
     report = answer["rerank"]
     assert len(server.judged) == 3 and report["status"] == "partial" and report["judged"] == 2, report
-    assert "2 not asked" in report["reason"] and "ceiling of 400" in report["reason"], report
+    assert "2 not asked" in report["reason"] and "ceiling of 430" in report["reason"], report
     judged = [hit["id"] for hit in answer["hits"] if hit.get("rerank", {}).get("s") is not None]
     assert sorted(judged) == sorted(order(FIRST)[:2])
     check_bound(answer)
