@@ -240,6 +240,24 @@ im_code vlm_use_open(im_library *library, const im_vlm_request *request, bool as
     return rc;
 }
 
+im_code im_app_vlm_known(im_library *library, const im_vlm_request *request,
+                         im_vlm_server *out_server, bool *out_known, im_error *err)
+{
+    vlm_use use = {.store = library->store};
+    char *kept = NULL;
+    *out_known = false;
+    im_code rc = request->url != NULL
+                     ? IM_OK
+                     : im_store_get_setting(library->store, SERVER_SETTING, &kept, err);
+    if (rc == IM_OK && (request->url != NULL || kept != NULL)) {
+        rc = read_server(&use, request, false, err);
+        *out_known = rc == IM_OK;
+        *out_server = use.server;
+    }
+    im_free(kept);
+    return rc;
+}
+
 void vlm_use_close(vlm_use *use)
 {
     im_store_close(use->own_store);

@@ -79,24 +79,58 @@ static im_code fit_budget(const vlm_use *use, const uint32_t *tokens, size_t n, 
     return rc;
 }
 
+/* One line; items that are 0 stand for no picture of the library. */
+static im_code begin_send(const vlm_use *use, const char *purpose, const uint64_t *items, size_t n,
+                          uint32_t tokens, uint64_t *out_id, im_error *err)
+{
+    im_str list;
+    im_str_init(&list, 4096);
+    im_str_add_c(&list, "[");
+    for (size_t i = 0; i < n; i++) {
+        if (items[i] != 0) {
+            im_str_addf(&list, "%s%llu", list.size > 1 ? "," : "", (unsigned long long)items[i]);
+        }
+    }
+    im_str_add_c(&list, "]");
+    const im_vlm_send send = {.host = use->host,
+                              .model = use->server.model,
+                              .purpose = purpose,
+                              .items = im_str_text(&list),
+                              .tokens = tokens + PROMPT_TOKENS,
+                              .cost_nano = expected_cost(use, tokens)};
+    im_code rc = list.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for an audit line")
+                             : im_store_begin_vlm_send(use->store, &send, out_id, err);
+    im_str_clear(&list);
+    return rc;
+}
+
 static im_code begin_sends(const vlm_use *use, const char *purpose, const uint64_t *items,
                            const uint32_t *tokens, size_t n, uint64_t *out_ids, im_error *err)
 {
     im_code rc = IM_OK;
     for (size_t i = 0; rc == IM_OK && i < n; i++) {
-        char list[32] = "[]";
-        if (items[i] != 0) {
-            (void)snprintf(list, sizeof(list), "[%llu]", (unsigned long long)items[i]);
-        }
-        const im_vlm_send send = {.host = use->host,
-                                  .model = use->server.model,
-                                  .purpose = purpose,
-                                  .items = list,
-                                  .tokens = tokens[i] + PROMPT_TOKENS,
-                                  .cost_nano = expected_cost(use, tokens[i])};
-        rc = im_store_begin_vlm_send(use->store, &send, &out_ids[i], err);
+        rc = begin_send(use, purpose, items + i, 1, tokens[i], &out_ids[i], err);
     }
     return rc;
+}
+
+im_code vlm_use_begin_one(const vlm_use *use, const char *purpose, const uint64_t *items, size_t n,
+                          uint32_t tokens, uint64_t *out_id, im_error *err)
+{
+    size_t fit = 0;
+    im_code rc = im_store_begin(use->store, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    rc = fit_budget(use, &tokens, 1, &fit, err);
+    if (rc == IM_OK) {
+        rc = begin_send(use, purpose, items, n, tokens, out_id, err);
+    }
+    if (rc != IM_OK) {
+        im_store_rollback(use->store);
+        return rc;
+    }
+    return im_store_commit(use->store, err);
 }
 
 im_code vlm_use_begin_some(const vlm_use *use, const char *purpose, const uint64_t *items,

@@ -37,6 +37,10 @@ IM_NODISCARD im_code vlm_use_keep_weights(const vlm_use *use, const im_vlm_weigh
 IM_NODISCARD im_code vlm_use_begin(const vlm_use *use, const char *purpose, const uint64_t *items,
                                    const uint32_t *tokens, size_t n, uint64_t *out_ids,
                                    im_error *err);
+/** The same for one request that shows n pictures: one line. */
+IM_NODISCARD im_code vlm_use_begin_one(const vlm_use *use, const char *purpose,
+                                       const uint64_t *items, size_t n, uint32_t tokens,
+                                       uint64_t *out_id, im_error *err);
 /** The same as far as the ceilings allow, in the order of the list.
  * @param least with fewer nothing is noted @param out_n how many were noted
  * @return vlm_budget_spent also when some were noted (*out_n > 0) but not all */

@@ -3,7 +3,6 @@
 #include "app/vlm_internal.h"
 #include "base/clock.h"
 
-#define MOST_RERANKED 100u
 #define DEADLINE_MS 20000u
 
 void reranking_close(reranking *r)
@@ -174,7 +173,7 @@ static im_code reorder(im_answer *answer, const reranking *r, im_error *err)
 
 static im_code check(const im_answer *answer, bool listwise, size_t n, im_view query, im_error *err)
 {
-    size_t most = listwise ? IM_VLM_MOST_LISTED : MOST_RERANKED;
+    size_t most = listwise ? IM_VLM_MOST_LISTED : IM_RERANK_MOST;
     if (answer->n_parts == 0) {
         return im_fail(err, IM_ERR_INVALID, "a listing has no order by score to rerank");
     }
@@ -303,6 +302,10 @@ im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, si
         return rc;
     }
     rc = vlm_use_open(library, request, false, &use, &cause);
+    if (rc == IM_OK) {
+        rc =
+            library_model(library, &cause); /* its background: the answer may be another handle's */
+    }
     if (rc == IM_OK) {
         report->weights = use.weights;
         report->priced = use.price_in > 0 || use.price_out > 0;

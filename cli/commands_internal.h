@@ -90,6 +90,11 @@ bool cli_ask(cli_session *s, const char *path, const im_str *body, im_str *out);
 bool cli_ask_search(cli_session *s, const im_search_request *request, const im_bytes *input,
                     im_answer *out_answer, im_str *out_json);
 
+/* ---- cmd_search.c ---- */
+/** Lets the vision-language model of the options look at the n best hits of an answer. */
+IM_NODISCARD im_code cli_rerank(cli_session *s, im_library *library, size_t n, im_answer *answer,
+                                im_error *err);
+
 /* ---- cmd_batch.c ---- */
 /** `search --batch` and `--query-json`. */
 IM_NODISCARD im_code cli_search_batch(cli_session *s, im_error *err);

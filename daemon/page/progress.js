@@ -1,6 +1,7 @@
 // Jobs under way, live. A server without jobs has no such route: then nothing is shown.
 import { $, count, h } from "./dom.js";
-import { ask, send } from "./api.js";
+import { ask } from "./api.js";
+import { events } from "./stream.js";
 
 const AGAIN_MS = 10000;
 const OPEN = new Set(["waiting", "running"]);
@@ -31,7 +32,7 @@ export class Progress {
     this.#draw(row, job);
     let last = job;
     try {
-      for await (const event of events(`/v1/jobs/${Number(job.id)}/events`)) {
+      for await (const { data: event } of events(`/v1/jobs/${Number(job.id)}/events`)) {
         last = "state" in event || "progress" in event ? { ...last, ...event } : { ...last, progress: event };
         this.#draw(row, last);
         if (!OPEN.has(last.state)) break;
@@ -56,23 +57,6 @@ export class Progress {
     if (total) {
       bar.max = total;
       bar.value = done;
-    }
-  }
-}
-
-// The objects of a stream of server-sent events. Not EventSource: it sends no key.
-async function* events(path) {
-  const answer = await send(path, { accept: "text/event-stream" });
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const blocks = (rest + value).split(/\r?\n\r?\n/);
-    rest = blocks.pop();
-    for (const block of blocks) {
-      const data = block.split(/\r?\n/).filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trimStart()).join("\n");
-      if (data) yield JSON.parse(data);
     }
   }
 }

