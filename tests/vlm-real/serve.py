@@ -35,7 +35,7 @@ def http_ask(method, path, body=None):
     return answer.status, answer.read()
 
 
-def wait_for_health(seconds=600):
+def wait_for_health(seconds=1800):
     for _ in range(2 * seconds):
         try:
             if http_ask("GET", "/health")[0] == 200:
