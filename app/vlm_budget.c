@@ -31,19 +31,21 @@ uint64_t vlm_use_cost(const vlm_use *use, const im_vlm_judgement *judgement, uin
 
 static im_code tokens_spent(const vlm_use *use, uint64_t spent, uint64_t wanted, im_error *err)
 {
-    im_code rc = im_fail_as(err, IM_REASON_VLM_BUDGET_SPENT,
-                            "%llu tokens were sent today, %llu more would pass the ceiling of %llu",
-                            (unsigned long long)spent, (unsigned long long)wanted,
-                            (unsigned long long)use->daily_tokens);
+    im_code rc = im_fail_as(
+        err, IM_REASON_VLM_BUDGET_SPENT,
+        "%llu tokens are spent today or under way, %llu more would pass the ceiling of %llu",
+        (unsigned long long)spent, (unsigned long long)wanted,
+        (unsigned long long)use->daily_tokens);
     im_hint(err, "tomorrow (UTC) it is free again; or raise it: --vlm-daily-tokens");
     return rc;
 }
 
 static im_code cost_spent(const vlm_use *use, uint64_t spent, uint64_t wanted, im_error *err)
 {
-    im_code rc = im_fail_as(err, IM_REASON_VLM_BUDGET_SPENT,
-                            "%.6g was spent today, %.6g more would pass the ceiling of %.6g",
-                            (double)spent * 1e-9, (double)wanted * 1e-9, use->daily_cost);
+    im_code rc =
+        im_fail_as(err, IM_REASON_VLM_BUDGET_SPENT,
+                   "%.6g is spent today or under way, %.6g more would pass the ceiling of %.6g",
+                   (double)spent * 1e-9, (double)wanted * 1e-9, use->daily_cost);
     im_hint(err, "tomorrow (UTC) it is free again; or raise it: --vlm-daily-cost");
     return rc;
 }

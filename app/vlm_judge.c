@@ -133,7 +133,8 @@ static im_code line_up(asking *a, im_view query, const vlm_batch *batch, im_erro
             a->places[a->n_sent] = i;
             a->pictures[a->n_sent] = *picture;
             a->items[a->n_sent] = i == 0 ? 0 : batch->items[i - 1];
-            a->tokens[a->n_sent++] = i == 0 ? BLANK_TOKENS : batch->tokens[i - 1];
+            a->tokens[a->n_sent++] = (i == 0 ? BLANK_TOKENS : batch->tokens[i - 1]) +
+                                     (uint32_t)query.size; /* a token is a byte at least */
         }
     }
     return rc;

@@ -33,7 +33,7 @@ static void close_list(list_of *l)
     im_free(l->sends);
 }
 
-static im_code open_list(list_of *l, const vlm_use *use, reranking *r, im_error *err)
+static im_code open_list(list_of *l, const vlm_use *use, im_view query, reranking *r, im_error *err)
 {
     *l = (list_of){.use = use,
                    .r = r,
@@ -56,7 +56,7 @@ static im_code open_list(list_of *l, const vlm_use *use, reranking *r, im_error 
     }
     for (size_t i = 0; i < 2 * l->n; i++) {
         l->items[i] = r->items[l->hits[i % l->n]];
-        l->tokens[i] = r->tokens[l->hits[i % l->n]];
+        l->tokens[i] = r->tokens[l->hits[i % l->n]] + (uint32_t)query.size;
     }
     return IM_OK;
 }
@@ -186,7 +186,7 @@ im_code vlm_list_hits(const vlm_use *use, im_view query, reranking *r, im_rerank
     bool known = false;
     bool whole = false;
     im_error cause = IM_ERROR_INIT;
-    im_code rc = open_list(&l, use, r, err);
+    im_code rc = open_list(&l, use, query, r, err);
     *out_listed = false;
     if (rc == IM_OK && l.n < 2) {
         close_list(&l);

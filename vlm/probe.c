@@ -158,7 +158,8 @@ static im_code try_mode(probing *p, im_vlm_mode mode, im_error *err)
     im_vlm_judgement judgement;
     im_vlm_options options = *p->options;
     options.deadline_ms = options.deadline_ms != 0 ? options.deadline_ms : PROBE_MS;
-    options.item_ms = options.item_ms != 0 ? options.item_ms : PROBE_MS;
+    options.item_ms =
+        options.item_ms != 0 ? options.item_ms : IM_MAX(PROBE_MS, options.deadline_ms);
     tried.mode = mode;
     im_code rc =
         im_vlm_judge(&tried, &options, im_view_from("a grey area"), &p->blank, 1, &judgement, err);

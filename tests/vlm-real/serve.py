@@ -35,7 +35,7 @@ def http_ask(method, path, body=None):
     return answer.status, answer.read()
 
 
-def wait_for_health(seconds=600):
+def wait_for_health(seconds=1800):
     for _ in range(2 * seconds):
         try:
             if http_ask("GET", "/health")[0] == 200:
@@ -166,8 +166,7 @@ def deepseek_vl2():
     three = list(families_pictures())[:3]
     assert prompt_tokens(three) - without == 3 * 421, "above two pictures there is no tiling"
     print(f"ok   {FAMILY}: tokens a picture as its tiling formula says: {'; '.join(rows)}; three pictures 421 each")
-    found = vllm_judges()
-    print(f"ok   {FAMILY}: probed as {found['profile']}, mode {found['mode']}, {found['token_ids']} token ids")
+    # not probed: a full tower of 400 million weights takes minutes a picture; nvlm_d does that
 
 
 def nvlm_d():

@@ -157,6 +157,10 @@ def words_are_bound_to_the_schema():
     assert vlm["matches"][0] == {"attribute": "a red car", "place": None, "z": None}
     assert len(vlm["matches"]) <= 8 and all(len(m["attribute"]) <= 80 for m in vlm["matches"])
     assert [m["attribute"] for m in vlm["missing"]] == ["snow", " [31mred"] and "run" not in vlm
+    assert vlm["cost"] is None
+    priced = json.loads(home.run("explain", "--json", "--vlm", "--vlm-url", server.url, "--vlm-price-in", "2",
+                                 "--vlm-price-out", "4", "red car", "id:3").stdout)["vlm"]
+    assert abs(priced["cost"] - (92 * 2 + 1 * 4) / 1e6) < 1e-12, priced
     sent = json.loads(server.bodies[-1])
     assert sent["response_format"]["json_schema"]["schema"]["additionalProperties"] is False
     for bad in ("yes", "{", "[]", "", '{"verdict": NaN}'):

@@ -152,29 +152,31 @@ static void wait_for_end(connection *c)
     }
 }
 
-static bool put_head(connection *c, const fake_answer *answer, size_t promised)
+/* In `out`, of HEAD_BYTES. */
+static size_t head_of(const fake_answer *answer, size_t promised, char *out)
 {
-    char head[512];
-    int size = snprintf(head, sizeof(head), "HTTP/1.1 %d X\r\n%s%sContent-Length: %zu\r\n\r\n",
+    int size = snprintf(out, HEAD_BYTES, "HTTP/1.1 %d X\r\n%s%sContent-Length: %zu\r\n\r\n",
                         answer->status != 0 ? answer->status : 200,
                         answer->header != NULL ? answer->header : "",
                         answer->header != NULL ? "\r\n" : "", promised);
-    return put(c, head, (size_t)size);
+    return (size_t)size;
+}
+
+static bool put_head(connection *c, const fake_answer *answer, size_t promised)
+{
+    char head[HEAD_BYTES];
+    return put(c, head, head_of(answer, promised, head));
 }
 
 /* In one piece: two would wait for each other's acknowledgement. */
 static bool say(connection *c, const fake_answer *answer)
 {
-    size_t room = answer->body.size + 512;
-    char *whole = malloc(room);
-    int head = snprintf(whole, room, "HTTP/1.1 %d X\r\n%s%sContent-Length: %zu\r\n\r\n",
-                        answer->status != 0 ? answer->status : 200,
-                        answer->header != NULL ? answer->header : "",
-                        answer->header != NULL ? "\r\n" : "", answer->body.size);
+    char *whole = malloc(HEAD_BYTES + answer->body.size);
+    size_t size = head_of(answer, answer->body.size, whole);
     if (answer->body.size > 0) {
-        memcpy(whole + head, answer->body.data, answer->body.size);
+        memcpy(whole + size, answer->body.data, answer->body.size);
     }
-    bool good = put(c, whole, (size_t)head + answer->body.size);
+    bool good = put(c, whole, size + answer->body.size);
     free(whole);
     return good;
 }

@@ -233,6 +233,8 @@ def silent(handler, body):
     time.sleep(30)
 
 
+# ---- ends of a connection, for questions and streams; all of them for judgements: test_wire.c ----
+
 def drips(handler, body):
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
     for _ in range(30):
