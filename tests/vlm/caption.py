@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """`imago caption` and `imago read` against a server that describes pictures, fails, and is hostile
-(hostile cases T106, T107, T109, T111, T113); with IMAGO_LLAMA_SERVER and IMAGO_TINY_VLM also with a real
-one."""
+(hostile cases T106, T107, T109, T111, T113), and with a real one where there is one (real_server.py)."""
 import contextlib
 import json
 import os
@@ -17,6 +16,7 @@ sys.path.insert(0, str(pathlib.Path(sys.argv[2]).resolve() / "tests/app"))
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import fake_server as fake  # noqa: E402
+import real_server  # noqa: E402
 import support  # noqa: E402
 from support import Imago  # noqa: E402
 
@@ -607,20 +607,21 @@ def jobs_describe_too():
 # ---- the real one ----
 
 def a_real_llama_server_describes():
-    program, tiny = os.environ.get("IMAGO_LLAMA_SERVER"), os.environ.get("IMAGO_TINY_VLM")
-    support.need(program and tiny, "IMAGO_LLAMA_SERVER and IMAGO_TINY_VLM")
+    program = real_server.PROGRAM
+    support.need(program, real_server.MISSING)
+    tiny = real_server.models()
     own = Imago()
     own.add(str(HERE / "pictures"))
-    env = dict(own.env, LD_LIBRARY_PATH=os.fspath(pathlib.Path(program).resolve().parent.parent / "lib"))
+    env = dict(own.env, LD_LIBRARY_PATH=real_server.LIBRARIES)
     process = subprocess.Popen([support.PROGRAM, "vlm", "start", "--library", own.library, "--json",
-                                "--model", f"{tiny}/tiny-qwen25vl.gguf", "--mmproj", f"{tiny}/tiny-qwen25vl-mmproj.gguf",
+                                "--model", f"{tiny}/tiny-vlm.gguf", "--mmproj", f"{tiny}/tiny-vlm-mmproj.gguf",
                                 "--server", program], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         while b'"ready"' not in (line := process.stdout.readline()):
             assert line, "it did not start"
         done = own.run("caption", "--json")
         last = json.loads(done.stdout.splitlines()[-1])
-        assert last["described"] == last["items"] > 0 and last["model"] == "tiny-qwen25vl", last
+        assert last["described"] == last["items"] > 0 and last["model"] == "tiny-vlm", last
         answer = json.loads(own.run("search", "--json", 'red +"a picture of"').stdout)
         assert len(answer["hits"]) == last["items"], answer["hits"]
         assert json.loads(own.run("read", "--json").stdout.splitlines()[-1])["failed"] == 0

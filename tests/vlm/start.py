@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """`imago vlm start`, `stop`, `status` and `imago serve --vlm-model-file` with a program that plays
-llama-server, well and badly; with IMAGO_LLAMA_SERVER and IMAGO_TINY_VLM also with a real one."""
+llama-server, well and badly, and with a real one where there is one (real_server.py)."""
 import contextlib
 import json
 import os
@@ -13,6 +13,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(sys.argv[2]).resolve() / "tests/app"))
 HERE = pathlib.Path(__file__).resolve().parent
+import real_server  # noqa: E402
 import support  # noqa: E402
 from support import Imago  # noqa: E402
 
@@ -337,13 +338,14 @@ def it_ends_with_the_daemon():
 # ---- the real one ----
 
 def a_real_llama_server():
-    program, tiny = os.environ.get("IMAGO_LLAMA_SERVER"), os.environ.get("IMAGO_TINY_VLM")
-    support.need(program and tiny, "IMAGO_LLAMA_SERVER and IMAGO_TINY_VLM")
+    program = real_server.PROGRAM
+    support.need(program, real_server.MISSING)
+    tiny = real_server.models()
     own = Imago()
     own.add(str(HERE / "pictures"))
-    env = dict(own.env, LD_LIBRARY_PATH=os.fspath(pathlib.Path(program).resolve().parent.parent / "lib"))
-    command = [support.PROGRAM, "vlm", "start", "--library", own.library, "--model", f"{tiny}/tiny-qwen25vl.gguf",
-               "--mmproj", f"{tiny}/tiny-qwen25vl-mmproj.gguf", "--server", program, "--json"]
+    env = dict(own.env, LD_LIBRARY_PATH=real_server.LIBRARIES)
+    command = [support.PROGRAM, "vlm", "start", "--library", own.library, "--model", f"{tiny}/tiny-vlm.gguf",
+               "--mmproj", f"{tiny}/tiny-vlm-mmproj.gguf", "--server", program, "--json"]
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         line = b""
@@ -351,7 +353,7 @@ def a_real_llama_server():
             line = process.stdout.readline()
             assert line, process.communicate()
         ready = json.loads(line)
-        assert ready["mode"] == "logprobs" and ready["model"] == "tiny-qwen25vl", ready
+        assert ready["mode"] == "logprobs" and ready["model"] == "tiny-vlm", ready
         answer = json.loads(own.run("search", "--json", "--rerank", "red").stdout)
         assert answer["rerank"]["status"] == "done", answer["rerank"]
         best = max(answer["hits"], key=lambda hit: hit["rerank"]["p_yes"])
