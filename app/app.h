@@ -171,14 +171,20 @@ void im_add_report_json(im_json_writer *w, const im_add_report *report);
 /* ---- jobs: long work that is asked for and done later ---- */
 
 typedef struct im_job_wish {
-    const char *kind; /* "add", "rebuild", "compact" */
+    const char *kind; /* "add", "rebuild", "compact", "caption", "read" */
     const char *const
         *paths; /* [n_paths] of "add": absolute, each a folder or a file that is there */
     size_t n_paths;
+    /* of "caption" and "read", as of im_describe_request */
+    const char *query; /* NULL: all pictures */
+    size_t k;          /* best hits of a query with words; 0: 20 */
+    uint64_t limit;
+    bool redo, retry;
 } im_job_wish;
 
-/** Puts a job into the library. IM_ERR_INVALID for another kind or a path that is not absolute;
- * IM_ERR_NOT_FOUND, IM_ERR_DENIED for one that cannot be read. */
+/** Puts a job into the library. IM_ERR_INVALID for another kind, a path that is not absolute, what
+ * a kind does not take, a query that the language does not have; IM_ERR_NOT_FOUND, IM_ERR_DENIED
+ * for one that cannot be read. */
 IM_NODISCARD im_code im_app_job_put(im_library *library, const im_job_wish *wish, uint64_t *out_id,
                                     im_error *err);
 /** What a job that runs has done so far, when its row does not say it yet. */
@@ -186,7 +192,8 @@ typedef struct im_job_live {
     uint64_t id; /* 0: none runs */
     const char *progress;
 } im_job_live;
-/** {"id","kind","state","paths","progress","error","made","started","ended"}; not_found. */
+/** {"id","kind","state","paths","query"?,"progress","error","made","started","ended"}; not_found.
+ */
 IM_NODISCARD im_code im_app_job_json(im_library *library, uint64_t id, const im_job_live *live,
                                      im_json_writer *w, im_error *err);
 /** {"jobs":[…]}, the newest first. */
@@ -209,11 +216,14 @@ typedef struct im_job_end {
     char *progress; /* owned: JSON, the report */
 } im_job_end;
 void im_job_end_clear(im_job_end *end);
+typedef struct im_vlm_request im_vlm_request;
 /** Does a claimed job. `stopped`: it was asked to stop (the thread heeds the flag); a stop of the
  * whole program leaves it waiting instead. What failed for a reason that may pass (a model that is
- * not there, a full disk, a lock) waits again. */
+ * not there, a full disk, a lock) waits again.
+ * @param vlm how captions and readings are asked for; NULL: as the library's settings say */
 void im_app_job_run(im_library *library, const im_job *job, const im_image_limits *limits,
-                    const atomic_bool *stopped, const im_events *events, im_job_end *out);
+                    const im_vlm_request *vlm, const atomic_bool *stopped, const im_events *events,
+                    im_job_end *out);
 /** Records how it ended. */
 IM_NODISCARD im_code im_app_job_end(im_library *library, uint64_t id, const im_job_end *end,
                                     im_error *err);
@@ -311,13 +321,16 @@ typedef struct im_rerank_report {
     const char *status; /* NULL: not asked for; "done", "partial", "failed", "skipped" */
     char reason[384];   /* why it is not "done" */
     char model[256];
-    const char *mode; /* im_vlm_mode_name */
-    size_t n;         /* hits that were to be judged … */
-    size_t judged;    /* … that were … */
-    size_t cached;    /* … and of which that was known before */
-    size_t sent;      /* pictures, the blank one too */
-    size_t moved;     /* hits whose rank changed */
+    const char *mode;  /* im_vlm_mode_name, or "listwise" */
+    char no_list[256]; /* why a list that was asked for is not what orders them */
+    size_t n;          /* hits that were to be judged … */
+    size_t judged;     /* … that were … */
+    size_t cached;     /* … and of which that was known before */
+    size_t sent;       /* pictures, the blank one too */
+    size_t moved;      /* hits whose rank changed */
     uint64_t tokens, bytes_sent;
+    bool priced;        /* prices are known: */
+    uint64_t cost_nano; /* billionths of the unit that they are in */
     double ms;
     im_vlm_weights weights;
 } im_rerank_report;
@@ -381,12 +394,15 @@ typedef struct im_vlm_request {
     const char *key; /* NULL: none */
     uint32_t deadline_ms, item_ms;
     size_t parallel;
-    uint64_t daily_tokens; /* ceiling of a day (UTC), audit lines counted; 0: of the setting */
-    uint32_t max_px;       /* longer side of what is sent; 0: IM_VLM_MAX_PX */
+    uint64_t daily_tokens;      /* ceiling of a day (UTC), audit lines counted; 0: of the setting */
+    double price_in, price_out; /* of a million tokens read and written; 0: of the setting */
+    double daily_cost;          /* ceiling of a day (UTC) in the prices' unit; 0: of the setting */
+    bool listwise;              /* rerank: all hits as one list first, at most IM_VLM_MOST_LISTED */
+    uint32_t max_px;            /* longer side of what is sent; 0: IM_VLM_MAX_PX */
 } im_vlm_request;
 
 /** Looks at a server (im_vlm_probe) and keeps what it is and can in the library's settings, with
- * the hosts and the ceiling of the request; never the key. Codes as of im_vlm_probe. */
+ * the hosts, prices and ceilings of the request; never the key. Codes as of im_vlm_probe. */
 IM_NODISCARD im_code im_app_vlm_probe(im_library *library, const im_vlm_request *request,
                                       im_vlm_server *out_server, im_error *err);
 /** Lets a model judge the first n hits of an answer by score and puts them into the order of
@@ -487,6 +503,84 @@ void im_ask_json(im_json_writer *w, im_view question, const im_answer *answer,
 /** Whether pictures of a folder that was added may be sent. */
 IM_NODISCARD im_code im_app_vlm_allow(im_library *library, const char *folder, bool allowed,
                                       im_error *err);
+
+/** What is to be written of which pictures. */
+typedef struct im_describe_request {
+    im_vlm_wish wish;
+    const im_search_request
+        *search;        /* a query with words or pictures: its k best hits; filters
+                         * alone: all that pass; NULL: all pictures whose file is there */
+    im_vlm_request vlm; /* deadline_ms is of one picture (0: 120 s), max_px 0 im_vlm_wish_px */
+    uint64_t limit;     /* pictures that are asked about; 0: all */
+    uint64_t tokens;    /* ceiling of this run; 0: none */
+    uint32_t seconds;   /* nothing is begun after them; 0: no end */
+    bool redo;          /* also what this model and prompt have described before */
+    bool retry;         /* also what they failed at */
+    /* of each text that was written, NULL: nothing to be read; on the caller's thread; or NULL */
+    void (*told)(void *context, uint64_t item, const char *path, const char *text);
+    void *context;
+} im_describe_request;
+
+typedef struct im_describe_report {
+    char model[256];
+    uint64_t items; /* that are meant; the rest of them was not reached: */
+    uint64_t described, none;
+    uint64_t known;          /* described before, by this model and prompt */
+    uint64_t known_failures; /* failed before */
+    uint64_t denied;         /* of folders that are not to be sent */
+    uint64_t failed;
+    uint64_t sent, tokens, bytes_sent;
+    const char *stopped; /* NULL, "limit", "tokens", "seconds", "interrupted", "daily ceiling",
+                          * "failures", "error" */
+    double seconds;
+} im_describe_report;
+
+/** Writes captions, or the text that can be read, into the library: rows of source vlm with model
+ * and prompt version, found by +"…" and `caption:`. Texts of the user stay beside them. Each is
+ * durable when it is told; what is there is not asked again, nor what has no text, nor, until
+ * retry, a picture that the model or its decoder failed at. After three failures in a row, which
+ * are then the server's and are not remembered, nothing more is begun.
+ * @return IM_OK, also when limit, tokens or seconds ended it; IM_ERR_PARTIAL when pictures failed
+ * (the first one's code when nothing was described); interrupted; vlm_budget_spent; the server's
+ * failure. The report is filled in each case */
+IM_NODISCARD im_code im_app_describe(im_library *library, const im_describe_request *request,
+                                     const im_events *events, im_describe_report *out_report,
+                                     im_error *err);
+/** The report as the "done" line of `imago caption --json`. */
+void im_describe_report_json(im_json_writer *w, const im_describe_report *report);
+
+/** A llama-server that is kept running for a library. */
+typedef struct im_vlm_keep_request {
+    im_vlm_local_options server;
+    uint32_t wait_ms; /* until it is ready; 0: 300 s */
+    bool restarts_set;
+    unsigned restarts; /* after so many failures in a row it is given up; unless set: 5 */
+    const char *by;    /* IM_VLM_KEPT_BY_START … */
+    /* each may be NULL; on the caller's thread */
+    void (*ready)(void *context, const im_vlm_server *server, int pid);
+    void (*line)(void *context, const char *line); /* that the server wrote */
+    void *context;
+} im_vlm_keep_request;
+#define IM_VLM_KEPT_BY_START "vlm start"
+#define IM_VLM_KEPT_BY_SERVE "serve"
+
+/** What would keep it from starting, without starting it (im_vlm_local_plan_of). */
+IM_NODISCARD im_code im_app_vlm_keep_check(const im_vlm_keep_request *request, im_error *err);
+/** Runs a llama-server on this machine until im_stop_asked: probed, started again when it ends,
+ * after 1, 2, 4 … 32 s. While it is ready everybody who asks the library's model without naming
+ * another asks this one, by the file `vlm-server` of the library, which holds its key and is its
+ * user's alone.
+ * @return IM_OK after a stop; IM_ERR_CONFLICT when one is kept already; as im_vlm_local_open when
+ * it never was ready, and, with the number of failures, when it is given up */
+IM_NODISCARD im_code im_app_vlm_keep(im_library *library, const im_vlm_keep_request *request,
+                                     const im_events *events, im_error *err);
+/** {"local":"none"|"starting"|"ready","pid","by","url","model","mode","probed":{…}|null}; no key.
+ */
+IM_NODISCARD im_code im_app_vlm_status_json(im_library *library, im_json_writer *w, im_error *err);
+/** Ends what `imago vlm start` keeps, and waits for it. IM_ERR_NOT_FOUND; IM_ERR_CONFLICT when a
+ * daemon keeps it; IM_ERR_TIMEOUT. */
+IM_NODISCARD im_code im_app_vlm_stop(im_library *library, im_error *err);
+
 /** "rerank" of an answer's JSON. */
 void im_rerank_json(im_json_writer *w, const im_rerank_report *report);
 

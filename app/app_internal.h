@@ -377,7 +377,7 @@ IM_NODISCARD im_code originals_keep(const char *folder, const char *path, im_vie
                                     im_error *err);
 
 /* ---- own.c ---- */
-/** "key", "fields", "tags" and "captions" of an item into an open object. */
+/** "key", "fields", "tags", "captions" and "visible_text" of an item into an open object. */
 IM_NODISCARD im_code own_put_json(im_store *store, uint64_t item, im_json_writer *w, im_error *err);
 /** "fields": the registered names with their types. */
 IM_NODISCARD im_code own_put_registry(im_store *store, im_json_writer *w, im_error *err);

@@ -226,7 +226,7 @@ static void put_kind(im_json_writer *w, const explanation *e, attribute_kind kin
 }
 
 static void put_explanation(im_json_writer *w, const vlm_use *use, const explanation *e,
-                            const im_vlm_judgement *cost)
+                            const im_vlm_judgement *cost, uint32_t expected)
 {
     size_t n[4];
     im_json_key(w, "vlm");
@@ -242,6 +242,11 @@ static void put_explanation(im_json_writer *w, const vlm_use *use, const explana
     bool against = e->verdict != NULL && strcmp(e->verdict, "match") == 0 && n[0] == 0;
     im_json_put_bool(w, "disagreement", n[1] > 0 || n[3] > 0 || against);
     im_json_put_uint(w, "tokens", cost->tokens);
+    if (use->price_in > 0 || use->price_out > 0) {
+        im_json_put_double(w, "cost", (double)vlm_use_cost(use, cost, expected) * 1e-9);
+    } else {
+        im_json_put_null(w, "cost");
+    }
     im_json_put_double(w, "ms", cost->ms);
     im_json_end_object(w);
 }
@@ -264,7 +269,7 @@ static im_code ask_model(const vlm_use *use, uint64_t item, im_view query, const
 {
     im_str prompt;
     uint64_t id = 0;
-    uint32_t expected = tokens + ANSWER_TOKENS;
+    uint32_t expected = tokens + ANSWER_TOKENS + (uint32_t)query.size;
     im_str_init(&prompt, SIZE_MAX / 2);
     write_prompt(&prompt, query);
     im_code rc = prompt.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for a prompt")
@@ -308,7 +313,7 @@ static im_code explain_with(im_library *library, vlm_use *use, const im_answer *
         rc = check_attributes(library, item, &e, err);
     }
     if (rc == IM_OK) {
-        put_explanation(w, use, &e, &cost);
+        put_explanation(w, use, &e, &cost, tokens + ANSWER_TOKENS);
     }
     clear_explanation(&e);
     im_bytes_clear(&picture);

@@ -6,7 +6,16 @@
 
 #define MOST_PATHS 1000u
 
-static const char *const kinds[] = {"add", "rebuild", "compact"};
+#define DESCRIBED_K 20u
+
+static const struct {
+    const char *name;
+    bool adds, describes;
+} kinds[] = {{"add", true, false},
+             {"rebuild", false, false},
+             {"compact", false, false},
+             {"caption", false, true},
+             {"read", false, true}};
 
 static im_code check_path(const char *path, im_error *err)
 {
@@ -22,18 +31,44 @@ static im_code check_path(const char *path, im_error *err)
     return IM_OK;
 }
 
-static im_code check_wish(const im_job_wish *wish, im_error *err)
+static im_code check_described(im_library *library, const im_job_wish *wish, bool describes,
+                               im_error *err)
 {
-    bool known = false;
-    im_code rc = IM_OK;
-    for (size_t i = 0; i < IM_COUNT(kinds); i++) {
-        known = known || strcmp(wish->kind, kinds[i]) == 0;
+    bool any = wish->query != NULL || wish->k != 0 || wish->limit != 0 || wish->redo || wish->retry;
+    im_query_request read = {0};
+    if (!describes) {
+        return any ? im_fail(
+                         err, IM_ERR_INVALID,
+                         "'query', 'k', 'limit', 'redo' and 'retry' belong to caption and read, "
+                         "not to %s",
+                         wish->kind)
+                   : IM_OK;
     }
-    bool adds = strcmp(wish->kind, "add") == 0;
-    if (!known) {
-        return im_fail(err, IM_ERR_INVALID, "'kind' is '%.40s', expected add, rebuild or compact",
+    if (wish->k > IM_LIMIT_K) {
+        return im_fail(err, IM_ERR_INVALID, "'k' is %zu, expected 1 to %u", wish->k, IM_LIMIT_K);
+    }
+    if (wish->query == NULL) {
+        return IM_OK;
+    }
+    const im_search_request search = {.text = wish->query, .k = DESCRIBED_K};
+    im_code rc = im_app_read_search(library, &search, &read, err);
+    im_query_request_clear(&read);
+    return rc;
+}
+
+static im_code check_wish(im_library *library, const im_job_wish *wish, im_error *err)
+{
+    size_t kind = 0;
+    im_code rc = IM_OK;
+    while (kind < IM_COUNT(kinds) && strcmp(wish->kind, kinds[kind].name) != 0) {
+        kind++;
+    }
+    if (kind == IM_COUNT(kinds)) {
+        return im_fail(err, IM_ERR_INVALID,
+                       "'kind' is '%.40s', expected add, rebuild, compact, caption or read",
                        wish->kind);
     }
+    bool adds = kinds[kind].adds;
     if (adds ? wish->n_paths < 1 || wish->n_paths > MOST_PATHS : wish->n_paths > 0) {
         return im_fail(err, IM_ERR_INVALID, "'paths' has %zu paths, %s takes %s", wish->n_paths,
                        wish->kind, adds ? "1 to 1000" : "none");
@@ -41,14 +76,14 @@ static im_code check_wish(const im_job_wish *wish, im_error *err)
     for (size_t i = 0; rc == IM_OK && i < wish->n_paths; i++) {
         rc = check_path(wish->paths[i], err);
     }
-    return rc;
+    return rc == IM_OK ? check_described(library, wish, kinds[kind].describes, err) : rc;
 }
 
 im_code im_app_job_put(im_library *library, const im_job_wish *wish, uint64_t *out_id,
                        im_error *err)
 {
     im_json_writer w;
-    im_code rc = check_wish(wish, err);
+    im_code rc = check_wish(library, wish, err);
     if (rc != IM_OK) {
         return rc;
     }
@@ -60,6 +95,13 @@ im_code im_app_job_put(im_library *library, const im_job_wish *wish, uint64_t *o
         im_json_string_c(&w, wish->paths[i]);
     }
     im_json_end_array(&w);
+    if (wish->query != NULL) {
+        im_json_put_string(&w, "query", wish->query);
+    }
+    im_json_put_uint(&w, "k", wish->k != 0 ? wish->k : DESCRIBED_K);
+    im_json_put_uint(&w, "limit", wish->limit);
+    im_json_put_bool(&w, "redo", wish->redo);
+    im_json_put_bool(&w, "retry", wish->retry);
     im_json_end_object(&w);
     rc = im_json_ok(&w)
              ? im_store_put_job(library->store, wish->kind, im_str_text(&w.out), out_id, err)
@@ -83,7 +125,8 @@ static void put_json(im_json_writer *w, const char *key, const char *json)
     w->need_comma = true;
 }
 
-static void put_paths(im_json_writer *w, const char *arguments)
+/* "paths", and "query" where there is one. */
+static void put_arguments(im_json_writer *w, const char *arguments)
 {
     im_error ignored = IM_ERROR_INIT;
     json_t *root = NULL;
@@ -98,6 +141,10 @@ static void put_paths(im_json_writer *w, const char *arguments)
         }
     }
     im_json_end_array(w);
+    const char *query = json_string_value(json_object_get(root, "query"));
+    if (query != NULL) {
+        im_json_put_string(w, "query", query);
+    }
     json_decref(root);
 }
 
@@ -109,7 +156,7 @@ static void put_job(im_json_writer *w, const im_job *job, const im_job_live *liv
     im_json_put_uint(w, "id", job->id);
     im_json_put_string(w, "kind", job->kind);
     im_json_put_string(w, "state", im_job_state_name(job->state));
-    put_paths(w, job->arguments);
+    put_arguments(w, job->arguments);
     put_json(w, "progress", is_live ? live->progress : job->progress);
     put_json(w, "error", job->error);
     answer_put_moment(w, "made", job->made_ns);

@@ -75,6 +75,42 @@ static im_code run_add(im_library *library, const im_job *job, const im_image_li
     return rc;
 }
 
+/* What the query names lies in the library: a job may not read other files of the server by it. */
+static im_code run_describe(im_library *library, const im_job *job, const im_image_limits *limits,
+                            const im_vlm_request *vlm, const im_events *events, im_json_writer *w,
+                            im_error *err)
+{
+    json_t *root = NULL;
+    im_describe_report report = {0};
+    im_code rc = im_json_parse(job->arguments, strlen(job->arguments), "job", &root, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    const char *query = json_string_value(json_object_get(root, "query"));
+    const im_search_request search = {.text = query,
+                                      .all = query == NULL,
+                                      .k = (size_t)json_integer_value(json_object_get(root, "k")),
+                                      .how = {.inside_roots = true, .limits = *limits}};
+    im_describe_request request = {
+        .wish = strcmp(job->kind, "read") == 0 ? IM_VLM_READ : IM_VLM_CAPTION,
+        .search = &search,
+        .limit = (uint64_t)json_integer_value(json_object_get(root, "limit")),
+        .redo = json_is_true(json_object_get(root, "redo")),
+        .retry = json_is_true(json_object_get(root, "retry"))};
+    if (vlm != NULL) {
+        request.vlm = *vlm;
+    }
+    rc = im_app_describe(library, &request, events, &report, err);
+    im_describe_report_json(w, &report);
+    json_decref(root);
+    return rc;
+}
+
+static bool describes(const im_job *job)
+{
+    return strcmp(job->kind, "caption") == 0 || strcmp(job->kind, "read") == 0;
+}
+
 static im_code run_other(im_library *library, const im_job *job, const im_events *events,
                          im_json_writer *w, im_error *err)
 {
@@ -99,7 +135,8 @@ static im_code run_other(im_library *library, const im_job *job, const im_events
 }
 
 void im_app_job_run(im_library *library, const im_job *job, const im_image_limits *limits,
-                    const atomic_bool *stopped, const im_events *events, im_job_end *out)
+                    const im_vlm_request *vlm, const atomic_bool *stopped, const im_events *events,
+                    im_job_end *out)
 {
     im_json_writer w;
     bool of_files = false;
@@ -107,7 +144,8 @@ void im_app_job_run(im_library *library, const im_job *job, const im_image_limit
     im_json_init(&w, 1u << 20);
     im_code rc = strcmp(job->kind, "add") == 0
                      ? run_add(library, job, limits, events, &w, &of_files, &out->error)
-                     : run_other(library, job, events, &w, &out->error);
+                 : describes(job) ? run_describe(library, job, limits, vlm, events, &w, &out->error)
+                                  : run_other(library, job, events, &w, &out->error);
     bool interrupted = strcmp(out->error.reason, im_reason_name(IM_REASON_INTERRUPTED)) == 0;
     if (rc == IM_OK || (rc == IM_ERR_PARTIAL && !interrupted)) {
         out->state = IM_JOB_DONE;
@@ -128,10 +166,9 @@ im_code im_app_job_end(im_library *library, uint64_t id, const im_job_end *end, 
     if (end->error.code != IM_OK) {
         im_json_error(&w, &end->error, NULL);
     }
-    im_code rc = im_json_ok(&w)
-                     ? im_store_set_job(library->store, id, end->state, end->progress,
-                                        w.out.size > 0 ? im_str_text(&w.out) : NULL, err)
-                     : im_fail(err, IM_ERR_NOMEM, "no memory for the end of a job");
+    im_code rc = im_json_ok(&w) ? im_store_set_job(library->store, id, end->state, end->progress,
+                                                   w.out.size > 0 ? im_str_text(&w.out) : NULL, err)
+                                : im_fail(err, IM_ERR_NOMEM, "no memory for the end of a job");
     im_json_clear(&w);
     return rc;
 }

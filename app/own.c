@@ -1,4 +1,4 @@
-/* app/own.c — what users said of an item, as JSON: key, own fields, tags, captions. */
+/* app/own.c — what was said of an item, as JSON: key, own fields, tags, captions, visible text. */
 #include "app/app_internal.h"
 
 static void put_value(im_json_writer *w, const im_value *value)
@@ -39,12 +39,19 @@ static bool put_tag(void *context, const char *name, im_text_source source)
     return true;
 }
 
-static bool put_caption(void *context, const im_caption *caption)
+typedef struct texts_of_kind {
+    im_json_writer *w;
+    im_caption_kind kind;
+} texts_of_kind;
+
+/* Source vlm is machine-made: then model and prompt_version say by what. */
+static bool put_text(void *context, const im_caption *caption)
 {
     static const char *const sources[] = {
         [IM_SOURCE_USER] = "user", [IM_SOURCE_FILE] = "file", [IM_SOURCE_VLM] = "vlm"};
-    im_json_writer *w = context;
-    if (caption->kind != IM_CAPTION) {
+    const texts_of_kind *texts = context;
+    im_json_writer *w = texts->w;
+    if (caption->kind != texts->kind) {
         return true;
     }
     im_json_begin_object(w);
@@ -54,8 +61,22 @@ static bool put_caption(void *context, const im_caption *caption)
     if (caption->vlm_model != NULL) {
         im_json_put_string(w, "model", caption->vlm_model);
     }
+    if (caption->prompt_version != NULL) {
+        im_json_put_string(w, "prompt_version", caption->prompt_version);
+    }
     im_json_end_object(w);
     return true;
+}
+
+static im_code put_texts(im_store *store, uint64_t item, const char *key, im_caption_kind kind,
+                         im_json_writer *w, im_error *err)
+{
+    texts_of_kind texts = {w, kind};
+    im_json_key(w, key);
+    im_json_begin_array(w);
+    im_code rc = im_store_each_caption_of_item(store, item, put_text, &texts, err);
+    im_json_end_array(w);
+    return rc;
 }
 
 im_code own_put_json(im_store *store, uint64_t item, im_json_writer *w, im_error *err)
@@ -77,13 +98,10 @@ im_code own_put_json(im_store *store, uint64_t item, im_json_writer *w, im_error
         rc = im_store_each_tag_of_item(store, item, put_tag, w, err);
     }
     im_json_end_array(w);
-    im_json_key(w, "captions");
-    im_json_begin_array(w);
     if (rc == IM_OK) {
-        rc = im_store_each_caption_of_item(store, item, put_caption, w, err);
+        rc = put_texts(store, item, "captions", IM_CAPTION, w, err);
     }
-    im_json_end_array(w);
-    return rc;
+    return rc == IM_OK ? put_texts(store, item, "visible_text", IM_VISIBLE_TEXT, w, err) : rc;
 }
 
 static bool put_type(void *context, const char *name, im_value_type type)

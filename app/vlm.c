@@ -1,14 +1,13 @@
-/* app/vlm.c — the vision-language model of a library: which server, what it may cost, what of the
- * library may be sent, and the lines that say what was. */
+/* app/vlm.c — the vision-language model of a library: which server, which settings, and what of the
+ * library may be sent. */
 #include "app/vlm_internal.h"
-#include "base/clock.h"
 
-#define SERVER_SETTING "vlm"
 #define HOSTS_SETTING "vlm_hosts"
 #define TOKENS_SETTING "vlm_daily_tokens"
+#define COST_SETTING "vlm_daily_cost"
+#define PRICE_IN_SETTING "vlm_price_in"
+#define PRICE_OUT_SETTING "vlm_price_out"
 #define WEIGHTS_SETTING "vlm_weights"
-#define DAY_NS (INT64_C(86400) * 1000000000)
-#define PROMPT_TOKENS 100u /* of the words around a query, generously */
 
 /* ---- hosts ---- */
 
@@ -52,6 +51,12 @@ static double number_of(const json_t *root, const char *key)
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
+/* What it is known by: the URL, or what stays the same when that does not. */
+static const char *server_name(const im_vlm_server *server)
+{
+    return server->id[0] != '\0' ? server->id : server->url;
+}
+
 /* Weights that were fitted to this server and model; the default ones for any other. */
 static im_code read_weights(vlm_use *use, im_error *err)
 {
@@ -63,7 +68,7 @@ static im_code read_weights(vlm_use *use, im_error *err)
         im_json_parse(text, strlen(text), "weights", &root, NULL) == IM_OK) {
         const char *url = json_string_value(json_object_get(root, "url"));
         const char *model = json_string_value(json_object_get(root, "model"));
-        if (url != NULL && model != NULL && strcmp(url, use->server.url) == 0 &&
+        if (url != NULL && model != NULL && strcmp(url, server_name(&use->server)) == 0 &&
             strcmp(model, use->server.model) == 0) {
             use->weights =
                 im_vlm_weights_bound((im_vlm_weights){.offset = number_of(root, "offset"),
@@ -82,7 +87,7 @@ im_code vlm_use_keep_weights(const vlm_use *use, const im_vlm_weights *weights, 
     im_json_writer w;
     im_json_init(&w, 4096);
     im_json_begin_object(&w);
-    im_json_put_string(&w, "url", use->server.url);
+    im_json_put_string(&w, "url", server_name(&use->server));
     im_json_put_string(&w, "model", use->server.model);
     im_json_put_double(&w, "offset", weights->offset);
     im_json_put_double(&w, "scale", weights->scale);
@@ -98,20 +103,20 @@ im_code vlm_use_keep_weights(const vlm_use *use, const im_vlm_weights *weights, 
 static im_code no_server(im_error *err)
 {
     im_code rc = im_fail(err, IM_ERR_INVALID, "no vision-language model is known");
-    im_hint(err, "name its server once: imago vlm probe --vlm-url http://127.0.0.1:8080");
+    im_hint(err, "'imago vlm start' runs one; or name its server: imago vlm probe --vlm-url URL");
     return rc;
 }
 
 /* The server of the setting; what the request names goes before. */
-static im_code read_server(vlm_use *use, const im_vlm_request *request, bool asked_only,
-                           im_error *err)
+static im_code read_setting(vlm_use *use, const im_vlm_request *request, bool asked_only,
+                            im_error *err)
 {
     char *text = NULL;
     im_vlm_server kept = {0};
     bool has_kept = false;
     im_code rc = IM_OK;
     if (!asked_only) {
-        rc = im_store_get_setting(use->store, SERVER_SETTING, &text, err);
+        rc = im_store_get_setting(use->store, VLM_SERVER_SETTING, &text, err);
     }
     if (rc == IM_OK && text != NULL) {
         rc = im_vlm_server_read(im_view_from(text), &kept, err);
@@ -140,6 +145,55 @@ static im_code read_server(vlm_use *use, const im_vlm_request *request, bool ask
     return rc;
 }
 
+/* A setting that is a number, unless the request has it. */
+static im_code read_number(const vlm_use *use, const char *name, bool asked_only, double *in_out,
+                           im_error *err)
+{
+    char *text = NULL;
+    im_code rc =
+        *in_out > 0 || asked_only ? IM_OK : im_store_get_setting(use->store, name, &text, err);
+    if (rc == IM_OK && text != NULL && (!im_parse_double(text, in_out) || !(*in_out >= 0))) {
+        rc = im_fail(err, IM_ERR_FORMAT, "setting '%s' is '%.20s', expected a number", name, text);
+    }
+    im_free(text);
+    return rc;
+}
+
+static im_code read_prices(vlm_use *use, const im_vlm_request *request, bool asked_only,
+                           im_error *err)
+{
+    use->price_in = request->price_in;
+    use->price_out = request->price_out;
+    use->daily_cost = request->daily_cost;
+    im_code rc = read_number(use, PRICE_IN_SETTING, asked_only, &use->price_in, err);
+    if (rc == IM_OK) {
+        rc = read_number(use, PRICE_OUT_SETTING, asked_only, &use->price_out, err);
+    }
+    if (rc == IM_OK) {
+        rc = read_number(use, COST_SETTING, asked_only, &use->daily_cost, err);
+    }
+    if (rc == IM_OK && use->daily_cost > 0 && !(use->price_in > 0 || use->price_out > 0)) {
+        rc = im_fail(err, IM_ERR_INVALID, "a ceiling of cost, and no price that it is counted by");
+        im_hint(err, "say what a million tokens cost: --vlm-price-in, --vlm-price-out");
+    }
+    return rc;
+}
+
+/* A llama-server that is kept for the library goes before the setting, and behind the request. */
+static im_code read_server(im_library *library, vlm_use *use, const im_vlm_request *request,
+                           bool asked_only, im_error *err)
+{
+    bool found = false;
+    im_code rc = IM_OK;
+    if (!asked_only && request->url == NULL) {
+        rc = vlm_local_find(library->folder, &use->server, &use->own_key, &found, err);
+    }
+    if (found) {
+        use->options.key = use->own_key; /* any other key is another server's */
+    }
+    return rc == IM_OK && !found ? read_setting(use, request, asked_only, err) : rc;
+}
+
 static im_code read_limits(vlm_use *use, const im_vlm_request *request, bool asked_only,
                            im_error *err)
 {
@@ -160,6 +214,9 @@ static im_code read_limits(vlm_use *use, const im_vlm_request *request, bool ask
             rc = im_fail(err, IM_ERR_FORMAT, "setting '%s' is '%.20s', expected a number",
                          TOKENS_SETTING, tokens);
         }
+    }
+    if (rc == IM_OK) {
+        rc = read_prices(use, request, asked_only, err);
     }
     im_free(hosts);
     im_free(tokens);
@@ -185,7 +242,7 @@ im_code vlm_use_open(im_library *library, const im_vlm_request *request, bool as
                                     .parallel = request->parallel};
     out->max_px = request->max_px != 0 ? request->max_px : IM_VLM_MAX_PX;
     if (rc == IM_OK) {
-        rc = read_server(out, request, asked_only, err);
+        rc = read_server(library, out, request, asked_only, err);
     }
     if (rc == IM_OK) {
         rc = read_limits(out, request, asked_only, err);
@@ -208,15 +265,22 @@ im_code im_app_vlm_known(im_library *library, const im_vlm_request *request,
 {
     vlm_use use = {.store = library->store};
     char *kept = NULL;
-    *out_known = false;
-    im_code rc = request->url != NULL
-                     ? IM_OK
-                     : im_store_get_setting(library->store, SERVER_SETTING, &kept, err);
-    if (rc == IM_OK && (request->url != NULL || kept != NULL)) {
-        rc = read_server(&use, request, false, err);
-        *out_known = rc == IM_OK;
-        *out_server = use.server;
+    bool found = false;
+    im_code rc = IM_OK;
+    if (request->url == NULL) {
+        rc = vlm_local_find(library->folder, &use.server, &use.own_key, &found, err);
+        rc = rc == IM_ERR_BUSY ? IM_OK : rc; /* one that starts is not known yet */
     }
+    if (rc == IM_OK && request->url == NULL && !found) {
+        rc = im_store_get_setting(library->store, VLM_SERVER_SETTING, &kept, err);
+    }
+    if (rc == IM_OK && (request->url != NULL || kept != NULL)) {
+        rc = read_setting(&use, request, false, err);
+        found = rc == IM_OK;
+    }
+    *out_known = rc == IM_OK && found;
+    *out_server = use.server;
+    im_free(use.own_key);
     im_free(kept);
     return rc;
 }
@@ -226,117 +290,7 @@ void vlm_use_close(vlm_use *use)
     im_store_close(use->own_store);
     im_free(use->host_text);
     im_free(use->hosts);
-}
-
-/* ---- what it costs ---- */
-
-static im_code check_budget(const vlm_use *use, const uint32_t *tokens, size_t n, im_error *err)
-{
-    int64_t now = im_clock_wall_ns();
-    uint64_t spent = 0;
-    uint64_t sends = 0;
-    uint64_t wanted = 0;
-    if (use->daily_tokens == 0) {
-        return IM_OK;
-    }
-    for (size_t i = 0; i < n; i++) {
-        wanted += tokens[i] + PROMPT_TOKENS;
-    }
-    im_code rc = im_store_vlm_tokens_since(use->store, now - now % DAY_NS, &spent, &sends, err);
-    if (rc == IM_OK && spent + wanted > use->daily_tokens) {
-        rc = im_fail_as(err, IM_REASON_VLM_BUDGET_SPENT,
-                        "%llu tokens were sent today, %llu more would pass the ceiling of %llu",
-                        (unsigned long long)spent, (unsigned long long)wanted,
-                        (unsigned long long)use->daily_tokens);
-        im_hint(err, "tomorrow (UTC) it is free again; or raise it: --vlm-daily-tokens");
-    }
-    return rc;
-}
-
-/* One line; items that are 0 stand for no picture of the library. */
-static im_code begin_send(const vlm_use *use, const char *purpose, const uint64_t *items, size_t n,
-                          uint32_t tokens, uint64_t *out_id, im_error *err)
-{
-    im_str list;
-    im_str_init(&list, 4096);
-    im_str_add_c(&list, "[");
-    for (size_t i = 0; i < n; i++) {
-        if (items[i] != 0) {
-            im_str_addf(&list, "%s%llu", list.size > 1 ? "," : "", (unsigned long long)items[i]);
-        }
-    }
-    im_str_add_c(&list, "]");
-    const im_vlm_send send = {.host = use->host,
-                              .model = use->server.model,
-                              .purpose = purpose,
-                              .items = im_str_text(&list),
-                              .tokens = tokens + PROMPT_TOKENS};
-    im_code rc = list.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for an audit line")
-                             : im_store_begin_vlm_send(use->store, &send, out_id, err);
-    im_str_clear(&list);
-    return rc;
-}
-
-static im_code begin_sends(const vlm_use *use, const char *purpose, const uint64_t *items,
-                           const uint32_t *tokens, size_t n, uint64_t *out_ids, im_error *err)
-{
-    im_code rc = IM_OK;
-    for (size_t i = 0; rc == IM_OK && i < n; i++) {
-        rc = begin_send(use, purpose, items + i, 1, tokens[i], &out_ids[i], err);
-    }
-    return rc;
-}
-
-im_code vlm_use_begin_one(const vlm_use *use, const char *purpose, const uint64_t *items, size_t n,
-                          uint32_t tokens, uint64_t *out_id, im_error *err)
-{
-    im_code rc = im_store_begin(use->store, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    rc = check_budget(use, &tokens, 1, err);
-    if (rc == IM_OK) {
-        rc = begin_send(use, purpose, items, n, tokens, out_id, err);
-    }
-    if (rc != IM_OK) {
-        im_store_rollback(use->store);
-        return rc;
-    }
-    return im_store_commit(use->store, err);
-}
-
-im_code vlm_use_begin(const vlm_use *use, const char *purpose, const uint64_t *items,
-                      const uint32_t *tokens, size_t n, uint64_t *out_ids, im_error *err)
-{
-    im_code rc = im_store_begin(use->store, err); /* the lock: nobody else counts meanwhile */
-    if (rc != IM_OK) {
-        return rc;
-    }
-    rc = check_budget(use, tokens, n, err);
-    if (rc == IM_OK) {
-        rc = begin_sends(use, purpose, items, tokens, n, out_ids, err);
-    }
-    if (rc != IM_OK) {
-        im_store_rollback(use->store);
-        return rc;
-    }
-    return im_store_commit(use->store, err);
-}
-
-im_code vlm_use_end(const vlm_use *use, const uint64_t *ids, const im_vlm_judgement *judgements,
-                    size_t n, im_error *err)
-{
-    im_code rc = IM_OK;
-    for (size_t i = 0; rc == IM_OK && i < n; i++) {
-        const im_vlm_judgement *j = &judgements[i];
-        const im_vlm_send send = {
-            .bytes_sent = j->bytes_sent,
-            .tokens = j->tokens,
-            .ms = (uint64_t)j->ms,
-            .outcome = j->outcome == IM_VLM_NOT_ASKED ? NULL : im_vlm_outcome_name(j->outcome)};
-        rc = im_store_end_vlm_send(use->store, ids[i], &send, err);
-    }
-    return rc;
+    im_free(use->own_key);
 }
 
 /* ---- what may be sent ---- */
@@ -407,25 +361,33 @@ static im_code keep_server(const vlm_use *use, const im_vlm_request *request, im
 {
     im_json_writer w;
     im_str hosts;
-    char tokens[24];
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {{TOKENS_SETTING, (double)request->daily_tokens},
+                   {COST_SETTING, request->daily_cost},
+                   {PRICE_IN_SETTING, request->price_in},
+                   {PRICE_OUT_SETTING, request->price_out}};
     im_json_init(&w, 8192);
     im_str_init(&hosts, 8192);
     im_vlm_server_json(&w, &use->server);
     for (size_t i = 0; i < request->n_hosts; i++) {
         im_str_addf(&hosts, "%s%s", i > 0 ? "\n" : "", request->hosts[i]);
     }
-    (void)snprintf(tokens, sizeof(tokens), "%llu", (unsigned long long)request->daily_tokens);
     im_code rc = im_json_ok(&w) && !hosts.failed
                      ? im_store_begin(use->store, err)
                      : im_fail(err, IM_ERR_NOMEM, "no memory for the settings of the VLM");
     if (rc == IM_OK) {
-        rc = im_store_set_setting(use->store, SERVER_SETTING, im_str_text(&w.out), err);
+        rc = im_store_set_setting(use->store, VLM_SERVER_SETTING, im_str_text(&w.out), err);
         if (rc == IM_OK) {
             rc = im_store_set_setting(use->store, HOSTS_SETTING,
                                       hosts.size > 0 ? im_str_text(&hosts) : NULL, err);
         }
-        if (rc == IM_OK && request->daily_tokens != 0) {
-            rc = im_store_set_setting(use->store, TOKENS_SETTING, tokens, err);
+        for (size_t i = 0; rc == IM_OK && i < IM_COUNT(numbers); i++) {
+            char text[32]; /* what is not said stays as it was */
+            (void)snprintf(text, sizeof(text), "%.17g", numbers[i].value);
+            rc = numbers[i].value > 0 ? im_store_set_setting(use->store, numbers[i].name, text, err)
+                                      : IM_OK;
         }
         if (rc != IM_OK) {
             im_store_rollback(use->store);
@@ -438,26 +400,32 @@ static im_code keep_server(const vlm_use *use, const im_vlm_request *request, im
     return rc;
 }
 
+im_code vlm_use_probe(vlm_use *use, im_error *err)
+{
+    const uint64_t item = 0;
+    const uint32_t tokens = 64;
+    uint64_t id = 0;
+    im_code rc = vlm_use_begin(use, "probe", &item, &tokens, 1, &id, err);
+    if (rc == IM_OK) {
+        im_vlm_judgement cost = {.outcome = IM_VLM_JUDGED, .tokens = tokens};
+        rc = im_vlm_probe(&use->server, &use->options, err);
+        cost.outcome = rc == IM_OK ? IM_VLM_JUDGED : IM_VLM_FAILED;
+        im_code noted = vlm_use_end(use, &id, &cost, 1, rc == IM_OK ? err : NULL);
+        rc = rc == IM_OK ? noted : rc;
+    }
+    return rc;
+}
+
 im_code im_app_vlm_probe(im_library *library, const im_vlm_request *request,
                          im_vlm_server *out_server, im_error *err)
 {
     vlm_use use;
-    const uint64_t item = 0;
-    const uint32_t tokens = 64;
-    uint64_t id = 0;
     if (request->url == NULL) {
         return no_server(err);
     }
     im_code rc = vlm_use_open(library, request, true, &use, err);
     if (rc == IM_OK) {
-        rc = vlm_use_begin(&use, "probe", &item, &tokens, 1, &id, err);
-    }
-    if (rc == IM_OK) {
-        im_vlm_judgement cost = {.outcome = IM_VLM_JUDGED, .tokens = tokens};
-        rc = im_vlm_probe(&use.server, &use.options, err);
-        cost.outcome = rc == IM_OK ? IM_VLM_JUDGED : IM_VLM_FAILED;
-        im_code noted = vlm_use_end(&use, &id, &cost, 1, rc == IM_OK ? err : NULL);
-        rc = rc == IM_OK ? noted : rc;
+        rc = vlm_use_probe(&use, err);
     }
     if (rc == IM_OK) {
         rc = keep_server(&use, request, err);

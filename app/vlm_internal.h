@@ -5,16 +5,21 @@
 
 #include "app/app_internal.h"
 
+#define VLM_SERVER_SETTING "vlm"
+
 /** A server ready to be asked. Cleared by vlm_use_close. */
 typedef struct vlm_use {
     im_vlm_server server;
     im_vlm_options options; /* borrows hosts and the request's key */
     im_vlm_weights weights;
     char host[256];
-    uint64_t daily_tokens; /* 0: no ceiling */
+    uint64_t daily_tokens;      /* 0: no ceiling */
+    double price_in, price_out; /* of a million tokens; both 0: not known */
+    double daily_cost;          /* 0: no ceiling */
     uint32_t max_px;
     char *host_text;     /* owned: names, each with its NUL */
     const char **hosts;  /* owned array */
+    char *own_key;       /* owned: of the llama-server that is kept for the library; or NULL */
     im_store *store;     /* for writing */
     im_store *own_store; /* it, when it is not the library's */
 } vlm_use;
@@ -26,6 +31,8 @@ IM_NODISCARD im_code vlm_use_open(im_library *library, const im_vlm_request *req
                                   bool asked_only, vlm_use *out, im_error *err);
 void vlm_use_close(vlm_use *use);
 
+/** Finds out what the server in use can (im_vlm_probe), with a line of vlm_audit. */
+IM_NODISCARD im_code vlm_use_probe(vlm_use *use, im_error *err);
 /** Keeps weights for the server in use. */
 IM_NODISCARD im_code vlm_use_keep_weights(const vlm_use *use, const im_vlm_weights *weights,
                                           im_error *err);
@@ -39,6 +46,16 @@ IM_NODISCARD im_code vlm_use_begin(const vlm_use *use, const char *purpose, cons
 IM_NODISCARD im_code vlm_use_begin_one(const vlm_use *use, const char *purpose,
                                        const uint64_t *items, size_t n, uint32_t tokens,
                                        uint64_t *out_id, im_error *err);
+/** The same as far as the ceilings allow, in the order of the list.
+ * @param least with fewer nothing is noted @param out_n how many were noted
+ * @return vlm_budget_spent also when some were noted (*out_n > 0) but not all */
+IM_NODISCARD im_code vlm_use_begin_some(const vlm_use *use, const char *purpose,
+                                        const uint64_t *items, const uint32_t *tokens, size_t n,
+                                        size_t least, uint64_t *out_ids, size_t *out_n,
+                                        im_error *err);
+/** What an answer cost, in billionths of the unit of the prices; `expected` tokens where the server
+ * told none. */
+uint64_t vlm_use_cost(const vlm_use *use, const im_vlm_judgement *judgement, uint32_t expected);
 /** Notes what became of them; joins the caller's transaction. */
 IM_NODISCARD im_code vlm_use_end(const vlm_use *use, const uint64_t *ids,
                                  const im_vlm_judgement *judgements, size_t n, im_error *err);
@@ -66,7 +83,15 @@ typedef struct vlm_batch {
 IM_NODISCARD im_code vlm_judge_batch(const vlm_use *use, im_view query, const vlm_batch *batch,
                                      im_rerank_report *report, im_error *err);
 
-/* ---- vlm_rerank.c ---- */
+/* ---- vlm_local.c ---- */
+
+/** The llama-server that is kept for the library in `folder` right now. IM_ERR_BUSY while it
+ * starts.
+ * @param out_key owned by the caller, when found */
+IM_NODISCARD im_code vlm_local_find(const char *folder, im_vlm_server *out, char **out_key,
+                                    bool *out_found, im_error *err);
+
+/* ---- vlm_rerank.c, vlm_list.c ---- */
 
 /** What belongs to the hits that are judged. */
 typedef struct reranking {
@@ -78,6 +103,7 @@ typedef struct reranking {
     double *z, *s, *final;
     bool *has, *cached;
     size_t *order;
+    bool gathered;  /* pictures are there */
     im_error first; /* why one was not sent */
 } reranking;
 
@@ -89,5 +115,10 @@ void reranking_close(reranking *r);
 IM_NODISCARD im_code reranking_judge(im_library *library, const vlm_use *use, im_view query,
                                      const im_answer *answer, reranking *r,
                                      im_rerank_report *report, im_error *err);
+
+/** Fills s, has and judgements from an order of all gathered pictures. *out_listed false: the model
+ * gave none, report->no_list says why, and nothing was filled. Codes as of reranking_judge. */
+IM_NODISCARD im_code vlm_list_hits(const vlm_use *use, im_view query, reranking *r,
+                                   im_rerank_report *report, bool *out_listed, im_error *err);
 
 #endif

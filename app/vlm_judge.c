@@ -133,7 +133,8 @@ static im_code line_up(asking *a, im_view query, const vlm_batch *batch, im_erro
             a->places[a->n_sent] = i;
             a->pictures[a->n_sent] = *picture;
             a->items[a->n_sent] = i == 0 ? 0 : batch->items[i - 1];
-            a->tokens[a->n_sent++] = i == 0 ? BLANK_TOKENS : batch->tokens[i - 1];
+            a->tokens[a->n_sent++] = (i == 0 ? BLANK_TOKENS : batch->tokens[i - 1]) +
+                                     (uint32_t)query.size; /* a token is a byte at least */
         }
     }
     return rc;
@@ -152,6 +153,7 @@ static im_code note_all(asking *a, im_rerank_report *report, im_error *err)
         report->sent += j->tries > 0;
         report->tokens += j->tokens;
         report->bytes_sent += j->bytes_sent;
+        report->cost_nano += vlm_use_cost(a->use, j, a->tokens[i]);
         rc = rc == IM_OK ? keep(a->use, a->keys[a->places[i]], j, err) : rc;
     }
     if (rc == IM_OK) {
@@ -169,10 +171,15 @@ static im_code ask_rest(asking *a, im_view query, im_rerank_report *report, im_e
     if (a->n_sent == 0) {
         return IM_OK;
     }
-    im_code rc = vlm_use_begin(a->use, "rerank", a->items, a->tokens, a->n_sent, a->ids, err);
-    if (rc == IM_OK) {
-        rc = im_vlm_judge(&a->use->server, &a->use->options, query, a->pictures, a->n_sent, a->got,
-                          err);
+    size_t least = a->places[0] == 0 ? 2 : 1; /* a baseline alone is of no use */
+    size_t begun = 0;
+    im_code rc = vlm_use_begin_some(a->use, "rerank", a->items, a->tokens, a->n_sent, least, a->ids,
+                                    &begun, err);
+    if (begun > 0) { /* all, or as many of the best as the ceiling allows: the rest is not asked */
+        a->n_sent = begun;
+        im_code judged = im_vlm_judge(&a->use->server, &a->use->options, query, a->pictures, begun,
+                                      a->got, rc == IM_OK ? err : NULL);
+        rc = rc == IM_OK ? judged : rc;
         im_code noted = note_all(a, report, rc == IM_OK ? err : NULL);
         rc = rc == IM_OK ? noted : rc;
     }

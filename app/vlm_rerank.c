@@ -3,6 +3,8 @@
 #include "app/vlm_internal.h"
 #include "base/clock.h"
 
+#define DEADLINE_MS 20000u
+
 void reranking_close(reranking *r)
 {
     for (size_t i = 0; r->pictures != NULL && i < r->n; i++) {
@@ -169,8 +171,9 @@ static im_code reorder(im_answer *answer, const reranking *r, im_error *err)
 
 /* ---- all ---- */
 
-static im_code check(const im_answer *answer, size_t n, im_view query, im_error *err)
+static im_code check(const im_answer *answer, bool listwise, size_t n, im_view query, im_error *err)
 {
+    size_t most = listwise ? IM_VLM_MOST_LISTED : IM_RERANK_MOST;
     if (answer->n_parts == 0) {
         return im_fail(err, IM_ERR_INVALID, "a listing has no order by score to rerank");
     }
@@ -179,10 +182,9 @@ static im_code check(const im_answer *answer, size_t n, im_view query, im_error 
         im_hint(err, "rerank works by text: add some words to the pictures");
         return rc;
     }
-    return n >= 1 && n <= IM_RERANK_MOST
-               ? IM_OK
-               : im_fail(err, IM_ERR_INVALID, "rerank of %zu hits, expected 1 to %u", n,
-                         IM_RERANK_MOST);
+    return n >= 1 && n <= most ? IM_OK
+                               : im_fail(err, IM_ERR_INVALID, "%s of %zu hits, expected 1 to %zu",
+                                         listwise ? "listwise rerank" : "rerank", n, most);
 }
 
 static void free_pictures(reranking *r)
@@ -192,13 +194,25 @@ static void free_pictures(reranking *r)
     }
 }
 
+/* z and pictures, once. */
+static im_code prepare(im_library *library, const vlm_use *use, const im_answer *answer,
+                       reranking *r, im_error *err)
+{
+    im_code rc = IM_OK;
+    if (!r->gathered) {
+        standardise(library, answer, r);
+        rc = gather(library, use, answer, r, err);
+        r->gathered = rc == IM_OK;
+    }
+    return rc;
+}
+
 im_code reranking_judge(im_library *library, const vlm_use *use, im_view query,
                         const im_answer *answer, reranking *r, im_rerank_report *report,
                         im_error *err)
 {
     im_error cause = IM_ERROR_INIT;
-    standardise(library, answer, r);
-    im_code rc = gather(library, use, answer, r, err);
+    im_code rc = prepare(library, use, answer, r, err);
     if (rc == IM_OK) {
         const vlm_batch batch = {.items = r->items,
                                  .pictures = r->pictures,
@@ -218,14 +232,40 @@ im_code reranking_judge(im_library *library, const vlm_use *use, im_view query,
     return rc;
 }
 
-static im_code judge_hits(im_library *library, const vlm_use *use, im_view query, im_answer *answer,
-                          size_t n, im_error *err)
+/* The whole list first; where the model gives none, one by one in the time that is left. */
+static im_code list_or_judge(im_library *library, vlm_use *use, im_view query,
+                             const im_answer *answer, reranking *r, im_rerank_report *report,
+                             im_error *err)
+{
+    bool listed = false;
+    uint64_t start = im_clock_ns();
+    im_code rc = prepare(library, use, answer, r, err);
+    if (rc == IM_OK) {
+        rc = vlm_list_hits(use, query, r, report, &listed, err);
+    }
+    if (rc == IM_OK && listed) {
+        use->weights = im_vlm_weights_list(use->weights);
+        report->weights = use->weights;
+        report->mode = "listwise";
+        tell(r, report);
+        free_pictures(r);
+        return rc;
+    }
+    double left = (use->options.deadline_ms != 0 ? use->options.deadline_ms : DEADLINE_MS) -
+                  im_clock_ms_since(start);
+    use->options.deadline_ms = left > 1 ? (uint32_t)left : 1;
+    return rc == IM_OK ? reranking_judge(library, use, query, answer, r, report, err) : rc;
+}
+
+static im_code judge_hits(im_library *library, vlm_use *use, im_view query, bool listwise,
+                          im_answer *answer, size_t n, im_error *err)
 {
     reranking r;
     uint64_t start = im_clock_ns();
     im_code rc = reranking_open(&r, n, err);
     if (rc == IM_OK) {
-        rc = reranking_judge(library, use, query, answer, &r, &answer->rerank, err);
+        rc = listwise ? list_or_judge(library, use, query, answer, &r, &answer->rerank, err)
+                      : reranking_judge(library, use, query, answer, &r, &answer->rerank, err);
     }
     if (rc == IM_OK) {
         im_vlm_blend(&use->weights, r.z, r.s, r.has, n, r.final, r.order);
@@ -253,7 +293,8 @@ im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, si
     im_str_init(&query, IM_LIMIT_QUERY_LANGUAGE_BYTES);
     vlm_query_text(answer->parts, answer->n_parts, &query);
     im_code rc = query.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for the query")
-                              : check(answer, n, im_view_of(im_str_text(&query), query.size), err);
+                              : check(answer, request->listwise, n,
+                                      im_view_of(im_str_text(&query), query.size), err);
     n = IM_MIN(n, answer->n_hits);
     report->n = n;
     if (rc != IM_OK) {
@@ -267,12 +308,13 @@ im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, si
     }
     if (rc == IM_OK) {
         report->weights = use.weights;
+        report->priced = use.price_in > 0 || use.price_out > 0;
         report->mode = im_vlm_mode_name(use.server.mode);
         (void)snprintf(report->model, sizeof(report->model), "%s", use.server.model);
     }
     if (rc == IM_OK && n > 0) {
-        rc = judge_hits(library, &use, im_view_of(im_str_text(&query), query.size), answer, n,
-                        &cause);
+        rc = judge_hits(library, &use, im_view_of(im_str_text(&query), query.size),
+                        request->listwise, answer, n, &cause);
     } else if (rc == IM_OK) {
         report->status = "done";
     }
@@ -295,15 +337,22 @@ void im_rerank_json(im_json_writer *w, const im_rerank_report *report)
     im_json_put_string(w, "reason", report->reason[0] != '\0' ? report->reason : NULL);
     im_json_put_string(w, "model", report->model);
     im_json_put_string(w, "mode", report->mode);
+    im_json_put_string(w, "no_list", report->no_list[0] != '\0' ? report->no_list : NULL);
     im_json_put_uint(w, "n", report->n);
     im_json_put_uint(w, "judged", report->judged);
     im_json_put_uint(w, "cached", report->cached);
     im_json_put_uint(w, "sent", report->sent);
     im_json_put_uint(w, "moved", report->moved);
     im_json_put_double(w, "weight", report->weights.weight);
+    im_json_put_double(w, "bound", IM_VLM_CLIP * report->weights.weight);
     im_json_put_bool(w, "calibrated", report->weights.calibrated);
     im_json_put_double(w, "ms", report->ms);
     im_json_put_uint(w, "tokens", report->tokens);
+    if (report->priced) {
+        im_json_put_double(w, "cost", (double)report->cost_nano * 1e-9);
+    } else {
+        im_json_put_null(w, "cost");
+    }
     im_json_put_uint(w, "bytes_sent", report->bytes_sent);
     im_json_end_object(w);
 }

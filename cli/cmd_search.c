@@ -42,7 +42,7 @@ static im_code check_request(const im_search_request *request, im_error *err)
 }
 
 /* Several filters must all pass: "(a) (b)". */
-static im_code join_filters(const cli_texts *filters, im_str *out, im_error *err)
+im_code cli_join_filters(const cli_texts *filters, im_str *out, im_error *err)
 {
     for (size_t i = 0; i < filters->n; i++) {
         if (filters->texts[i][0] == '\0') {
@@ -162,7 +162,7 @@ static im_code search(cli_session *s, const char *query, bool leave_out, im_erro
     }
     im_str_init(&filter, SIZE_MAX / 2);
     if (rc == IM_OK) {
-        rc = join_filters(&args->options.filters, &filter, err);
+        rc = cli_join_filters(&args->options.filters, &filter, err);
         request.filter = filter.size > 0 ? im_str_text(&filter) : NULL;
     }
     if (rc == IM_OK) {

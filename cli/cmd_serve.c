@@ -48,6 +48,8 @@ static bool answers_as_the_command_line(const cli_args *args)
 im_code cmd_serve(cli_session *s, im_error *err)
 {
     const cli_options *options = &s->args->options;
+    const im_vlm_keep_request keep =
+        cli_keep_request(s->args, options->vlm_model_file, IM_VLM_KEPT_BY_SERVE);
     im_vlm_request vlm;
     im_str key;
     im_code rc = cli_vlm_request(options, &vlm, &key, err);
@@ -59,6 +61,7 @@ im_code cmd_serve(cli_session *s, im_error *err)
         .immich_listen = options->immich_listen,
         .immich_models = options->immich_models.texts,
         .n_immich_models = options->immich_models.n,
+        .keep = options->vlm_model_file != NULL ? &keep : NULL,
         .local = answers_as_the_command_line(s->args),
         .library = cli_library_options(s, false),
         .vlm = vlm,
@@ -72,6 +75,9 @@ im_code cmd_serve(cli_session *s, im_error *err)
     handle_reload();
     if (rc == IM_OK && options->no_vlm && options->vlm_url != NULL) {
         rc = im_fail(err, IM_ERR_INVALID, "options '--no-vlm' and '--vlm-url' exclude each other");
+    }
+    if (rc == IM_OK && options->vlm_model_file == NULL && options->mmproj != NULL) {
+        rc = im_fail(err, IM_ERR_INVALID, "option '--mmproj' wants --vlm-model-file FILE too");
     }
     if (rc == IM_OK) {
         rc = im_daemon_run(&wanted, err);

@@ -40,6 +40,29 @@ static im_code read_key_file(const char *path, im_str *out, im_error *err)
     return rc;
 }
 
+/* A price or a sum; 0 when it is not given. */
+static im_code read_amount(const char *name, const char *text, double *out, im_error *err)
+{
+    *out = 0;
+    if (text != NULL && (!im_parse_double(text, out) || !(*out > 0 && *out <= 1e6))) {
+        return im_fail(err, IM_ERR_INVALID,
+                       "option '--%s': '%.40s', expected a number above 0, at most 1000000", name,
+                       text);
+    }
+    return IM_OK;
+}
+
+static im_code read_amounts(const cli_options *options, im_vlm_request *out, im_error *err)
+{
+    im_code rc = read_amount("vlm-price-in", options->vlm_price_in, &out->price_in, err);
+    if (rc == IM_OK) {
+        rc = read_amount("vlm-price-out", options->vlm_price_out, &out->price_out, err);
+    }
+    return rc == IM_OK
+               ? read_amount("vlm-daily-cost", options->vlm_daily_cost, &out->daily_cost, err)
+               : rc;
+}
+
 im_code cli_vlm_request(const cli_options *options, im_vlm_request *out, im_str *out_key,
                         im_error *err)
 {
@@ -62,8 +85,9 @@ im_code cli_vlm_request(const cli_options *options, im_vlm_request *out, im_str 
                             .key = out_key->size > 0 ? im_str_text(out_key) : NULL,
                             .deadline_ms = (uint32_t)options->vlm_seconds * 1000u,
                             .parallel = (size_t)options->vlm_parallel,
-                            .daily_tokens = options->vlm_daily_tokens};
-    return rc;
+                            .daily_tokens = options->vlm_daily_tokens,
+                            .listwise = options->rerank_mode == 1};
+    return rc == IM_OK ? read_amounts(options, out, err) : rc;
 }
 
 /* ---- probe ---- */

@@ -42,6 +42,8 @@ void cli_json_start(im_json_writer *w);
 /** What long work tells: bar, failures, warnings, questions. */
 im_events cli_events(cli_session *s);
 void cli_put_event(cli_session *s, im_json_writer *w);
+/** "path", and "path_b64" when it is not UTF-8. */
+void cli_put_json_path(im_json_writer *w, const char *path);
 
 /* ---- operands.c ---- */
 /** What an operand of show, similar and remove names: an id, or (*out_id 0) a path. Digits alone
@@ -65,11 +67,19 @@ IM_NODISCARD im_code cli_stdin_picture(im_bytes *out, im_error *err);
 IM_NODISCARD im_code cli_query_parts(const cli_args *args, im_query_part *out_parts,
                                      im_bytes *out_stdin, im_error *err);
 
+/* ---- cmd_search.c ---- */
+/** The filters of --filter as one. IM_ERR_INVALID for an empty one. */
+IM_NODISCARD im_code cli_join_filters(const cli_texts *filters, im_str *out, im_error *err);
+
 /* ---- cmd_vlm.c ---- */
 /** How the vision-language model is to be asked, by the options; *out_key holds the key.
  * @param out_key im_str_clear, in each case */
 IM_NODISCARD im_code cli_vlm_request(const cli_options *options, im_vlm_request *out,
                                      im_str *out_key, im_error *err);
+
+/* ---- cmd_vlm_start.c ---- */
+/** The llama-server that the options name. @param by IM_VLM_KEPT_BY_… */
+im_vlm_keep_request cli_keep_request(const cli_args *args, const char *model, const char *by);
 
 /* ---- ask.c: the daemon that serves the library, if one does ---- */
 

@@ -67,7 +67,7 @@ static void on_progress(void *context, const im_progress *progress)
 }
 
 /* "path" is UTF-8 for JSON's sake; the bytes follow when that lost some. */
-static void put_json_path(im_json_writer *w, const char *path)
+void cli_put_json_path(im_json_writer *w, const char *path)
 {
     im_str text;
     im_str_init(&text, SIZE_MAX / 2);
@@ -95,7 +95,7 @@ static void on_failed(void *context, const char *path, const im_error *error)
     }
     if (s->event_lines) {
         event_start(&w, "failed");
-        put_json_path(&w, path);
+        cli_put_json_path(&w, path);
         im_json_key(&w, "error");
         im_json_error(&w, error, NULL);
         im_json_end_object(&w);

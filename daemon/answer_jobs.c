@@ -11,6 +11,37 @@ static const char *plain_text(const json_t *value)
 
 /* ---- jobs ---- */
 
+typedef enum wish_type { WISH_TEXT, WISH_LIST, WISH_COUNT, WISH_TRUTH } wish_type;
+
+static im_code check_key(const char *key, const json_t *value, im_error *err)
+{
+    static const struct {
+        const char *key;
+        wish_type type;
+    } keys[] = {{"kind", WISH_TEXT},  {"paths", WISH_LIST},  {"query", WISH_TEXT},
+                {"k", WISH_COUNT},    {"limit", WISH_COUNT}, {"redo", WISH_TRUTH},
+                {"retry", WISH_TRUTH}};
+    static const char *const names[] = {"text", "list", "whole number above 0", "truth value"};
+    for (size_t i = 0; i < IM_COUNT(keys); i++) {
+        wish_type type = keys[i].type;
+        if (strcmp(keys[i].key, key) != 0) {
+            continue;
+        }
+        bool good = type == WISH_TEXT    ? plain_text(value) != NULL
+                    : type == WISH_LIST  ? json_is_array(value)
+                    : type == WISH_COUNT ? json_integer_value(value) > 0
+                                         : json_is_boolean(value);
+        return good ? IM_OK
+                    : im_fail_as(err, IM_REASON_HTTP_BODY, "request body: '%s' is no %s", key,
+                                 names[type]);
+    }
+    return im_fail_as(
+        err, IM_REASON_HTTP_BODY,
+        "request body: key '%.40s' is not known, expected kind, paths, query, k, limit, "
+        "redo, retry",
+        key);
+}
+
 /* {"kind":"add","paths":[…]}; the texts stay root's. @param paths owned by the caller */
 static im_code read_wish(const json_t *root, im_job_wish *out, const char ***paths, im_error *err)
 {
@@ -18,18 +49,18 @@ static im_code read_wish(const json_t *root, im_job_wish *out, const char ***pat
     json_t *value = NULL;
     json_object_foreach((json_t *)(uintptr_t)root, key, value)
     {
-        bool is_paths = strcmp(key, "paths") == 0;
-        if (!is_paths && strcmp(key, "kind") != 0) {
-            return im_fail_as(err, IM_REASON_HTTP_BODY,
-                              "request body: key '%.40s' is not known, expected kind, paths", key);
-        }
-        if (is_paths ? !json_is_array(value) : plain_text(value) == NULL) {
-            return im_fail_as(err, IM_REASON_HTTP_BODY, "request body: '%s' is no %s", key,
-                              is_paths ? "list" : "text");
+        im_code rc = check_key(key, value, err);
+        if (rc != IM_OK) {
+            return rc;
         }
     }
     const json_t *list = json_object_get(root, "paths");
-    *out = (im_job_wish){.kind = plain_text(json_object_get(root, "kind"))};
+    *out = (im_job_wish){.kind = plain_text(json_object_get(root, "kind")),
+                         .query = plain_text(json_object_get(root, "query")),
+                         .k = (size_t)json_integer_value(json_object_get(root, "k")),
+                         .limit = (uint64_t)json_integer_value(json_object_get(root, "limit")),
+                         .redo = json_is_true(json_object_get(root, "redo")),
+                         .retry = json_is_true(json_object_get(root, "retry"))};
     if (out->kind == NULL) {
         return im_fail_as(err, IM_REASON_HTTP_BODY, "request body: 'kind' is missing");
     }

@@ -18,6 +18,7 @@ typedef struct im_daemon_options {
     const char *const *immich_models; /* [n_immich_models] "NAME=MODEL", MODEL a name or folder */
     size_t n_immich_models;
     bool local; /* also on the library's Unix socket (im_app_socket_path), for the command line */
+    const im_vlm_keep_request *keep; /* a llama-server that runs as long; NULL: none */
     im_library_options library;
     im_vlm_request vlm;     /* how the vision-language model is asked */
     bool no_vlm;            /* it is not, whatever the library knows */

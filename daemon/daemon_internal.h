@@ -434,6 +434,8 @@ void reload_go_on(server *s);
 
 typedef struct connection connection;
 
+typedef struct local_vlm local_vlm;
+
 struct server {
     const im_daemon_options *options;
     int epoll, wake, spare; /* -1: none. spare is given up to turn one more client away */
@@ -449,6 +451,7 @@ struct server {
     work *writer;                     /* of PLACE_WRITER: a handle of its own */
     work *pictures;                   /* of PLACE_PICTURES: likewise */
     talks *talks;
+    local_vlm *vlm;                   /* NULL: none is kept */
     connection *connections[DAEMON_MOST_CONNECTIONS];
     uint32_t generations[DAEMON_MOST_CONNECTIONS];
     size_t n_connections, most_connections;
@@ -457,6 +460,17 @@ struct server {
     im_str openapi;
     bool stopping;
 };
+
+/* ---- local_vlm.c ---- */
+
+/** Keeps a llama-server, when options->keep asks for one (else *out is NULL). Codes as of
+ * im_app_vlm_keep_check; what goes wrong later is told. */
+IM_NODISCARD im_code local_vlm_open(const im_daemon_options *options, local_vlm **out,
+                                    im_error *err);
+/** Tells what happened since the last call; on the server's thread. */
+void local_vlm_tell(local_vlm *l);
+/** Ends the server too. */
+void local_vlm_close(local_vlm *l);
 
 /* ---- connection.c ---- */
 

@@ -245,7 +245,7 @@ static void do_job(jobs *j, const im_job *job, uint64_t *retry_ms)
     j->warnings = 0;
     tell_state(j, job, NULL, 0);
     im_stop_heed(&j->stop);
-    im_app_job_run(j->library, job, &j->options->limits, &j->stop, &events, &end);
+    im_app_job_run(j->library, job, &j->options->limits, NULL, &j->stop, &events, &end);
     im_stop_heed(NULL);
     pthread_mutex_lock(&j->lock);
     bool user_stop = j->user_stop;

@@ -136,6 +136,7 @@ static im_code loop(server *s, im_error *err)
             reload_begin(s);
         }
         reload_go_on(s);
+        local_vlm_tell(s->vlm);
         if (!s->stopping && im_stop_asked()) {
             begin_stop(s);
             stop_ns = im_clock_ns();
@@ -212,6 +213,9 @@ static im_code open_all(server *s, im_error *err)
     if (rc == IM_OK) {
         rc = jobs_open(s->options, s->wake, &s->jobs, err);
     }
+    if (rc == IM_OK) {
+        rc = local_vlm_open(s->options, &s->vlm, err);
+    }
     return rc;
 }
 
@@ -238,6 +242,8 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
     }
     connections_close_all(s);
     jobs_close(s->jobs);
+    local_vlm_tell(s->vlm);
+    local_vlm_close(s->vlm);
     work_close(s->pictures);
     work_close(s->writer);
     work_close(s->work);

@@ -25,7 +25,8 @@ im_code im_caption_check(im_view text, im_error *err)
     return check_caption(&caption, err);
 }
 
-static im_code clear_same(im_store *store, uint64_t item, const im_caption *caption, im_error *err)
+static im_code clear_same(im_store *store, uint64_t item, const im_caption *caption,
+                          uint64_t *out_rows, im_error *err)
 {
     statement st;
     im_code rc = statement_open(store, STORE_SQL_REPLACE_CAPTION, &st, err);
@@ -36,7 +37,7 @@ static im_code clear_same(im_store *store, uint64_t item, const im_caption *capt
     statement_put_text(&st, kind_names[caption->kind]);
     statement_put_text(&st, store_text_source_name(caption->source));
     statement_put_text(&st, caption->vlm_model); /* NULL stays NULL */
-    return statement_run(&st, NULL, err);
+    return statement_run(&st, out_rows, err);
 }
 
 static im_code put_caption(im_store *store, uint64_t item, const im_caption *caption, im_error *err)
@@ -44,7 +45,7 @@ static im_code put_caption(im_store *store, uint64_t item, const im_caption *cap
     statement st;
     im_code rc = store_need_item(store, item, err);
     if (rc == IM_OK) {
-        rc = clear_same(store, item, caption, err);
+        rc = clear_same(store, item, caption, NULL, err);
     }
     if (rc == IM_OK) {
         rc = statement_open(store, STORE_SQL_PUT_CAPTION, &st, err);
@@ -106,6 +107,23 @@ im_code im_store_drop_caption(im_store *store, uint64_t item, im_caption_kind ki
         return rc;
     }
     return store_write_end(store, &write, drop_caption(store, item, kind, source, err), err);
+}
+
+im_code im_store_drop_vlm_text(im_store *store, uint64_t item, im_caption_kind kind,
+                               const char *vlm_model, im_error *err)
+{
+    const im_caption same = {.kind = kind, .source = IM_SOURCE_VLM, .vlm_model = vlm_model};
+    store_write write;
+    uint64_t rows = 0;
+    im_code rc = store_write_begin(store, &write, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    rc = clear_same(store, item, &same, &rows, err);
+    if (rc == IM_OK && rows > 0) {
+        rc = store_text_changed(store, item, err);
+    }
+    return store_write_end(store, &write, rc, err);
 }
 
 /* One row, handed to fn with copies of its two short texts; *out_more is fn's answer. */

@@ -96,9 +96,9 @@ static im_code check_stage(store_restore *r, im_error *err)
 
 static bool is_ours(const char *name)
 {
-    static const char *const names[] = {".",      "..",      STORE_LOCK_NAME, STORE_RESERVE_NAME,
-                                        NEW_NAME, "index",   "thumbs",        "originals",
-                                        "models", ASIDE_NAME};
+    static const char *const names[] = {".",      "..",       STORE_LOCK_NAME, STORE_RESERVE_NAME,
+                                        NEW_NAME, "index",    "thumbs",        "originals",
+                                        "models", ASIDE_NAME, "vlm-server"};
     for (size_t i = 0; i < IM_COUNT(names); i++) {
         if (strcmp(name, names[i]) == 0) {
             return true;

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define IM_STORE_SCHEMA 2                  /* user_version */
+#define IM_STORE_SCHEMA 3                  /* user_version */
 #define IM_STORE_APPLICATION_ID 0x494d4147 /* "IMAG" */
 
 typedef struct im_store im_store;
@@ -336,6 +336,9 @@ IM_NODISCARD im_code im_store_put_caption(im_store *store, uint64_t item, const 
 /** Drops all texts of (item, kind, source); not_found when there is none. */
 IM_NODISCARD im_code im_store_drop_caption(im_store *store, uint64_t item, im_caption_kind kind,
                                            im_text_source source, im_error *err);
+/** Drops the text of (item, kind, vlm, vlm_model); IM_OK when there is none. */
+IM_NODISCARD im_code im_store_drop_vlm_text(im_store *store, uint64_t item, im_caption_kind kind,
+                                            const char *vlm_model, im_error *err);
 typedef bool (*im_store_caption_fn)(void *context, const im_caption *caption);
 /** Captions and visible texts of an item: the user's first, then the newest first. */
 IM_NODISCARD im_code im_store_each_caption_of_item(im_store *store, uint64_t item,
@@ -662,22 +665,25 @@ typedef struct im_vlm_send {
     const char *purpose; /* "rerank", "explain", "probe" */
     const char *items;   /* JSON array of item ids */
     uint64_t bytes_sent;
-    uint64_t tokens; /* expected at first, then as the server counted */
+    uint64_t tokens;    /* expected at first, then as the server counted */
+    uint64_t cost_nano; /* likewise, in billionths of the unit that prices are in */
     uint64_t ms;
     const char *outcome; /* at the end; NULL: nothing was sent after all */
 } im_vlm_send;
-/** Notes what is about to be sent, with outcome "sending": that stays when the process is killed,
- * so that a day's tokens are never counted too low. */
+/** Notes what is about to be sent, with outcome "sending" and the SHA-256 of each item: that stays
+ * when the process is killed, so that a day's tokens and cost are never counted too low. */
 IM_NODISCARD im_code im_store_begin_vlm_send(im_store *store, const im_vlm_send *send,
                                              uint64_t *out_id, im_error *err);
-/** Notes what became of it: bytes_sent, tokens (0 with bytes that were sent: the server told none,
- * those expected stay), ms, outcome. */
+/** Notes what became of it: bytes_sent, tokens and cost (tokens 0 with bytes that were sent: the
+ * server told none, what was expected stays), ms, outcome. */
 IM_NODISCARD im_code im_store_end_vlm_send(im_store *store, uint64_t id, const im_vlm_send *send,
                                            im_error *err);
-/** Tokens and sends of the lines since a moment (wall clock). */
-IM_NODISCARD im_code im_store_vlm_tokens_since(im_store *store, int64_t since_ns,
-                                               uint64_t *out_tokens, uint64_t *out_sends,
-                                               im_error *err);
+/** What the lines since a moment (wall clock) come to. */
+typedef struct im_vlm_spent {
+    uint64_t sends, tokens, cost_nano;
+} im_vlm_spent;
+IM_NODISCARD im_code im_store_vlm_spent_since(im_store *store, int64_t since_ns, im_vlm_spent *out,
+                                              im_error *err);
 /** Whether an item's picture may be sent: no, when one of its files lies in a folder that said no.
  */
 IM_NODISCARD im_code im_store_vlm_allowed(im_store *store, uint64_t item, bool *out_allowed,

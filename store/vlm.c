@@ -74,6 +74,7 @@ static im_code begin_send(im_store *store, const im_vlm_send *send, uint64_t *ou
     statement_put_u64(&st, send->bytes_sent);
     statement_put_u64(&st, send->tokens);
     statement_put_text(&st, "sending");
+    statement_put_u64(&st, send->cost_nano);
     rc = statement_run(&st, NULL, err);
     if (rc == IM_OK) {
         *out_id = (uint64_t)sqlite3_last_insert_rowid(store->db);
@@ -104,6 +105,7 @@ static im_code end_send(im_store *store, uint64_t id, const im_vlm_send *send, i
     statement_put_u64(&st, send->tokens);
     statement_put_u64(&st, send->ms);
     statement_put_text(&st, send->outcome);
+    statement_put_u64(&st, send->cost_nano);
     return statement_run(&st, NULL, err);
 }
 
@@ -119,20 +121,21 @@ im_code im_store_end_vlm_send(im_store *store, uint64_t id, const im_vlm_send *s
     return store_write_end(store, &write, rc, err);
 }
 
-im_code im_store_vlm_tokens_since(im_store *store, int64_t since_ns, uint64_t *out_tokens,
-                                  uint64_t *out_sends, im_error *err)
+im_code im_store_vlm_spent_since(im_store *store, int64_t since_ns, im_vlm_spent *out,
+                                 im_error *err)
 {
     statement st;
     bool row = false;
-    im_code rc = statement_open(store, STORE_SQL_VLM_TOKENS, &st, err);
+    im_code rc = statement_open(store, STORE_SQL_VLM_SPENT, &st, err);
     if (rc != IM_OK) {
         return rc;
     }
     statement_put_i64(&st, since_ns);
     rc = statement_step(&st, &row, err);
     if (rc == IM_OK) {
-        *out_tokens = row ? statement_u64(&st, 0) : 0;
-        *out_sends = row ? statement_u64(&st, 1) : 0;
+        *out = row ? (im_vlm_spent){statement_u64(&st, 0), statement_u64(&st, 1),
+                                    statement_u64(&st, 2)}
+                   : (im_vlm_spent){0};
     }
     statement_close(&st);
     return rc;

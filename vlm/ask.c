@@ -7,7 +7,7 @@
 
 #define TRIES 3u
 
-static void write_body(im_json_writer *w, const im_vlm_server *server, const vlm_question *question)
+void vlm_write_body(im_json_writer *w, const im_vlm_server *server, const vlm_question *question)
 {
     if (question->mode == IM_VLM_MODE_SYSTEMONE) {
         vlm_systemone_write(w, server, question);
@@ -20,8 +20,8 @@ static void write_body(im_json_writer *w, const im_vlm_server *server, const vlm
     }
 }
 
-static im_code read_body(const im_vlm_server *server, const vlm_question *question, im_view body,
-                         vlm_reply *reply, im_error *err)
+im_code vlm_read_body(const im_vlm_server *server, const vlm_question *question, im_view body,
+                      vlm_reply *reply, im_error *err)
 {
     if (question->mode == IM_VLM_MODE_SYSTEMONE) {
         return vlm_systemone_read(body, reply, err);
@@ -48,7 +48,7 @@ im_code vlm_ask(im_http_client *client, const im_vlm_server *server, const im_vl
     im_json_init(&w, SIZE_MAX / 2);
     im_str_init(&url, 4096);
     im_str_init(&secret, 8192);
-    write_body(&w, server, question);
+    vlm_write_body(&w, server, question);
     im_code rc = vlm_url(server, question->mode, question->stream, &url, err);
     if (rc == IM_OK) {
         rc = vlm_secret(server, options->key, &secret, err);
@@ -76,10 +76,12 @@ im_code vlm_ask(im_http_client *client, const im_vlm_server *server, const im_vl
     if (rc == IM_OK) {
         rc = question->stream
                  ? vlm_stream_end(&stream, err)
-                 : read_body(server, question,
-                             im_view_of(im_str_text(&answer.body), answer.body.size), reply, err);
+                 : vlm_read_body(server, question,
+                                 im_view_of(im_str_text(&answer.body), answer.body.size), reply,
+                                 err);
     }
     cost->tokens += reply->tokens; /* also of an answer that broke off */
+    cost->tokens_out += reply->tokens_out;
     vlm_stream_clear(&stream);
     im_http_answer_clear(&answer);
     im_json_clear(&w);

@@ -19,6 +19,12 @@ im_vlm_weights im_vlm_weights_bound(im_vlm_weights weights)
     return weights;
 }
 
+im_vlm_weights im_vlm_weights_list(im_vlm_weights weights)
+{
+    weights = im_vlm_weights_bound(weights);
+    return (im_vlm_weights){.scale = 1, .weight = IM_MIN(weights.weight, IM_VLM_MOST_WEIGHT)};
+}
+
 void im_vlm_blend(const im_vlm_weights *weights, const double *z, const double *s, const bool *has,
                   size_t n, double *out_final, size_t *out_order)
 {

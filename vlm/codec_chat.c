@@ -180,9 +180,9 @@ im_code vlm_chat_object(void *context, const json_t *root, im_error *err)
     }
     if (json_is_object(usage)) {
         uint64_t total = vlm_count(usage, "total_tokens");
-        out->tokens =
-            total > 0 ? total
-                      : vlm_count(usage, "prompt_tokens") + vlm_count(usage, "completion_tokens");
+        uint64_t written = vlm_count(usage, "completion_tokens");
+        out->tokens = total > 0 ? total : vlm_count(usage, "prompt_tokens") + written;
+        out->tokens_out = IM_MIN(written, out->tokens);
     }
     return out->text.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for an answer") : IM_OK;
 }

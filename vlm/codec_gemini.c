@@ -105,8 +105,14 @@ static void read_logprobs(const im_vlm_server *server, const json_t *candidate, 
 /* Reasons that end an answer because of what it would have said. */
 static bool is_refusal(const char *finish)
 {
-    static const char *const reasons[] = {"SAFETY", "RECITATION",         "BLOCKLIST",
-                                          "SPII",   "PROHIBITED_CONTENT", "IMAGE_SAFETY"};
+    static const char *const reasons[] = {"SAFETY",
+                                          "RECITATION",
+                                          "BLOCKLIST",
+                                          "SPII",
+                                          "PROHIBITED_CONTENT",
+                                          "IMAGE_SAFETY",
+                                          "IMAGE_RECITATION",
+                                          "IMAGE_PROHIBITED_CONTENT"};
     for (size_t i = 0; finish != NULL && i < IM_COUNT(reasons); i++) {
         if (strcmp(finish, reasons[i]) == 0) {
             return true;
@@ -141,7 +147,10 @@ im_code vlm_gemini_object(void *context, const json_t *root, im_error *err)
         out->refused = out->refused || is_refusal(finish);
     }
     if (json_is_object(usage)) {
+        uint64_t written = vlm_count(usage, "candidatesTokenCount") +
+                           vlm_count(usage, "thoughtsTokenCount"); /* thoughts are paid for too */
         out->tokens = vlm_count(usage, "totalTokenCount");
+        out->tokens_out = IM_MIN(written, out->tokens);
     }
     return out->text.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for an answer") : IM_OK;
 }

@@ -126,7 +126,8 @@ im_code vlm_systemone_read(im_view body, vlm_reply *out, im_error *err)
         const json_t *usage = json_object_get(root, "usage");
         out->has_p = true;
         out->p = value;
-        out->tokens = vlm_count(usage, "input_tokens") + vlm_count(usage, "output_tokens");
+        out->tokens_out = vlm_count(usage, "output_tokens");
+        out->tokens = vlm_count(usage, "input_tokens") + out->tokens_out;
     } else {
         rc = im_fail(err, IM_ERR_UPSTREAM, "the server's answer has no probability for 'match'");
     }

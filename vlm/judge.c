@@ -154,6 +154,7 @@ static void share_cost(im_vlm_judgement *out, size_t n)
 {
     uint64_t tokens = out[0].tokens;
     uint64_t bytes = out[0].bytes_sent;
+    out[0].tokens_out = 0; /* a number a picture: nothing is written */
     for (size_t i = 0; i < n; i++) {
         out[i].tokens = tokens / n + (i < tokens % n);
         out[i].bytes_sent = bytes / n + (i < bytes % n);

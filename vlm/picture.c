@@ -45,9 +45,9 @@ im_code im_vlm_picture(const uint8_t *bytes, size_t size, const char *name,
     im_image_options options = {.target_px = max_px};
     im_image image = {0};
     im_image sent = {0};
-    if (max_px < LEAST || max_px > 4096) {
-        return im_fail(err, IM_ERR_INVALID, "pictures of at most %u px, expected %u to 4096",
-                       max_px, LEAST);
+    if (max_px < IM_VLM_LEAST_PX || max_px > IM_VLM_MOST_PX) {
+        return im_fail(err, IM_ERR_INVALID, "pictures of at most %u px, expected %u to %u", max_px,
+                       IM_VLM_LEAST_PX, IM_VLM_MOST_PX);
     }
     options.limits = limits != NULL ? *limits : options.limits;
     im_code rc = im_image_decode(bytes, size, name, &options, &image, NULL, err);

@@ -158,7 +158,8 @@ static im_code try_mode(probing *p, im_vlm_mode mode, im_error *err)
     im_vlm_judgement judgement;
     im_vlm_options options = *p->options;
     options.deadline_ms = options.deadline_ms != 0 ? options.deadline_ms : PROBE_MS;
-    options.item_ms = options.item_ms != 0 ? options.item_ms : PROBE_MS;
+    options.item_ms =
+        options.item_ms != 0 ? options.item_ms : IM_MAX(PROBE_MS, options.deadline_ms);
     tried.mode = mode;
     im_code rc =
         im_vlm_judge(&tried, &options, im_view_from("a grey area"), &p->blank, 1, &judgement, err);
@@ -194,11 +195,17 @@ static im_code find_mode(probing *p, im_error *err)
     im_error first = IM_ERROR_INIT;
     im_code rc = IM_ERR_UNSUPPORTED;
     for (size_t i = 0; rc != IM_OK && !is_final(rc) && i < n; i++) {
-        if (modes[i] == IM_VLM_MODE_SYSTEMONE && p->server->profile != IM_VLM_TRANSFORMERS) {
+        im_vlm_profile profile = p->server->profile;
+        bool unknown = profile == IM_VLM_AUTO; /* lists its models, but says not what it is */
+        if (modes[i] == IM_VLM_MODE_SYSTEMONE && profile != IM_VLM_TRANSFORMERS && !unknown) {
             continue;
         }
         rc = try_mode(p, modes[i], &cause);
         p->server->mode = rc == IM_OK ? modes[i] : IM_VLM_MODE_NONE;
+        if (rc == IM_OK && unknown && modes[i] == IM_VLM_MODE_SYSTEMONE) {
+            p->server->profile = IM_VLM_TRANSFORMERS; /* nobody else has that route */
+            p->server->schema = false;
+        }
         first = first.code == IM_OK ? cause : first;
     }
     if (rc != IM_OK && is_rerank && !is_final(rc)) {

@@ -116,11 +116,18 @@ void vlm_put_picture(im_json_writer *w, const im_bytes *picture, bool bare)
     im_str_clear(&uri);
 }
 
-static void add_text(im_sha256 *hash, const char *data, size_t size)
+void vlm_hash_text(im_sha256 *hash, const char *data, size_t size)
 {
     uint64_t n = size;
     im_sha256_add(hash, &n, sizeof(n)); /* so that no two lists of texts are the same bytes */
     im_sha256_add(hash, data, size);
+}
+
+void vlm_hash_server(im_sha256 *hash, const im_vlm_server *server)
+{
+    const char *who = server->id[0] != '\0' ? server->id : server->url;
+    vlm_hash_text(hash, who, strlen(who));
+    vlm_hash_text(hash, server->model, strlen(server->model));
 }
 
 void im_vlm_key(const im_vlm_server *server, im_view query, const im_bytes *picture,
@@ -129,12 +136,11 @@ void im_vlm_key(const im_vlm_server *server, im_view query, const im_bytes *pict
     im_sha256 hash;
     const char *mode = im_vlm_mode_name(server->mode);
     im_sha256_init(&hash);
-    add_text(&hash, IM_VLM_PROMPT_VERSION, strlen(IM_VLM_PROMPT_VERSION));
-    add_text(&hash, server->url, strlen(server->url));
-    add_text(&hash, server->model, strlen(server->model));
-    add_text(&hash, mode, strlen(mode));
-    add_text(&hash, query.data, query.size);
-    add_text(&hash, (const char *)picture->data, picture->size);
+    vlm_hash_text(&hash, IM_VLM_PROMPT_VERSION, strlen(IM_VLM_PROMPT_VERSION));
+    vlm_hash_server(&hash, server);
+    vlm_hash_text(&hash, mode, strlen(mode));
+    vlm_hash_text(&hash, query.data, query.size);
+    vlm_hash_text(&hash, (const char *)picture->data, picture->size);
     im_sha256_end(&hash, out);
 }
 
@@ -143,13 +149,12 @@ void im_vlm_question_key(const im_vlm_server *server, const char *version,
 {
     im_sha256 hash;
     im_sha256_init(&hash);
-    add_text(&hash, version, strlen(version));
-    add_text(&hash, server->url, strlen(server->url));
-    add_text(&hash, server->model, strlen(server->model));
-    add_text(&hash, server->schema ? "schema" : "text", server->schema ? 6 : 4);
-    add_text(&hash, question->text.data, question->text.size);
+    vlm_hash_text(&hash, version, strlen(version));
+    vlm_hash_server(&hash, server);
+    vlm_hash_text(&hash, server->schema ? "schema" : "text", server->schema ? 6 : 4);
+    vlm_hash_text(&hash, question->text.data, question->text.size);
     for (size_t i = 0; i < question->n_pictures; i++) {
-        add_text(&hash, (const char *)question->pictures[i].data, question->pictures[i].size);
+        vlm_hash_text(&hash, (const char *)question->pictures[i].data, question->pictures[i].size);
     }
     im_sha256_end(&hash, out);
 }

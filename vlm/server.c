@@ -166,6 +166,9 @@ void im_vlm_server_json(im_json_writer *w, const im_vlm_server *server)
 {
     im_json_begin_object(w);
     im_json_put_string(w, "url", server->url);
+    if (server->id[0] != '\0') {
+        im_json_put_string(w, "id", server->id);
+    }
     im_json_put_string(w, "model", server->model);
     im_json_put_string(w, "profile", im_vlm_profile_name(server->profile));
     im_json_put_string(w, "mode", im_vlm_mode_name(server->mode));
@@ -204,6 +207,7 @@ static bool read_facts(const json_t *root, im_vlm_server *out)
     out->schema = json_is_true(json_object_get(root, "schema"));
     out->jina = json_is_true(json_object_get(root, "jina"));
     out->probed = json_is_true(json_object_get(root, "probed"));
+    (void)snprintf(out->id, sizeof(out->id), "%s", text_of(root, "id"));
     out->n_yes = (size_t)n_yes;
     out->n_no = n - (size_t)n_yes;
     for (size_t i = 0; i < n; i++) {

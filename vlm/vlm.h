@@ -37,7 +37,9 @@ typedef enum im_vlm_mode {
 
 /** A server and what is known of it: kept in the library's settings. A plain value. */
 typedef struct im_vlm_server {
-    char url[512];   /* without the path of a route: "http://127.0.0.1:8080" */
+    char url[512]; /* without the path of a route: "http://127.0.0.1:8080" */
+    char id[48]; /* of one whose port changes: answers are kept under it in place of the URL; or ""
+                  */
     char model[256]; /* "" for a server with one model */
     im_vlm_profile profile;
     im_vlm_mode mode; /* NONE: as the profile does */
@@ -80,17 +82,71 @@ typedef struct im_vlm_options {
 IM_NODISCARD im_code im_vlm_probe(im_vlm_server *server, const im_vlm_options *options,
                                   im_error *err);
 
+/* ---- a llama-server of our own ---- */
+
+typedef struct im_vlm_local_options {
+    const char *program;        /* NULL: llama-server on the PATH; a name is looked for there too */
+    const char *model, *mmproj; /* GGUF files */
+    const char *const *arguments; /* [n_arguments] more for the server, before ours */
+    size_t n_arguments;
+} im_vlm_local_options;
+
+/** What it is started with; borrows the arguments. */
+typedef struct im_vlm_local_plan {
+    char program[4096], model[4096], mmproj[4096]; /* absolute */
+    char name[128];                                /* of the model: of its file */
+    char id[48];                                   /* im_vlm_server.id, of the files' content */
+    const char *const *arguments;
+    size_t n_arguments;
+} im_vlm_local_plan;
+
+/** Looks at the program and the files before anything is started.
+ * @return IM_ERR_NOT_FOUND, IM_ERR_DENIED; IM_ERR_FORMAT for what is no GGUF file or the wrong one
+ * of the two; IM_ERR_INVALID for a missing one, and for arguments that are imago's to set */
+IM_NODISCARD im_code im_vlm_local_plan_of(const im_vlm_local_options *options,
+                                          im_vlm_local_plan *out, im_error *err);
+
+/** What is told meanwhile; each may be NULL. */
+typedef struct im_vlm_local_listener {
+    void *context;
+    void (*waiting)(void *context, double seconds); /* until it is ready, ten times a second */
+    void (*line)(void *context, const char *line);  /* that the server wrote */
+} im_vlm_local_listener;
+
+/** A llama-server that runs. For one thread, which must outlive it: it is killed when that ends. */
+typedef struct im_vlm_local im_vlm_local;
+
+/** Starts a llama-server on a free port of 127.0.0.1 with a random key, which is neither in its
+ * arguments nor in its environment, and waits until it is ready.
+ * @param wait_ms 0: 300 s  @param listener borrowed; may be NULL
+ * @return IM_ERR_UPSTREAM with its last words when it ended, IM_ERR_CONFLICT when that was because
+ * of the port; IM_ERR_TIMEOUT; interrupted */
+IM_NODISCARD im_code im_vlm_local_open(const im_vlm_local_plan *plan, uint32_t wait_ms,
+                                       const im_vlm_local_listener *listener, im_vlm_local **out,
+                                       im_error *err);
+const im_vlm_server *im_vlm_local_server(const im_vlm_local *local);
+const char *im_vlm_local_key(const im_vlm_local *local);
+int im_vlm_local_pid(const im_vlm_local *local);
+/** Waits so long at most; false when it has ended. To be called often: it reads what is written. */
+bool im_vlm_local_wait(im_vlm_local *local, uint32_t ms);
+/** Why it has ended, as im_vlm_local_open says it. */
+IM_NODISCARD im_code im_vlm_local_why(const im_vlm_local *local, im_error *err);
+/** Ends it: asked first, killed after 5 s. */
+void im_vlm_local_close(im_vlm_local *local);
+
 /* ---- what is sent ---- */
 
 #define IM_VLM_PROMPT_VERSION "rerank-1"
 #define IM_VLM_MAX_PX 448u
+#define IM_VLM_LEAST_PX 112u /* of the longer side: nothing smaller is asked for */
+#define IM_VLM_MOST_PX 4096u
 
 /** Takes chat markers (<|im_end|>, <__media__>, [INST] …) and control characters out of a text, so
  * that no server reads them as its own. */
 void im_vlm_clean(im_str *out, im_view text);
 
 /** A picture as it is sent: oriented, both sides stretched to multiples of 28 so that no server
- * resizes it, the longer one at most max_px (IM_VLM_MAX_PX, at least 112), as a JPEG without
+ * resizes it, the longer one at most max_px (IM_VLM_LEAST_PX to IM_VLM_MOST_PX), as a JPEG without
  * metadata. @param out_tokens (may be NULL) what it costs a model of the Qwen2.5-VL family */
 IM_NODISCARD im_code im_vlm_picture(const uint8_t *bytes, size_t size, const char *name,
                                     const im_image_limits *limits, uint32_t max_px, im_bytes *out,
@@ -120,7 +176,8 @@ typedef struct im_vlm_judgement {
     double s;        /* logit(yes) - logit(no), when judged; finite */
     double p_yes;    /* when judged */
     double mass;     /* P(yes) + P(no) of the answer's first token; 1 where the mode tells none */
-    uint64_t tokens; /* as the server counts; 0: not told */
+    uint64_t tokens; /* as the server counts, in and out; 0: not told */
+    uint64_t tokens_out; /* of these, what the model wrote; 0 where they are told as one */
     uint64_t bytes_sent; /* of all tries */
     unsigned tries;
     int status; /* of the server's last answer; 0: it gave none */
@@ -136,6 +193,23 @@ typedef struct im_vlm_judgement {
 IM_NODISCARD im_code im_vlm_judge(const im_vlm_server *server, const im_vlm_options *options,
                                   im_view query, const im_bytes *pictures, size_t n,
                                   im_vlm_judgement *out, im_error *err);
+
+#define IM_VLM_LIST_VERSION "list-1"
+#define IM_VLM_MOST_LISTED 20u
+
+/** Lets a model put pictures in order, all in one question, asked twice: as they are and backwards.
+ * Only two whole permutations count.
+ * @param query cleaned  @param pictures [n], 2 to IM_VLM_MOST_LISTED
+ * @param out_s [n] by the mean of both places, within ± IM_VLM_CLIP; written with IM_OK alone
+ * @param out_cost of both questions; UNREADABLE when an answer was no permutation
+ * @return IM_ERR_UPSTREAM for that; IM_ERR_UNSUPPORTED (a profile that knows no questions); what
+ * kept the server from answering */
+IM_NODISCARD im_code im_vlm_list(const im_vlm_server *server, const im_vlm_options *options,
+                                 im_view query, const im_bytes *pictures, size_t n, double *out_s,
+                                 im_vlm_judgement *out_cost, im_error *err);
+/** What such an order depends on, as one digest. */
+void im_vlm_list_key(const im_vlm_server *server, im_view query, const im_bytes *pictures, size_t n,
+                     uint8_t out[IM_SHA256_BYTES]);
 
 /** A question about pictures whose answer is bound by a JSON schema.
  * @param schema JSON text  @param out_json the answer, whole and an object; json_decref
@@ -176,6 +250,35 @@ void im_vlm_partial(im_view text, const char *key, im_str *out);
 void im_vlm_question_key(const im_vlm_server *server, const char *version,
                          const im_vlm_question *question, uint8_t out[IM_SHA256_BYTES]);
 
+/* ---- descriptions ---- */
+
+typedef enum im_vlm_wish {
+    IM_VLM_CAPTION, /* what a picture shows */
+    IM_VLM_READ,    /* the text that can be read in it */
+    IM_VLM_WISH_COUNT
+} im_vlm_wish;
+const char *im_vlm_wish_name(im_vlm_wish wish);    /* "caption", "read" */
+const char *im_vlm_wish_version(im_vlm_wish wish); /* of its prompt */
+uint32_t im_vlm_wish_px(im_vlm_wish wish);         /* longer side of the picture, unless told */
+uint32_t im_vlm_wish_tokens(im_vlm_wish wish);     /* of the answer, at most */
+
+/** Asks for a description of a picture.
+ * @param out plain text (im_vlm_plain), 1,000 bytes of a caption or 16 KiB of a text at most; empty
+ * when there is nothing to be read @param out_cost REFUSED, UNREADABLE: it is the picture's own
+ * fate
+ * @return as of im_vlm_answer */
+IM_NODISCARD im_code im_vlm_describe(const im_vlm_server *server, const im_vlm_options *options,
+                                     im_vlm_wish wish, const im_bytes *picture, im_str *out,
+                                     im_vlm_judgement *out_cost, im_error *err);
+/** What of a model's words is the description. IM_ERR_UPSTREAM when there is none. */
+IM_NODISCARD im_code im_vlm_description(im_vlm_wish wish, im_view answer, im_str *out,
+                                        im_error *err);
+/** Appends a text as it may be kept and shown anywhere: valid UTF-8 without chat markers, HTML
+ * tags, control and hidden characters; blanks are single; cut behind a sentence or word at `most`
+ * bytes.
+ * @param lines lines stay lines @return false when memory is out */
+bool im_vlm_plain(im_str *out, im_view text, size_t most, bool lines);
+
 /* ---- what follows: blending ---- */
 
 #define IM_VLM_CLIP 2.0
@@ -190,6 +293,10 @@ im_vlm_weights im_vlm_weights_default(void);
 /** The same within what is allowed: an uncalibrated weight of at most IM_VLM_MOST_WEIGHT; values
  * that are not finite count as weight 0. */
 im_vlm_weights im_vlm_weights_bound(im_vlm_weights weights);
+
+/** Weights for orders of im_vlm_list: calibrations are of single judgements, so it is
+ * IM_VLM_MOST_WEIGHT at most, and 0 for a judge whose calibration gave 0. */
+im_vlm_weights im_vlm_weights_list(im_vlm_weights weights);
 
 /** Blends first-stage scores with judgements. |out_final[i] - z[i]| <= IM_VLM_CLIP * weight; hits
  * without a judgement keep their score.

@@ -32,6 +32,10 @@ typedef struct vlm_question {
 /** The prompt of a judgement in a mode. */
 void vlm_prompt(im_str *out, im_vlm_mode mode, im_view query);
 extern const char vlm_score_schema[];
+/** Adds a text and its size. */
+void vlm_hash_text(im_sha256 *hash, const char *data, size_t size);
+/** Whom an answer is of: the URL, or what stays the same when that does not; and the model. */
+void vlm_hash_server(im_sha256 *hash, const im_vlm_server *server);
 /** Writes "data:image/jpeg;base64,…" as a JSON string (bare: without the head). */
 void vlm_put_picture(im_json_writer *w, const im_bytes *picture, bool bare);
 
@@ -63,7 +67,7 @@ typedef struct vlm_reply {
     vlm_labels labels;
     bool has_p; /* SYSTEMONE */
     double p;
-    uint64_t tokens;
+    uint64_t tokens, tokens_out;
 } vlm_reply;
 
 void vlm_reply_init(vlm_reply *reply);
@@ -166,6 +170,12 @@ IM_NODISCARD im_code vlm_stream_end(vlm_stream *stream, im_error *err);
 void vlm_stream_clear(vlm_stream *stream);
 
 /* ---- asking ---- */
+
+/** A question as the body of a request, and what the body of an answer says, by the codec of the
+ * server and the mode. An answer of mode RERANK is left as text: whoever asked reads it. */
+void vlm_write_body(im_json_writer *w, const im_vlm_server *server, const vlm_question *question);
+IM_NODISCARD im_code vlm_read_body(const im_vlm_server *server, const vlm_question *question,
+                                   im_view body, vlm_reply *reply, im_error *err);
 
 /** The URL of the route that a question goes to. */
 IM_NODISCARD im_code vlm_url(const im_vlm_server *server, im_vlm_mode mode, bool stream,

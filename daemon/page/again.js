@@ -5,7 +5,7 @@ import { BROKE_OFF, events, problemOf } from "./stream.js";
 import { partsOf } from "./query.js";
 
 const N = 20;
-const STORED = "imago-look-again";
+const STORED = "imago-look-again"; // app.js looks at it before this file is there
 
 // A model judges by words, and moves hits in the order of the score.
 const canJudge = (query) => query.sort === "score" && (partsOf(query.text) ?? []).some((part) => part.kind === "text" && part.weight > 0);
@@ -39,16 +39,11 @@ export class Again {
       try { localStorage.setItem(STORED, this.box.checked ? "1" : ""); } catch { /* for this page only */ }
       this.change();
     } });
-    this.box.checked = this.remembered;
+    try { this.box.checked = localStorage.getItem(STORED) === "1"; } catch { /* off */ }
     this.label = h("label", { class: "pill switch", title: "A vision-language model looks at the best hits and moves them" }, this.box, "Look again");
     $("sort").after(this.label);
     this.note = h("p", { class: "again", id: "again", role: "status", hidden: true });
     $("facts").after(this.note);
-  }
-
-  // It was on when the page was left.
-  get remembered() {
-    try { return localStorage.getItem(STORED) === "1"; } catch { return false; }
   }
 
   get on() { return Boolean(this.box?.checked); }

@@ -1,13 +1,10 @@
 // The page: one query, its answer, and what people do to them.
 import { $, announce, button, count, h } from "./dom.js";
 import { ask, onKeyNeeded, tryKey } from "./api.js";
-import { Again, judgementOf, markOf } from "./again.js";
-import { Asking } from "./asking.js";
 import { Chips, showSource } from "./chips.js";
 import { Crop } from "./crop.js";
 import { Detail } from "./detail.js";
 import { watchDrops } from "./drop.js";
-import { Explain } from "./explain.js";
 import { Filters } from "./filters.js";
 import { Grid } from "./grid.js";
 import { watchKeys } from "./keyboard.js";
@@ -37,11 +34,9 @@ const detail = new Detail($("detail"), {
   add: ({ id }, weight, crop) => addPictures([`#${id}`], weight, crop),
   filter: (values) => go({ ...query, ...values }),
   learn: (item) => filters.learn(item),
-  drawn: (hit, parts) => explain?.drawn(hit, parts),
+  drawn: (hit, parts) => model?.drawn(hit, parts),
 });
-const again = new Again({ change: () => run(), order: (hits) => grid.reorder(hits, markOf, judgementOf) });
-const asking = new Asking({ queryOf: () => query, go: goToHit });
-let explain = null; // where a vision-language model answers
+let model = null; // the vision-language model (vlm.js), where there is one
 
 // ---- asking ----
 
@@ -62,12 +57,12 @@ async function fetchPage(cursor, fetchIt = ({ path, body }, signal) => ask(path,
 
 async function run() {
   answer = null;
-  again.stop();
+  model?.searching();
   clearMessage();
   showWarnings([]);
   $("box").removeAttribute("aria-invalid");
   try {
-    const page = await fetchPage(null, again.wants(query) ? (request, signal) => again.first(request, signal) : undefined);
+    const page = await fetchPage(null, model?.first);
     grid.clear();
     answer = page;
     grid.append(page.hits);
@@ -133,7 +128,7 @@ function go(changed, { push = true } = {}) {
   const { text, pictures } = takePictures(changed.text);
   query = { ...changed, text: text.trim(), pictures: [...changed.pictures, ...pictures] };
   if (detail.dialog.open) detail.close();
-  asking.changed();
+  model?.changed();
   const address = addressOf(query);
   if (push && address !== location.pathname + location.hash) history.pushState({}, "", address);
   draw();
@@ -148,7 +143,7 @@ function draw() {
   $("sort").value = query.sort === "score" && !scored ? "newest" : query.sort;
   $("query").hidden = chips.draw(query) === 0;
   filters.draw(query);
-  again.draw(query);
+  model?.draw(query);
 }
 
 function addPictures(sources, weight, crop = null) {
@@ -258,6 +253,22 @@ function readLocation() {
   const ready = same ? Promise.resolve() : go(wanted, { push: false });
   if (item === null) detail.close();
   else ready.then(() => { if (detail.id !== item) openItem({ id: item }, false); });
+  return ready;
+}
+
+// What belongs to a vision-language model is fetched where there is one, behind the first hits.
+async function findModel() {
+  try {
+    const what = await ask("/v1/vlm");
+    if (!what.set) return;
+    const { Model } = await import("./vlm.js");
+    model = new Model(what, { grid, queryOf: () => query, run, go: goToHit });
+    if (detail.dialog.open) model.drawn(detail.hit, detail.parts);
+  } catch { /* it is not needed */ }
+}
+
+function lookedAgain() {
+  try { return localStorage.getItem("imago-look-again") === "1"; } catch { return false; }
 }
 
 function start() {
@@ -279,16 +290,8 @@ function start() {
   addEventListener("popstate", readLocation);
   watchDrops({ add: (sources, weight) => addPictures(sources, weight), fail: (error) => showProblem(error, () => run()) });
   watchKeys({ grid, detail, add: (hit, weight) => addPictures([`#${hit.id}`], weight) });
-  const model = ask("/v1/vlm").then(({ judges, answers }) => {
-    if (judges) again.show();
-    if (answers) {
-      asking.show();
-      explain = new Explain({ queryOf: () => query, automatic: () => again.on });
-    }
-    draw();
-  }).catch(() => {});
-  if (again.remembered) model.finally(readLocation); // the first search is then one that looks again
-  else readLocation();
+  if (lookedAgain()) findModel().finally(readLocation); // the first search is then one that looks again
+  else readLocation().finally(findModel);
   ask("/v1/library").then((status) => {
     library = status;
     knowFields(Object.keys(status.fields ?? {}));

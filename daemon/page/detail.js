@@ -18,7 +18,7 @@ export class Detail {
 
   // hit: as a search gave it, or {id}; parts: of the answer
   async open(hit, parts = []) {
-    this.id = hit.id;
+    Object.assign(this, { id: hit.id, hit, parts });
     this.#draw(hit, parts);
     this.actions.drawn(hit, parts);
     if (!this.dialog.open) this.dialog.showModal();
@@ -122,7 +122,8 @@ export class Detail {
       ["Added", item.added_ns ? new Date(item.added_ns / 1e6).toLocaleString() : null],
     ].filter(([, value]) => value);
     this.facts.replaceChildren(
-      ...(item.captions ?? []).map((caption) => h("p", { class: "caption" }, caption.text, h("span", { class: "quiet" }, ` (${caption.source})`))),
+      ...[...(item.captions ?? []), ...(item.visible_text ?? [])].map((caption) => h("p", { class: "caption" }, caption.text,
+        h("span", { class: "quiet" }, ` (${caption.source === "vlm" ? `machine-made by ${caption.model}` : caption.source})`))),
       (item.tags ?? []).length ? h("ul", { class: "tags", "aria-label": "Tags" }, ...item.tags.map((tag) => h("li", {}, link(tag, "all with this tag", { tag })))) : "",
       h("dl", {}, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
       h("ul", { class: "paths", "aria-label": "Files" }, ...(item.paths ?? []).map((one) => h("li", {}, one.path, one.missing ? h("span", { class: "quiet" }, " (missing)") : null))));

@@ -1,11 +1,10 @@
 // Jobs under way, live. A server without jobs has no such route: then nothing is shown.
 import { $, count, h } from "./dom.js";
 import { ask } from "./api.js";
-import { events } from "./stream.js";
 
 const AGAIN_MS = 10000;
 const OPEN = new Set(["waiting", "running"]);
-const KINDS = { add: "Adding", rebuild: "Building the index", compact: "Compacting the index" };
+const KINDS = { add: "Adding", rebuild: "Building the index", compact: "Compacting the index", caption: "Describing pictures", read: "Reading pictures" };
 
 export class Progress {
   constructor(finished) {
@@ -26,12 +25,13 @@ export class Progress {
   async follow(job) {
     if (this.followed.has(job.id)) return;
     this.followed.add(job.id);
-    const row = h("div", { class: "job" }, h("span", { class: "text" }), h("progress", { "aria-label": "pictures added" }));
+    const row = h("div", { class: "job" }, h("span", { class: "text" }), h("progress", { "aria-label": "pictures done" }));
     $("progress").append(row);
     $("progress").hidden = false;
     this.#draw(row, job);
     let last = job;
     try {
+      const { events } = await import("./stream.js");
       for await (const { data: event } of events(`/v1/jobs/${Number(job.id)}/events`)) {
         last = "state" in event || "progress" in event ? { ...last, ...event } : { ...last, progress: event };
         this.#draw(row, last);
@@ -49,7 +49,7 @@ export class Progress {
     const { done = 0, total = 0, failed = 0 } = job.progress ?? {};
     const [text, bar] = row.children;
     const what = KINDS[job.kind] ?? KINDS.add;
-    const words = [job.paths?.length ? `${what} ${job.paths.join(", ")}` : what];
+    const words = [job.paths?.length ? `${what} ${job.paths.join(", ")}` : job.query ? `${what}: ${job.query}` : what];
     if (job.state === "waiting") words.push("waiting");
     else words.push(total ? `${count(done)} of ${count(total)}` : count(done));
     if (failed) words.push(`${count(failed)} could not be read`);

@@ -115,8 +115,9 @@ static void lines_become_fields_keys_tags_and_captions(void **state)
     expect_own(library, 1,
                "\"key\":\"k1\",\"fields\":{\"note\":\"a \\\"b\\\"\",\"price\":12.5,\"since\":"
                "\"2024-05-01\",\"sold\":true},\"tags\":[\"beach\",\"Sea\"],\"captions\":["
-               "{\"text\":\"one\",\"source\":\"user\"}]}");
-    expect_own(library, 2, "\"key\":\"k2\",\"fields\":{},\"tags\":[],\"captions\":[]}");
+               "{\"text\":\"one\",\"source\":\"user\"}],\"visible_text\":[]}");
+    expect_own(library, 2,
+               "\"key\":\"k2\",\"fields\":{},\"tags\":[],\"captions\":[],\"visible_text\":[]}");
     expect_own(library, 3, "\"key\":null,\"fields\":{\"price\":7},\"tags\":[\"Sea\"]");
     /* untyped cells and texts of JSON follow the registered types */
     expect_applied(library, write_meta("n.csv", "key,price,since,sold\nk2, 3 ,2020,FALSE\n"),
@@ -133,7 +134,7 @@ static void lines_become_fields_keys_tags_and_captions(void **state)
     expect_own(library, 3, "\"key\":null,\"fields\":{\"new\":\"2024\",\"since\":\"2021-02-01\"}");
     expect_own(library, 1,
                "\"key\":\"k1\",\"fields\":{\"price\":12.5,\"since\":\"2024-05-01\",\"sold\":true},"
-               "\"tags\":[],\"captions\":[]}");
+               "\"tags\":[],\"captions\":[],\"visible_text\":[]}");
     help_check(library);
     im_library_close(library);
 }
@@ -154,7 +155,8 @@ static void a_bad_line_leaves_nothing_half_done(void **state)
                    "2/6/0 m.jsonl:2 field_type;m.jsonl:3 field_name;m.jsonl:4 item_not_found;"
                    "m.jsonl:5 item_not_found;m.jsonl:6 item_not_found;m.jsonl:7 format;");
     expect_own(library, 1, "\"key\":\"k\",\"fields\":{\"a\":1}");
-    expect_own(library, 2, "\"key\":null,\"fields\":{},\"tags\":[],\"captions\":[]}");
+    expect_own(library, 2,
+               "\"key\":null,\"fields\":{},\"tags\":[],\"captions\":[],\"visible_text\":[]}");
     expect_own(library, 3, "\"key\":null,\"fields\":{\"a\":2}");
     im_json_writer w;
     im_json_init(&w, 1u << 20);

@@ -720,12 +720,19 @@ def without_a_server_the_model_is_no_help_and_no_harm():
     library = fresh("vlm-library")
     imago("add", "--quiet", PICTURES, library=library)
     first = imago("search", "--json", "a dog", library=library).json
-    assert "vlm probe" in imago("search", "--json", "--rerank", "a dog", library=library, code=2).error["hint"]
+    assert "vlm start" in imago("search", "--json", "--rerank", "a dog", library=library, code=2).error["hint"]
     answer = imago("search", "--json", "--rerank", "--vlm-url", "http://127.0.0.1:1", "a dog", library=library).json
     assert answer["rerank"]["status"] == "failed" and answer["rerank"]["reason"]
     assert [h["id"] for h in answer["hits"]] == [h["id"] for h in first["hits"]]
     imago("vlm", "probe", "--vlm-url", "http://127.0.0.1:1", library=library, code=12)
     imago("vlm", "calibrate", "--judged", "/nowhere", "--vlm-url", "http://127.0.0.1:1", library=library, code=3)
+    for command in ("caption", "read"):
+        failed = imago(command, "--json", library=library, code=2)
+        assert "vlm start" in failed.error["hint"], failed.error
+        imago(command, "--vlm-url", "http://127.0.0.1:1", "--limit", "1", "a dog", library=library, code=12)
+    imago("vlm", "start", "--model", "/nowhere.gguf", "--mmproj", "/nowhere.gguf", library=library, code=3)
+    assert imago("vlm", "status", "--json", library=library).json == {"local": "none", "probed": None}
+    imago("vlm", "stop", library=library, code=3)
     imago("vlm", "deny", PICTURES, library=library)
     imago("vlm", "allow", PICTURES, library=library)
     best = first["hits"][0]

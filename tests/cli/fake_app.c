@@ -585,7 +585,7 @@ im_code im_app_model_use(im_library *library, const char *model, const im_events
 }
 
 im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, size_t n,
-                      im_answer *answer, im_error *err)
+                          im_answer *answer, im_error *err)
 {
     (void)library;
     fake.vlm = *request;
@@ -604,6 +604,59 @@ im_code im_app_vlm_probe(im_library *library, const im_vlm_request *request,
     fake.vlm = *request;
     im_code rc = im_vlm_server_of(request->url, "tiny", IM_VLM_VLLM, out_server, err);
     return rc == IM_OK ? outcome(err) : rc;
+}
+
+im_code im_app_describe(im_library *library, const im_describe_request *request,
+                        const im_events *events, im_describe_report *out_report, im_error *err)
+{
+    (void)library;
+    (void)events;
+    fake.describe = *request;
+    *out_report = (im_describe_report){.items = 3, .described = 2, .none = 1, .stopped = "limit"};
+    request->told(request->context, 17, "/a.jpg", "a red\033[2J car");
+    request->told(request->context, 18, NULL, NULL);
+    return outcome(err);
+}
+
+void im_describe_report_json(im_json_writer *w, const im_describe_report *report)
+{
+    im_json_begin_object(w);
+    im_json_put_string(w, "event", "done");
+    im_json_put_uint(w, "described", report->described);
+    im_json_end_object(w);
+}
+
+im_code im_app_vlm_keep_check(const im_vlm_keep_request *request, im_error *err)
+{
+    (void)request;
+    return outcome(err);
+}
+
+im_code im_app_vlm_keep(im_library *library, const im_vlm_keep_request *request,
+                        const im_events *events, im_error *err)
+{
+    im_vlm_server server = {.url = "http://127.0.0.1:1", .model = "tiny"};
+    (void)library;
+    (void)events;
+    fake.keep = *request;
+    request->line(request->context, "loading");
+    request->ready(request->context, &server, 7);
+    return outcome(err);
+}
+
+im_code im_app_vlm_status_json(im_library *library, im_json_writer *w, im_error *err)
+{
+    (void)library;
+    im_json_begin_object(w);
+    im_json_put_string(w, "local", "none");
+    im_json_end_object(w);
+    return outcome(err);
+}
+
+im_code im_app_vlm_stop(im_library *library, im_error *err)
+{
+    (void)library;
+    return outcome(err);
 }
 
 im_code im_app_vlm_allow(im_library *library, const char *folder, bool allowed, im_error *err)

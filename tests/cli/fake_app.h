@@ -35,6 +35,8 @@ typedef struct fake_app {
     bool local;
     size_t n_embedded;
     im_vlm_request vlm;
+    im_vlm_keep_request keep;
+    im_describe_request describe; /* what it borrows is gone by now */
     size_t n_add_tags, n_remove_tags;
     im_embed_input inputs[8];
     size_t n_items, n_remove_paths;

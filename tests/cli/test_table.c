@@ -126,12 +126,14 @@ static void command_line(const cli_command *command, const cli_option *option, b
 {
     char value[64];
     const char *text = good_value(option, value);
-    const char *operand = command->role != IM_ROLE_WORDS      ? (command->min_operands > 1   ? " x y"
-                                                                 : command->max_operands > 0 ? " x"
-                                                                                             : "")
-                          : strcmp(option->name, "crop") == 0 ? " --image x"
-                          : strcmp(option->name, "weight") == 0 ? " --text x"
-                                                                : " x";
+    bool parts =
+        strstr(command->words, "search") != NULL; /* the others of that role take words alone */
+    const char *operand = command->role != IM_ROLE_WORDS ? (command->min_operands > 1   ? " x y"
+                                                            : command->max_operands > 0 ? " x"
+                                                                                        : "")
+                          : parts && strcmp(option->name, "crop") == 0   ? " --image x"
+                          : parts && strcmp(option->name, "weight") == 0 ? " --text x"
+                                                                         : " x";
     (void)snprintf(out, size, "imago %s%s --%s%s%s", command->words, operand, option->name,
                    text == NULL ? ""
                    : equals     ? "="

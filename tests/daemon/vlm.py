@@ -331,8 +331,9 @@ def a_full_queue_says_so():
     let_go.set()
     for ask in asks:
         ask.join(60)
-    assert early == [503] * (80 - 64 - 4), early
-    assert statuses.count(200) == 68, statuses
+    # 4 are asked and 64 wait; those that were to be asked may not have left the queue yet
+    assert set(early) == {503} and 80 - 64 - 4 <= len(early) <= 80 - 64, early
+    assert statuses.count(200) == 80 - len(early), statuses
 
 
 def the_page_learns_what_there_is():

@@ -304,6 +304,8 @@ def without_a_model_there_is_nothing_of_it():
     time.sleep(0.3)
     for css in ("#look-again", ".switch", "#again", "#question", "#asking", "#answer", "#detail-explain", "#judged"):
         assert not plain.all(css), css
+    names = plain.js("return performance.getEntriesByType('resource').map((one) => one.name)")
+    assert not [name for name in names if name.endswith(("vlm.js", "vlm.css", "again.js"))], names  # nor fetched
     plain.unharmed()
     plain.quit()
     other.stop()

@@ -510,6 +510,21 @@ static void captions_are_put_replaced_and_dropped(void **state)
     assert_int_equal(im_store_put_caption(f->store, 99, &bad, &err), IM_ERR_NOT_FOUND);
 }
 
+static void a_models_text_goes_alone(void **state)
+{
+    help_fixture *f = *state;
+    put_caption(f, IM_CAPTION, IM_SOURCE_USER, NULL, "mine");
+    put_caption(f, IM_CAPTION, IM_SOURCE_VLM, "q", "a dog");
+    put_caption(f, IM_CAPTION, IM_SOURCE_VLM, "r", "an animal");
+    put_caption(f, IM_VISIBLE_TEXT, IM_SOURCE_VLM, "q", "EXIT 4");
+    for (int i = 0; i < 2; i++) { /* what is gone may be dropped again */
+        help_ok(im_store_drop_vlm_text(f->store, f->items[0], IM_CAPTION, "q", &err), &err);
+        told t = {0};
+        help_ok(im_store_each_caption_of_item(f->store, f->items[0], on_caption, &t, &err), &err);
+        assert_string_equal(t.text, "user -/- mine;vlm q/p1 EXIT 4;vlm r/p1 an animal;");
+    }
+}
+
 static void an_item_without_a_file_has_a_name(void **state)
 {
     help_fixture *f = *state;
@@ -572,6 +587,7 @@ int main(void)
         T(tags_are_put_listed_and_dropped),
         T(texts_that_cannot_be_tags_are_refused),
         T(captions_are_put_replaced_and_dropped),
+        T(a_models_text_goes_alone),
         T(an_item_without_a_file_has_a_name),
         T(a_refused_call_does_not_spoil_a_transaction),
     };

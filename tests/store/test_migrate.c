@@ -30,8 +30,8 @@ static int make_schemas(void **state)
     rows[TODAY] = (store_migration){
         TODAY + 1,
         "ALTER TABLE item ADD COLUMN stars INTEGER; UPDATE item SET stars = id * 2;"
-        "CREATE TABLE album (id INTEGER PRIMARY KEY, name TEXT); PRAGMA user_version = 3;"};
-    rows[TODAY + 1] = (store_migration){TODAY + 2, "DROP TABLE album; PRAGMA user_version = 4;"};
+        "CREATE TABLE album (id INTEGER PRIMARY KEY, name TEXT); PRAGMA user_version = 4;"};
+    rows[TODAY + 1] = (store_migration){TODAY + 2, "DROP TABLE album; PRAGMA user_version = 5;"};
     return 0;
 }
 
@@ -87,6 +87,14 @@ static bool has_copies(const char *folder)
     }
     (void)closedir(dir);
     return found;
+}
+
+/* Where the copy of a library of today's schema is kept while it is brought up. */
+static const char *copy_of_today(const char *folder)
+{
+    char name[32];
+    (void)snprintf(name, sizeof name, "library.db.%d", TODAY);
+    return help_path(folder, name);
 }
 
 static im_store *open_as(const char *folder, im_store_mode mode, const store_schema *schema)
@@ -154,7 +162,7 @@ static void a_failing_step_changes_nothing(void **state)
     store = help_open(*state, IM_STORE_WRITE);
     check_is(store, TODAY);
     im_store_close(store);
-    assert_true(access(help_path(*state, "library.db.2"), F_OK) == 0); /* kept: nothing succeeded */
+    assert_true(access(copy_of_today(*state), F_OK) == 0); /* kept: nothing succeeded */
     store = open_as(*state, IM_STORE_WRITE, &next);
     check_is(store, TODAY + 1);
     im_store_close(store);
@@ -187,7 +195,7 @@ static void a_kill_inside_leaves_the_old_or_the_new(void **state)
                  {"store_migration_done", TODAY + 2, true}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         die_at(*state, cases[i].point);
-        assert_int_equal(access(help_path(*state, "library.db.2"), F_OK) == 0, cases[i].copy);
+        assert_int_equal(access(copy_of_today(*state), F_OK) == 0, cases[i].copy);
         im_store *store = NULL;
         im_code rc = im_store_open(*state, IM_STORE_READ, &store, &err);
         assert_int_equal(rc, cases[i].version == TODAY ? IM_OK : IM_ERR_UNSUPPORTED);
@@ -208,7 +216,7 @@ static void the_kept_copy_is_the_old_library(void **state)
     char path[512];
     die_at(*state, "store_migration_done");
     (void)snprintf(path, sizeof path, "%s/library.db", other);
-    assert_int_equal(rename(help_path(*state, "library.db.2"), path), 0);
+    assert_int_equal(rename(copy_of_today(*state), path), 0);
     im_store *store = help_open(other, IM_STORE_WRITE);
     check_is(store, TODAY);
     im_store_close(store);
@@ -288,6 +296,10 @@ static const char schema_1_rows[] =
     "INSERT INTO item_tag (item, tag, source) VALUES (7, 1, 'user');"
     "INSERT INTO item_field VALUES (7, 'stars', 'number', 4.5), (7, 'key', 'text', 'k7');"
     "INSERT INTO item_text (rowid, name, tag, caption, visible) VALUES (7, 'old', '', '', '');"
+    "INSERT INTO vlm_audit (when_ns, host, model, purpose, items, bytes_sent, tokens, ms, outcome)"
+    " VALUES (1, 'h', 'm', 'rerank', '[7]', 1, 93, 1, 'judged'),"
+    " (2, 'h', 'm', 'rerank', '[]', 1, 93, 1, 'judged'),"
+    " (3, 'h', 'm', 'rerank', '[999]', 1, 93, 1, 'judged');"
     "DELETE FROM change WHERE seq < 300; DELETE FROM change; PRAGMA journal_mode = WAL;";
 
 static int set_up_first(void **state)
@@ -341,6 +353,12 @@ static void check_is_today(im_store *store)
     help_ok(im_store_get_item(store, 7, &row, &err), &err);
     assert_string_equal(row.source, "file");
     assert_int_equal(ask(store, "SELECT count(*) FROM field WHERE name = 'STARS'"), 1);
+    /* the line of item 7 has its hash; that of an item that is gone, none */
+    assert_int_equal(ask(store, "SELECT count(*) FROM vlm_audit WHERE cost_nano = 0"), 3);
+    assert_int_equal(ask(store, "SELECT id FROM vlm_audit WHERE json_extract(pictures, '$[0]') ="
+                                " lower(hex(CAST(printf('%032d', 7) AS BLOB)))"),
+                     1);
+    assert_int_equal(ask(store, "SELECT count(*) FROM vlm_audit WHERE pictures = '[]'"), 2);
 }
 
 static void a_library_of_schema_1_comes_up_whole(void **state)

@@ -307,8 +307,8 @@ static void other_schema_numbers_and_programs_are_told_apart(void **state)
         const char *reason;
         const char *says;
     } cases[] = {
-        {60, IM_STORE_SCHEMA + 1, IM_ERR_UNSUPPORTED, "library_newer", "schema 3"},
-        {60, IM_STORE_SCHEMA + 1000, IM_ERR_UNSUPPORTED, "library_newer", "schema 1002"},
+        {60, IM_STORE_SCHEMA + 1, IM_ERR_UNSUPPORTED, "library_newer", "schema 4"},
+        {60, IM_STORE_SCHEMA + 1000, IM_ERR_UNSUPPORTED, "library_newer", "schema 1003"},
         {60, (uint32_t)-1, IM_ERR_FORMAT, "library_foreign", "schema -1"},
         {60, 0, IM_ERR_DAMAGED, "damaged", "schema 0"},
         {60, 0x7f000001, IM_ERR_DAMAGED, "damaged", "schema"},
@@ -335,7 +335,7 @@ static void the_newer_sentence_names_both_numbers(void **state)
     put_be32(db + 60, 77);
     check_refused(*state, db, size, IM_ERR_UNSUPPORTED, "library_newer");
     assert_non_null(strstr(err.message, "schema 77"));
-    assert_non_null(strstr(err.message, "up to 2"));
+    assert_non_null(strstr(err.message, "up to 3"));
     im_free(db);
 }
 

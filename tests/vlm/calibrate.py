@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """`imago vlm calibrate` and `imago explain`, with judges of known quality and a model that lies."""
 import json
+import math
 import os
 import pathlib
 import random
 import shutil
+import statistics
 import sys
 
 sys.path.insert(0, str(pathlib.Path(sys.argv[2]).resolve() / "tests/app"))
@@ -24,15 +26,17 @@ ITEMS = {(hit["width"], hit["height"]): hit["id"] for hit in
 RELEVANT = {query: random.Random(query).sample(sorted(ITEMS.values()), 3) for query in QUERIES}
 
 
-def judge(quality):
-    """P(yes) of a judge: 1 knows all, 0 knows nothing, -1 says the opposite."""
+def judge(auc, seed=0):
+    """P(yes) of a judge whose logits are two normal distributions: a relevant picture gets the higher
+    one with probability `auc`. 1 knows all, 0.5 nothing, 0.1 says the opposite of 0.9."""
+    apart = math.sqrt(2) * statistics.NormalDist().inv_cdf(min(auc, 0.9999))
+
     def answer(query, size):
         words = query.removeprefix("Query: ").split(".")[0]
         if size not in ITEMS or words not in RELEVANT:
             return 0.5
-        truth = 1 if ITEMS[size] in RELEVANT[words] else -1
-        noise = random.Random(f"{words}{size}").uniform(-1, 1)
-        return 0.5 + 0.4 * (quality * truth + (1 - abs(quality)) * noise)
+        truth = 0.5 if ITEMS[size] in RELEVANT[words] else -0.5
+        return 1 / (1 + math.exp(-truth * apart - random.Random(f"{words}{size}{seed}").gauss(0, 1)))
     return answer
 
 
@@ -55,39 +59,51 @@ def ids(answer):
 
 def each_judge_gets_its_due():
     path = judged_file()
-    for quality, helps in ((1, True), (0.6, True), (0, False), (-1, False)):
-        server = fake.FakeServer(judge(quality))
+    for auc, helps in ((0.5, False), (0.7, None), (0.9, True), (1, True), (0.1, False)):
+        server = fake.FakeServer(judge(auc))
         done = home.run("vlm", "calibrate", "--json", "--judged", path, "--vlm-url", server.url)
         found = json.loads(done.stdout)
-        print(f"quality {quality}: weight {found['weight']}, nDCG@10 {found['ndcg_first']:.3f} -> "
+        print(f"judge of AUC {auc}: weight {found['weight']}, nDCG@10 {found['ndcg_first']:.3f} -> "
               f"{found['ndcg_blended']:.3f}, gain {found['gain']:+.3f} +- {found['gain_error']:.3f}")
         assert found["queries"] == len(QUERIES) and found["judged"] == N * len(QUERIES), found
-        assert (found["weight"] > 0) == helps, (quality, found)
+        assert helps is None or (found["weight"] > 0) == helps, (auc, found)
         # what was found is what searches use, for this server alone
         answer = search(server.url, QUERIES[0])
         first = json.loads(home.run("search", "--json", "-k", "12", QUERIES[0]).stdout)
         assert answer["rerank"]["calibrated"] and answer["rerank"]["weight"] == found["weight"]
+        assert answer["rerank"]["bound"] == 2 * found["weight"] <= 2, answer["rerank"]
         assert answer["rerank"]["cached"] == N, "judged by the calibration already"
-        if not helps:
+        if found["weight"] == 0:
+            assert b"does not better" in done.stderr
             assert ids(answer) == ids(first) and answer["rerank"]["moved"] == 0
-        elif quality == 1:
+        elif auc == 1:
             assert set(ids(answer)[:3]) == set(RELEVANT[QUERIES[0]])
         other = search(server.url, QUERIES[0], "--vlm-model", "another")
         assert not other["rerank"]["calibrated"] and other["rerank"]["weight"] == 0.5
+        assert other["rerank"]["bound"] == 1, other["rerank"]
         server.close()
 
 
 def a_judge_that_turns_bad_stays_within_the_bound():
-    server = fake.FakeServer(judge(1))
+    server = fake.FakeServer(judge(0.9))
     found = json.loads(home.run("vlm", "calibrate", "--json", "--judged", judged_file(), "--vlm-url",
                                 server.url).stdout)
-    server.judge = lambda query, size: 1e-9 if len(str(size)) % 2 else 1 - 1e-9
-    answer = search(server.url, "something new")
-    scores = [hit["score"] for hit in answer["hits"]]
-    mean = sum(scores) / N
-    deviation = (sum((s - mean) ** 2 for s in scores) / N) ** 0.5
-    for hit in answer["hits"]:
-        assert abs(hit["rerank"]["final"] - (hit["score"] - mean) / deviation) <= 2 * found["weight"] + 1e-6
+    assert found["weight"] > 0, found
+    moved = 0
+    for turned in (lambda query, size: 1e-9 if sum(size) // 28 % 2 else 1 - 1e-9,
+                   lambda query, size: 1 - 1e-9, judge(0.1), lambda query, size: random.random()):
+        server.judge = turned
+        answer = search(server.url, f"something new {moved}")
+        scores = [hit["score"] for hit in answer["hits"]]
+        mean = sum(scores) / N
+        deviation = (sum((s - mean) ** 2 for s in scores) / N) ** 0.5
+        assert answer["rerank"]["bound"] == 2 * found["weight"]
+        for hit in answer["hits"]:
+            away = abs(hit["rerank"]["final"] - (hit["score"] - mean) / deviation)
+            assert away <= 2 * found["weight"] + 1e-6, (away, found)
+            moved = max(moved, away)
+    print(f"a judge that turned bad: moved by {moved:.2f} standard deviations at most, bound {2 * found['weight']}")
+    assert moved > 0.9 * 2 * found["weight"], "the bound was reached"
     server.close()
 
 
@@ -141,6 +157,10 @@ def words_are_bound_to_the_schema():
     assert vlm["matches"][0] == {"attribute": "a red car", "place": None, "z": None}
     assert len(vlm["matches"]) <= 8 and all(len(m["attribute"]) <= 80 for m in vlm["matches"])
     assert [m["attribute"] for m in vlm["missing"]] == ["snow", " [31mred"] and "run" not in vlm
+    assert vlm["cost"] is None
+    priced = json.loads(home.run("explain", "--json", "--vlm", "--vlm-url", server.url, "--vlm-price-in", "2",
+                                 "--vlm-price-out", "4", "red car", "id:3").stdout)["vlm"]
+    assert abs(priced["cost"] - (92 * 2 + 1 * 4) / 1e6) < 1e-12, priced
     sent = json.loads(server.bodies[-1])
     assert sent["response_format"]["json_schema"]["schema"]["additionalProperties"] is False
     for bad in ("yes", "{", "[]", "", '{"verdict": NaN}'):

@@ -1,5 +1,6 @@
-"""A server on loopback that plays a vision-language model: judges by a function of the tests, plays
-recorded answers, and misbehaves on demand. Counts what it is asked."""
+"""A server on loopback that plays a vision-language model for the whole program: judges by a function
+of the tests, and says what it is told to. Counts what it is asked. What servers do wrong on the wire
+is fake_server.c's and test_wire.c's."""
 import base64
 import http.server
 import json
@@ -78,7 +79,7 @@ class FakeServer:
     """judge(query, (width, height)) gives P(yes) of a picture. `act`, when set, answers a request its
     own way: it gets the handler and the body."""
 
-    def __init__(self, judge=lambda query, size: 0.5, profile="llama-server"):
+    def __init__(self, judge=lambda query, size: 0.5, profile="llama-server", port=0):
         self.judge, self.profile, self.act = judge, profile, None
         self.requests, self.bodies, self.heads, self.pictures = [], [], [], []
         self.lock = threading.Lock()
@@ -104,7 +105,7 @@ class FakeServer:
             def handle_error(self, request, client_address):
                 pass  # clients may go away
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -165,7 +166,11 @@ class FakeServer:
             return 422, {"detail": "Unexpected fields in the request"}
         if self.profile == "openai" and "max_tokens" in body:
             return 400, {"error": {"message": "Unsupported parameter: 'max_tokens'"}}
-        if "response_format" in body:
+        schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
+        if "order" in schema.get("properties", {}):
+            ps = [self.judge(text_of(body), jpeg_size(picture)) for picture in pictures_of(body)]
+            return 200, chat(json.dumps({"order": sorted(range(1, len(ps) + 1), key=lambda i: -ps[i - 1])}))
+        if schema:
             return 200, chat(json.dumps({"score": round(10 * p)}))
         if body.get("logprobs") and self.profile != "transformers":
             entries = labels(p)
@@ -204,7 +209,7 @@ def send(handler, answer, status=200, headers=()):
     handler.wfile.write(data)
 
 
-# ---- ways to misbehave: values for FakeServer.act ----
+# ---- values for FakeServer.act ----
 
 def plays(name):
     """A recorded or hand-made answer."""
@@ -228,11 +233,7 @@ def silent(handler, body):
     time.sleep(30)
 
 
-def head_then_silence(handler, body):
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
-    handler.wfile.flush()
-    time.sleep(30)
-
+# ---- ends of a connection, for questions and streams; all of them for judgements: test_wire.c ----
 
 def drips(handler, body):
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
