@@ -197,10 +197,10 @@ typedef struct im_job_wish {
  * IM_ERR_NOT_FOUND, IM_ERR_DENIED for one that cannot be read. */
 IM_NODISCARD im_code im_app_job_put(im_library *library, const im_job_wish *wish, uint64_t *out_id,
                                     im_error *err);
-/** What a job that runs has done so far, when its row does not say it yet. */
+/** What the jobs that run have done so far, one of each lane, when their rows do not say it yet. */
 typedef struct im_job_live {
-    uint64_t id; /* 0: none runs */
-    const char *progress;
+    uint64_t ids[IM_JOB_LANES]; /* 0: none runs */
+    char *progress[IM_JOB_LANES];
 } im_job_live;
 /** {"id","kind","state","paths","progress","error","made","started","ended"}; not_found. */
 IM_NODISCARD im_code im_app_job_json(im_library *library, uint64_t id, const im_job_live *live,

@@ -176,14 +176,18 @@ static void put_paths(im_json_writer *w, const char *arguments)
 
 static void put_job(im_json_writer *w, const im_job *job, const im_job_live *live)
 {
-    bool is_live = live != NULL && live->id == job->id && job->state == IM_JOB_RUNNING &&
-                   live->progress != NULL;
+    const char *progress = job->progress;
+    for (size_t i = 0; live != NULL && i < IM_JOB_LANES; i++) {
+        if (live->ids[i] == job->id && job->state == IM_JOB_RUNNING && live->progress[i] != NULL) {
+            progress = live->progress[i];
+        }
+    }
     im_json_begin_object(w);
     im_json_put_uint(w, "id", job->id);
     im_json_put_string(w, "kind", job->kind);
     im_json_put_string(w, "state", im_job_state_name(job->state));
     put_paths(w, job->arguments);
-    put_json(w, "progress", is_live ? live->progress : job->progress);
+    put_json(w, "progress", progress);
     put_json(w, "error", job->error);
     answer_put_moment(w, "made", job->made_ns);
     answer_put_moment(w, "started", job->started_ns);

@@ -107,10 +107,10 @@ typedef struct cli_options {
     const char *index_params, *want, *name;
     uint64_t scope;
     uint64_t queries;
-    bool apply, no_daemon;
+    bool apply, no_daemon, watch, off, no_watch, watch_poll;
     uint64_t rerank; /* 0: none */
     const char *vlm_url, *vlm_model, *vlm_key_file, *judged;
-    uint64_t vlm_profile, vlm_daily_tokens, vlm_seconds, vlm_parallel;
+    uint64_t watch_every, vlm_profile, vlm_daily_tokens, vlm_seconds, vlm_parallel;
     cli_texts vlm_hosts;
     bool vlm;
     bool json, quiet, no_color, help, version;

@@ -5,6 +5,7 @@
 #include "app/app.h"
 
 #define IM_DAEMON_LISTEN "127.0.0.1:7070"
+#define IM_DAEMON_WATCH_EVERY_S 60u
 
 typedef struct im_daemon_options {
     /* [n_listen] "ADDRESS:PORT"; port 0: a free one. None: sockets that the service manager passed
@@ -18,6 +19,9 @@ typedef struct im_daemon_options {
     const char *const *immich_models; /* [n_immich_models] "NAME=MODEL", MODEL a name or folder */
     size_t n_immich_models;
     bool local; /* also on the library's Unix socket (im_app_socket_path), for the command line */
+    bool no_watch;          /* no folder is followed */
+    bool watch_poll;        /* followed folders are looked through, whatever the system may tell */
+    uint64_t watch_every_s; /* between looks through one; 0: IM_DAEMON_WATCH_EVERY_S */
     im_library_options library;
     im_image_limits limits; /* of pictures that requests bring */
     bool log;               /* a JSON line on standard error for each request */

@@ -43,6 +43,7 @@ static void end_reload(server *s)
     const im_error *error = &s->reload.error;
     if (error->code == IM_OK) {
         jobs_reopen(s->jobs);
+        watch_reopen(s->watch);
         im_guard_close(s->guard);
         s->guard = s->reload.guard;
         s->folder = s->reload.folder;

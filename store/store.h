@@ -571,7 +571,8 @@ bool im_job_has_ended(im_job_state state);
 /** Two queues: what came about in followed folders does not wait behind long work. */
 typedef enum im_job_lane {
     IM_JOB_LANE_WORK,
-    IM_JOB_LANE_WATCH /* jobs of kind IM_JOB_KIND_WATCH */
+    IM_JOB_LANE_WATCH, /* jobs of kind IM_JOB_KIND_WATCH */
+    IM_JOB_LANES
 } im_job_lane;
 #define IM_JOB_KIND_WATCH "watch"
 
