@@ -18,7 +18,7 @@
 #define ID_WAKE UINT64_MAX
 #define ID_LISTENER (UINT64_MAX - DAEMON_MOST_LISTENERS) /* … and above: listener 0 … */
 #define TICK_MS 200
-#define OTHER_DESCRIPTORS 64u /* of the library and of ourselves */
+#define OTHER_DESCRIPTORS 80u /* of the library and of ourselves */
 
 /* ---- clients ---- */
 

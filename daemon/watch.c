@@ -26,7 +26,7 @@ struct follower {
     const im_daemon_options *options;
     follow_world world;
     follow **list; /* [n], owned */
-    struct pollfd *fds; /* [n + 1] */
+    struct pollfd *fds; /* [n + 2] */
     size_t n, capacity;
     uint64_t version;
     bool unread; /* the list of roots could not be read */
@@ -126,7 +126,7 @@ static bool make_room(follower *w)
     size_t wanted = w->capacity == 0 ? 8 : w->capacity * 2;
     follow **list = im_realloc(w->list, wanted, sizeof(*list));
     w->list = list != NULL ? list : w->list;
-    struct pollfd *fds = list != NULL ? im_realloc(w->fds, wanted + 1, sizeof(*fds)) : NULL;
+    struct pollfd *fds = list != NULL ? im_realloc(w->fds, wanted + 2, sizeof(*fds)) : NULL;
     w->fds = fds != NULL ? fds : w->fds;
     w->capacity = fds != NULL ? wanted : w->capacity;
     return fds != NULL;
@@ -242,19 +242,21 @@ static void wait_until(follower *w, uint64_t due_ns)
     uint64_t now_ns = im_clock_ns();
     uint64_t ms = due_ns <= now_ns ? 0 : (due_ns - now_ns + MS - 1) / MS;
     w->fds[0] = (struct pollfd){.fd = w->wake, .events = POLLIN};
+    w->fds[1] = (struct pollfd){.fd = w->world.mounts, .events = POLLPRI};
     for (size_t i = 0; i < w->n; i++) {
         const follow *f = w->list[i];
-        w->fds[i + 1] =
+        w->fds[i + 2] =
             (struct pollfd){.fd = f->tree != NULL ? tree_fd(f->tree) : -1, .events = POLLIN};
     }
-    int n = poll(w->fds, (nfds_t)(w->n + 1), (int)IM_MIN(ms, (uint64_t)LOOK_MS));
+    int n = poll(w->fds, (nfds_t)(w->n + 2), (int)IM_MIN(ms, (uint64_t)LOOK_MS));
     if (n <= 0) {
         return;
     }
     (void)!read(w->wake, &count, sizeof(count));
     bool told = false;
     for (size_t i = 0; i < w->n; i++) {
-        w->list[i]->readable = (w->fds[i + 1].revents & POLLIN) != 0;
+        w->list[i]->mounts_changed = (w->fds[1].revents & (POLLERR | POLLPRI)) != 0;
+        w->list[i]->readable = (w->fds[i + 2].revents & POLLIN) != 0;
         told = told || w->list[i]->readable;
     }
     if (told) {
@@ -318,6 +320,7 @@ im_code watch_open(const im_daemon_options *options, int server_wake, jobs *jobs
                               .every_ns = (options->watch_every_s != 0 ? options->watch_every_s
                                                                        : IM_DAEMON_WATCH_EVERY_S) *
                                           1000000000ull,
+                              .mounts = mounts_open(),
                               .note = note,
                               .put = put,
                               .context = w};
@@ -422,6 +425,9 @@ void watch_close(follower *w)
     im_library_close(w->world.library);
     if (w->wake >= 0) {
         (void)close(w->wake);
+    }
+    if (w->world.mounts >= 0) {
+        (void)close(w->world.mounts);
     }
     im_free(w->list);
     im_free(w->fds);

@@ -28,7 +28,8 @@ typedef struct tree_options {
 
 /** Watches a root and all folders below it, then tells of each file that changed within
  * WATCH_YOUNG_NS: who closed it before the watch is not known. options are borrowed until the end.
- * @return IM_ERR_LIMIT when the system allows no more watches; IM_ERR_NOT_FOUND, IM_ERR_IO … */
+ * @return IM_ERR_LIMIT when the system allows no more watches; IM_ERR_UNSUPPORTED when a file system
+ * of it does not tell of all changes; IM_ERR_NOT_FOUND, IM_ERR_IO … */
 IM_NODISCARD im_code tree_open(const tree_options *options, tree **out_tree, im_error *err);
 void tree_close(tree *t);
 
@@ -56,6 +57,15 @@ void poll_free(poll_list *list);
  * @return as im_app_walk */
 IM_NODISCARD im_code poll_look(poll_list *list, const tree_options *options, im_error *err);
 
+/* ---- watch_mounts.c ---- */
+
+/** Whether others than this machine may change what lies there. */
+bool mounts_is_far(const char *path);
+/** Of the table of mounts; poll(2) tells POLLERR | POLLPRI when it has changed. -1: there is none. */
+int mounts_open(void);
+/** Another number when what is mounted below a root (not on it) has changed. */
+uint32_t mounts_below(int fd, const char *root);
+
 /* ---- watch_root.c: one root that is followed ---- */
 
 typedef enum follow_how {
@@ -69,6 +79,7 @@ typedef struct follow_world {
     im_library *library; /* of the follower's thread, writable */
     bool poll_all;
     uint64_t every_ns; /* between looks at a FOLLOW_POLL */
+    int mounts;        /* of mounts_open */
     void (*note)(void *context, const char *sentence);
     /* a batch was put as a job */
     void (*put)(void *context, uint64_t root, size_t n_paths, uint64_t job);
@@ -86,6 +97,8 @@ typedef struct follow {
     poll_list *list;
     settle *settle;
     bool readable;            /* the tree has something to tell */
+    bool mounts_changed;      /* somewhere */
+    uint32_t mounts;          /* as mounts_below told when it was found */
     bool lost_told;           /* once for each loss */
     bool full;                /* too much has changed to be kept path by path */
     bool rescan, witnessed;   /* a job that walks the root is to be put */

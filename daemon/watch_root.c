@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #define MS 1000000ull
@@ -19,27 +18,6 @@
 #define RETRY_MS 500u  /* of a job that could not be put */
 #define BUSY_MS 50u    /* between looks whether the last job has ended */
 #define LATER_MS 12000u /* by then files that were young are old enough for a rescan */
-
-/* File systems that others change behind this machine's back: inotify tells of local changes alone.
- * Numbers of statfs(2); of FUSE nobody knows what stands behind it. */
-static const uint32_t far_systems[] = {
-    0x00006969, /* nfs */  0x0000517b, /* smb */   0xfe534d42, /* smb2 */  0xff534d42, /* cifs */
-    0x65735546, /* fuse */ 0x01021997, /* 9p */    0x00c36400, /* ceph */  0x5346414f, /* afs */
-    0x6b414653, /* kafs */ 0x73757245, /* coda */  0x0bd00bd0, /* lustre */ 0x47504653, /* gpfs */
-    0x01161970, /* gfs2 */ 0x7461636f, /* ocfs2 */ 0x786f4256, /* vboxsf */ 0x0000564c, /* ncp */
-};
-
-static bool is_far(const char *path)
-{
-    struct statfs fs;
-    bool far = false;
-    if (statfs(path, &fs) == 0) {
-        for (size_t i = 0; i < IM_COUNT(far_systems); i++) {
-            far = far || (uint32_t)fs.f_type == far_systems[i];
-        }
-    }
-    return far;
-}
 
 static void tell(const follow *f, const char *text, const im_error *why)
 {
@@ -179,7 +157,7 @@ static void tell_found(follow *f, const im_error *full)
         tell(f, text, full);
     } else {
         (void)snprintf(text, sizeof(text), "looked through every %llu s%s", every_s,
-                       f->world->poll_all ? "" : ", as its file system tells of no changes");
+                       f->world->poll_all ? "" : ", as a file system of it does not tell of all changes");
         tell(f, text, NULL);
     }
 }
@@ -201,8 +179,8 @@ static void find(follow *f, bool witnessed, uint64_t now_ns)
         f->mark.device = (uint64_t)st.st_dev;
         f->mark.inode = (uint64_t)st.st_ino;
         f->full = false;
-        rc = f->world->poll_all || is_far(f->root.path) ? IM_ERR_UNSUPPORTED
-                                                        : tree_open(&f->options, &f->tree, &full);
+        f->mounts = mounts_below(f->world->mounts, f->root.path);
+        rc = f->world->poll_all ? IM_ERR_UNSUPPORTED : tree_open(&f->options, &f->tree, &full);
     }
     if (rc == IM_OK) {
         f->how = FOLLOW_TREE;
@@ -310,7 +288,9 @@ static void step_tree(follow *f, uint64_t now_ns)
     im_error full = IM_ERROR_INIT;
     tree_state state = f->readable ? tree_read(f->tree) : TREE_GOOD;
     f->readable = false;
-    if (state == TREE_LOST || (now_ns >= f->next_ns && !is_in_place(f))) {
+    bool mounted = f->mounts_changed && mounts_below(f->world->mounts, f->root.path) != f->mounts;
+    f->mounts_changed = false;
+    if (state == TREE_LOST || mounted || (now_ns >= f->next_ns && !is_in_place(f))) {
         lose(f, now_ns);
     } else if (state == TREE_OVERFLOW || f->full) {
         begin_again(f, now_ns);

@@ -33,7 +33,7 @@ struct tree {
     node *root;
     size_t n;
     uint64_t events;
-    bool full, no_memory;
+    bool full, far, no_memory;
     bool all; /* the walk tells of every file, not of young ones alone */
 };
 
@@ -238,7 +238,9 @@ static void watch_folder(tree *t, const char *below)
     }
     uint32_t mask = MASK | (below[0] != '\0' ? IN_DONT_FOLLOW : 0);
     int wd = inotify_add_watch(t->fd, path, mask);
-    if (wd >= 0) {
+    if (wd >= 0 && mounts_is_far(path)) {
+        t->far = true;
+    } else if (wd >= 0) {
         put_node(t, wd, below);
     } else if (errno == ENOSPC || errno == ENOMEM) {
         t->full = true;
@@ -260,7 +262,7 @@ static bool take_met(void *context, im_walk_what what, const char *below,
         }
         im_free(path);
     }
-    return !t->full && !t->no_memory;
+    return !t->full && !t->far && !t->no_memory;
 }
 
 static im_code watch_below(tree *t, const char *below, bool all, im_error *err)
@@ -271,6 +273,9 @@ static im_code watch_below(tree *t, const char *below, bool all, im_error *err)
                              take_met, t, &complete, err);
     if (t->full) {
         return im_fail(err, IM_ERR_LIMIT, "the system watches no more folders than %zu of it", t->n);
+    }
+    if (t->far) {
+        return im_fail(err, IM_ERR_UNSUPPORTED, "a file system below does not tell of all changes");
     }
     return t->no_memory ? im_fail(err, IM_ERR_NOMEM, "no memory to follow a folder") : rc;
 }
@@ -375,7 +380,7 @@ static tree_state take_event(tree *t, const struct inotify_event *event)
         take_file(t, event, im_str_text(&path));
     }
     im_str_clear(&path);
-    return t->full ? TREE_FULL : t->no_memory ? TREE_OVERFLOW : TREE_GOOD;
+    return t->full ? TREE_FULL : t->far ? TREE_LOST : t->no_memory ? TREE_OVERFLOW : TREE_GOOD;
 }
 
 tree_state tree_read(tree *t)
