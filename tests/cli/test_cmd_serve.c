@@ -45,7 +45,7 @@ static void folders_are_followed_as_asked(void **state)
     assert_string_equal(fake.folder, "/more");
     expect("imago watch --off /photos", 0, "", "");
     assert_true(!fake.followed && fake.n_folders == 3);
-    expect("imago watch", 0, "/photos\n$'/a\\x1bb'\n", "");
+    expect("imago watch", 0, "/photos\n$'/a\\033b'\n", "");
     assert_false(fake.writable);
     expect("imago watch --json", 0, "{\"roots\":[]}\n", "");
     run("imago watch --off");
