@@ -1,6 +1,6 @@
-/* app/add_changed.c — what has changed in a followed root: of the paths that are told, files that are
- * there become targets, and what is gone is marked as missing. Nothing is taken through links, and
- * nothing is believed of a folder that is another one than the one followed. */
+/* app/add_changed.c — what has changed in a followed root: of the paths that are told, files that
+ * are there become targets, and what is gone is marked as missing. Nothing is taken through links,
+ * and nothing is believed of a folder that is another one than the one followed. */
 #include "app/add_internal.h"
 
 #include <sys/stat.h>
@@ -36,8 +36,7 @@ static what_is look_at(const char *real, const char *below)
 /* The root that is followed, and its real path; NULL when it was forgotten, or is not there to be
  * believed. */
 static const im_root *find_root(const im_add_request *request, const root_list *roots,
-                                const im_events *events, im_add_report *report,
-                                char real[PATH_MAX])
+                                const im_events *events, im_add_report *report, char real[PATH_MAX])
 {
     const im_root *root = roots_by_id(roots, request->mark->root);
     if (root == NULL ||
@@ -89,7 +88,8 @@ static bool note_gone(void *context, const im_file_row *file)
     return !search->no_memory;
 }
 
-/* The rows of one path in one root: its own when no file is there, those below when no folder is. */
+/* The rows of one path in one root: its own when no file is there, those below when no folder is.
+ */
 static im_code find_gone(im_store *store, const im_root *root, const char *path, what_is what,
                          gone_search *search, im_error *err)
 {

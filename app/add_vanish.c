@@ -81,9 +81,8 @@ static im_code mark_rows(im_library *library, const add_vanished *gone, bool pru
     return rc;
 }
 
-im_code add_mark_asked(im_library *library, const im_add_request *request,
-                       const add_vanished *gone, const im_events *events, im_add_report *report,
-                       im_error *err)
+im_code add_mark_asked(im_library *library, const im_add_request *request, const add_vanished *gone,
+                       const im_events *events, im_add_report *report, im_error *err)
 {
     char sentence[256];
     size_t n = gone->rows.n;
@@ -108,9 +107,8 @@ im_code add_mark_vanished(im_library *library, const im_add_request *request, ad
                           im_error *err)
 {
     const im_watch_mark *mark = request->mark;
-    vanish_search search = {.target = target,
-                            .started_ns = started_ns,
-                            .gone = {.root_path = target->root_path}};
+    vanish_search search = {
+        .target = target, .started_ns = started_ns, .gone = {.root_path = target->root_path}};
     if (target->offline || target->is_file || !target->complete) {
         return IM_OK;
     }

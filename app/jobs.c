@@ -98,8 +98,9 @@ im_code job_read_paths(const json_t *arguments, job_paths *out, im_error *err)
     bool enough = out->paths != NULL;
     for (size_t i = 0; enough && i < n; i++) {
         bool is_coded = i >= json_array_size(texts);
-        const char *text = json_string_value(
-            is_coded ? json_array_get(coded, i - json_array_size(texts)) : json_array_get(texts, i));
+        const char *text =
+            json_string_value(is_coded ? json_array_get(coded, i - json_array_size(texts))
+                                       : json_array_get(texts, i));
         if (text != NULL) {
             out->paths[out->n] = is_coded ? read_base64(text) : im_strdup(text);
             enough = out->paths[out->n] != NULL;
@@ -279,7 +280,8 @@ im_code im_app_jobs_revive(im_library *library, im_job_lane lane, im_error *err)
     uint64_t waiting = 0;
     uint64_t running = 0;
     im_code rc = im_store_count_jobs(library->store, &waiting, &running, err);
-    return rc == IM_OK && running > 0 ? im_store_revive_jobs(library->store, lane, &running, err) : rc;
+    return rc == IM_OK && running > 0 ? im_store_revive_jobs(library->store, lane, &running, err)
+                                      : rc;
 }
 
 im_code im_app_jobs_count(im_library *library, uint64_t *out_waiting, uint64_t *out_running,

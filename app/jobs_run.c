@@ -23,8 +23,7 @@ static im_watch_mark read_mark(const json_t *arguments)
     return (im_watch_mark){.root = read_number(arguments, "root"),
                            .device = read_number(arguments, "device"),
                            .inode = read_number(arguments, "inode"),
-                           .witnessed =
-                               json_is_true(json_object_get(arguments, "witnessed"))};
+                           .witnessed = json_is_true(json_object_get(arguments, "witnessed"))};
 }
 
 /* What is the file's own fault fails again tomorrow; the rest may have passed by then. */
@@ -111,9 +110,8 @@ void im_app_job_run(im_library *library, const im_job *job, const im_image_limit
     *out = (im_job_end){.error = IM_ERROR_INIT};
     im_json_init(&w, 1u << 20);
     bool adds = strcmp(job->kind, "add") == 0 || strcmp(job->kind, IM_JOB_KIND_WATCH) == 0;
-    im_code rc = adds
-                     ? run_add(library, job, limits, events, &w, &of_files, &out->error)
-                     : run_other(library, job, events, &w, &out->error);
+    im_code rc = adds ? run_add(library, job, limits, events, &w, &of_files, &out->error)
+                      : run_other(library, job, events, &w, &out->error);
     bool interrupted = strcmp(out->error.reason, im_reason_name(IM_REASON_INTERRUPTED)) == 0;
     if (rc == IM_OK || (rc == IM_ERR_PARTIAL && !interrupted)) {
         out->state = IM_JOB_DONE;

@@ -100,8 +100,8 @@ static bool visit(walk *w, const struct stat *st)
 
 static bool is_left_out(const walk *w, const char *relative, const struct stat *st)
 {
-    return w->leave_out.inode != 0 && relative[0] != '\0' &&
-           w->leave_out.device == st->st_dev && w->leave_out.inode == st->st_ino;
+    return w->leave_out.inode != 0 && relative[0] != '\0' && w->leave_out.device == st->st_dev &&
+           w->leave_out.inode == st->st_ino;
 }
 
 /* A link that may be followed: to a file, or to a folder that is neither above the root nor holds

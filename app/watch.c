@@ -1,5 +1,5 @@
-/* app/watch.c — folders that are followed: the flag, the walk that a follower needs, and the jobs that
- * take what it saw into the library. Who follows is daemon/. */
+/* app/watch.c — folders that are followed: the flag, the walk that a follower needs, and the jobs
+ * that take what it saw into the library. Who follows is daemon/. */
 #include "app/app_internal.h"
 #include "app/scan_internal.h"
 
@@ -37,11 +37,11 @@ im_code im_app_watch_root(im_library *library, uint64_t root, bool watch, im_err
 static im_code fail_no_folder(const char *path, const root_list *roots, im_error *err)
 {
     const im_root *above = roots_of_folder(roots, path);
-    im_code rc = above == NULL
-                     ? im_fail(err, IM_ERR_NOT_FOUND, "'%.200s' is no folder that was added", path)
-                     : im_fail(err, IM_ERR_NOT_FOUND,
-                               "'%.150s' was not added by itself, but with '%.150s'", path,
-                               above->path);
+    im_code rc =
+        above == NULL
+            ? im_fail(err, IM_ERR_NOT_FOUND, "'%.200s' is no folder that was added", path)
+            : im_fail(err, IM_ERR_NOT_FOUND, "'%.150s' was not added by itself, but with '%.150s'",
+                      path, above->path);
     im_hint(err, "'imago status' lists the folders; 'imago add --watch FOLDER' adds one");
     return rc;
 }

@@ -172,9 +172,10 @@ static im_code read_root(const json_t *root, const char **out_path, const json_t
     *out_watch = json_object_get(root, "watch");
     if (*out_path == NULL || json_object_size(root) != (*out_watch != NULL ? 2u : 1u) ||
         (*out_watch != NULL && !json_is_boolean(*out_watch))) {
-        return im_fail_as(err, IM_REASON_HTTP_BODY,
-                          "request body: expected 'path', a text, 'watch', true or false, which may "
-                          "be absent, and no other key");
+        return im_fail_as(
+            err, IM_REASON_HTTP_BODY,
+            "request body: expected 'path', a text, 'watch', true or false, which may "
+            "be absent, and no other key");
     }
     return IM_OK;
 }

@@ -35,9 +35,10 @@ void answer_health(server *s, exchange *const *list, size_t n)
     watch_look(s->watch, &followed);
     bool ready = facts.warm && facts.trouble.code == IM_OK && !stuck && !moved;
     im_json_begin_object(w);
-    im_json_put_string(w, "status", ready && followed.lost == 0 ? "ready"
-                                    : facts.warm               ? "degraded"
-                                                               : "loading");
+    im_json_put_string(w, "status",
+                       ready && followed.lost == 0 ? "ready"
+                       : facts.warm                ? "degraded"
+                                                   : "loading");
     im_json_key(w, "reasons");
     im_json_begin_array(w);
     if (!facts.warm) {

@@ -312,15 +312,15 @@ void jobs_close(jobs *j);
 typedef struct follower follower;
 
 typedef struct watch_facts {
-    uint64_t told, polled, lost;    /* roots: inotify tells, looked through, not there */
-    uint64_t folders, pending;      /* watches; paths that wait */
+    uint64_t told, polled, lost; /* roots: inotify tells, looked through, not there */
+    uint64_t folders, pending;   /* watches; paths that wait */
     uint64_t events, overflows, rescans, polls, batches, paths; /* so far */
-    char first_lost[304];           /* the path of one */
+    char first_lost[304];                                       /* the path of one */
 } watch_facts;
 
 /** A sentence for the log, or (NULL) a batch that was put. */
 typedef struct watch_word {
-    char *sentence; /* owned */
+    char *sentence;              /* owned */
     uint64_t root, n_paths, job; /* n_paths 0: the whole root */
 } watch_word;
 

@@ -1,6 +1,6 @@
 /* daemon/jobs.c — the threads that do jobs, one for each lane, one job after the other, each with a
- * library of its own; and what they tell of them: the last events, which the server's thread hands to
- * those who listen. */
+ * library of its own; and what they tell of them: the last events, which the server's thread hands
+ * to those who listen. */
 #include "base/clock.h"
 #include "base/fault.h"
 #include "daemon/daemon_internal.h"

@@ -170,8 +170,7 @@ static void put_watch(const server *s, im_str *out)
               facts.rescans);
     put_value(out, "imago_watch_polls_total", "counter", "Looks through polled folders.",
               facts.polls);
-    put_value(out, "imago_watch_batches_total", "counter", "Jobs made of changes.",
-              facts.batches);
+    put_value(out, "imago_watch_batches_total", "counter", "Jobs made of changes.", facts.batches);
     put_value(out, "imago_watch_paths_total", "counter", "Changed paths handed to jobs.",
               facts.paths);
 }

@@ -1,6 +1,6 @@
-/* daemon/watch.c — the thread that follows folders: it knows which roots are to be followed, waits for
- * what the system tells of them, and lets each do what is due. What it has to say goes through the
- * server's thread. */
+/* daemon/watch.c — the thread that follows folders: it knows which roots are to be followed, waits
+ * for what the system tells of them, and lets each do what is due. What it has to say goes through
+ * the server's thread. */
 #include "base/clock.h"
 #include "daemon/daemon_internal.h"
 #include "daemon/watch_internal.h"
@@ -17,15 +17,15 @@
 #include <unistd.h>
 
 #define MS 1000000ull
-#define LOOK_MS 1000u  /* between looks whether roots were added or the flag was changed */
-#define GATHER_MS 10u  /* after the first event: the others come in one read */
-#define SENTENCES 64u  /* that wait for the server's thread; later ones are lost */
+#define LOOK_MS 1000u /* between looks whether roots were added or the flag was changed */
+#define GATHER_MS 10u /* after the first event: the others come in one read */
+#define SENTENCES 64u /* that wait for the server's thread; later ones are lost */
 #define NICE 5
 
 struct follower {
     const im_daemon_options *options;
     follow_world world;
-    follow **list; /* [n], owned */
+    follow **list;      /* [n], owned */
     struct pollfd *fds; /* [n + 2] */
     size_t n, capacity;
     uint64_t version;

@@ -1,5 +1,5 @@
-/* daemon/watch_internal.h — the pieces of following folders: what the system tells of them (a tree of
- * inotify watches), or what is seen by looking every so often. */
+/* daemon/watch_internal.h — the pieces of following folders: what the system tells of them (a tree
+ * of inotify watches), or what is seen by looking every so often. */
 #ifndef IM_DAEMON_WATCH_INTERNAL_H
 #define IM_DAEMON_WATCH_INTERNAL_H
 
@@ -28,8 +28,8 @@ typedef struct tree_options {
 
 /** Watches a root and all folders below it, then tells of each file that changed within
  * WATCH_YOUNG_NS: who closed it before the watch is not known. options are borrowed until the end.
- * @return IM_ERR_LIMIT when the system allows no more watches; IM_ERR_UNSUPPORTED when a file system
- * of it does not tell of all changes; IM_ERR_NOT_FOUND, IM_ERR_IO … */
+ * @return IM_ERR_LIMIT when the system allows no more watches; IM_ERR_UNSUPPORTED when a file
+ * system of it does not tell of all changes; IM_ERR_NOT_FOUND, IM_ERR_IO … */
 IM_NODISCARD im_code tree_open(const tree_options *options, tree **out_tree, im_error *err);
 void tree_close(tree *t);
 
@@ -61,7 +61,8 @@ IM_NODISCARD im_code poll_look(poll_list *list, const tree_options *options, im_
 
 /** Whether others than this machine may change what lies there. */
 bool mounts_is_far(const char *path);
-/** Of the table of mounts; poll(2) tells POLLERR | POLLPRI when it has changed. -1: there is none. */
+/** Of the table of mounts; poll(2) tells POLLERR | POLLPRI when it has changed. -1: there is none.
+ */
 int mounts_open(void);
 /** Another number when what is mounted below a root (not on it) has changed. */
 uint32_t mounts_below(int fd, const char *root);

@@ -1,5 +1,5 @@
-/* daemon/watch_mounts.c — disks that come and go below a followed folder: nobody tells the folder, but
- * the table of mounts can be waited for. And which file systems tell of too little. */
+/* daemon/watch_mounts.c — disks that come and go below a followed folder: nobody tells the folder,
+ * but the table of mounts can be waited for. And which file systems tell of too little. */
 #include "daemon/watch_internal.h"
 
 #include "base/base.h"
@@ -15,9 +15,9 @@
 /* File systems that others change behind this machine's back: inotify tells of local changes alone.
  * Numbers of statfs(2); of FUSE nobody knows what stands behind it. */
 static const uint32_t far_systems[] = {
-    0x00006969, /* nfs */  0x0000517b, /* smb */   0xfe534d42, /* smb2 */   0xff534d42, /* cifs */
-    0x65735546, /* fuse */ 0x01021997, /* 9p */    0x00c36400, /* ceph */   0x5346414f, /* afs */
-    0x6b414653, /* kafs */ 0x73757245, /* coda */  0x0bd00bd0, /* lustre */ 0x47504653, /* gpfs */
+    0x00006969, /* nfs */ 0x0000517b,  /* smb */ 0xfe534d42,   /* smb2 */ 0xff534d42,   /* cifs */
+    0x65735546, /* fuse */ 0x01021997, /* 9p */ 0x00c36400,    /* ceph */ 0x5346414f,   /* afs */
+    0x6b414653, /* kafs */ 0x73757245, /* coda */ 0x0bd00bd0,  /* lustre */ 0x47504653, /* gpfs */
     0x01161970, /* gfs2 */ 0x7461636f, /* ocfs2 */ 0x786f4256, /* vboxsf */ 0x0000564c, /* ncp */
 };
 
@@ -55,8 +55,8 @@ static void unescape(char *text)
 {
     char *to = text;
     for (const char *at = text; *at != '\0'; to++) {
-        bool octal = at[0] == '\\' && at[1] >= '0' && at[1] <= '3' && at[2] >= '0' && at[2] <= '7' &&
-                     at[3] >= '0' && at[3] <= '7';
+        bool octal = at[0] == '\\' && at[1] >= '0' && at[1] <= '3' && at[2] >= '0' &&
+                     at[2] <= '7' && at[3] >= '0' && at[3] <= '7';
         *to = octal ? (char)((at[1] - '0') * 64 + (at[2] - '0') * 8 + (at[3] - '0')) : *at;
         at += octal ? 4 : 1;
     }

@@ -1,5 +1,5 @@
-/* daemon/watch_poll.c — a root whose changes nobody tells: a walk every so often, held against the one
- * before. Of a part that could not be read nothing is said to be gone. */
+/* daemon/watch_poll.c — a root whose changes nobody tells: a walk every so often, held against the
+ * one before. Of a part that could not be read nothing is said to be gone. */
 #include "daemon/watch_internal.h"
 
 #include "base/base.h"

@@ -1,6 +1,6 @@
-/* daemon/watch_root.c — one root that is followed: found, lost, found again; its changes, once they have
- * settled, become jobs of at most FOLLOW_PATHS paths, one at a time, so that what comes while the
- * library is busy waits here. What cannot be known by changes is found by a walk (rescan). */
+/* daemon/watch_root.c — one root that is followed: found, lost, found again; its changes, once they
+ * have settled, become jobs of at most FOLLOW_PATHS paths, one at a time, so that what comes while
+ * the library is busy waits here. What cannot be known by changes is found by a walk (rescan). */
 #include "daemon/watch_internal.h"
 
 #include "base/base.h"
@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #define MS 1000000ull
-#define LOOK_MS 1000u  /* between looks whether the root is the one that it was */
-#define RETRY_MS 500u  /* of a job that could not be put */
-#define BUSY_MS 50u    /* between looks whether the last job has ended */
+#define LOOK_MS 1000u   /* between looks whether the root is the one that it was */
+#define RETRY_MS 500u   /* of a job that could not be put */
+#define BUSY_MS 50u     /* between looks whether the last job has ended */
 #define LATER_MS 12000u /* by then files that were young are old enough for a rescan */
 
 static void tell(const follow *f, const char *text, const im_error *why)
@@ -36,8 +36,8 @@ static void tell(const follow *f, const char *text, const im_error *why)
 /* ---- what has settled ---- */
 
 /* Whether somebody has the file open for writing: a read lease is given only when nobody has. It is
- * given back at once; the signal of a writer who comes in between is ignored (watch.c). Only the owner
- * of a file, or root, may ask so, and not every file system answers. */
+ * given back at once; the signal of a writer who comes in between is ignored (watch.c). Only the
+ * owner of a file, or root, may ask so, and not every file system answers. */
 static settle_writer writer_of(const char *path)
 {
     settle_writer writer = SETTLE_WRITER_UNKNOWN;
@@ -156,13 +156,15 @@ static void tell_found(follow *f, const im_error *full)
                        every_s);
         tell(f, text, full);
     } else {
-        (void)snprintf(text, sizeof(text), "looked through every %llu s%s", every_s,
-                       f->world->poll_all ? "" : ", as a file system of it does not tell of all changes");
+        (void)snprintf(
+            text, sizeof(text), "looked through every %llu s%s", every_s,
+            f->world->poll_all ? "" : ", as a file system of it does not tell of all changes");
         tell(f, text, NULL);
     }
 }
 
-/* @param witnessed the root was this very one all the time: what the rescan does not meet is gone */
+/* @param witnessed the root was this very one all the time: what the rescan does not meet is gone
+ */
 static void find(follow *f, bool witnessed, uint64_t now_ns)
 {
     struct stat st;
@@ -209,7 +211,8 @@ static void find(follow *f, bool witnessed, uint64_t now_ns)
     }
 }
 
-/* Some changes are not known: the folder is walked by us for its watches and by a job for its files. */
+/* Some changes are not known: the folder is walked by us for its watches and by a job for its
+ * files. */
 static void begin_again(follow *f, uint64_t now_ns)
 {
     bool witnessed = f->how == FOLLOW_TREE && is_in_place(f);
@@ -295,8 +298,9 @@ static void step_tree(follow *f, uint64_t now_ns)
     } else if (state == TREE_OVERFLOW || f->full) {
         begin_again(f, now_ns);
     } else if (state == TREE_FULL) {
-        im_code rc = im_fail(&full, IM_ERR_LIMIT, "the system watches no more folders than %zu of it",
-                             tree_folders(f->tree));
+        im_code rc =
+            im_fail(&full, IM_ERR_LIMIT, "the system watches no more folders than %zu of it",
+                    tree_folders(f->tree));
         let_go(f);
         f->rescan = true;
         f->witnessed = false;

@@ -1,5 +1,5 @@
-/* daemon/watch_settle.c — paths that have changed, until they are to be handed over. A search tree finds
- * a path, a list keeps the order in which they came; a few thousand at most. */
+/* daemon/watch_settle.c — paths that have changed, until they are to be handed over. A search tree
+ * finds a path, a list keeps the order in which they came; a few thousand at most. */
 #include "daemon/watch_settle_internal.h"
 
 #include "base/base.h"
@@ -102,8 +102,8 @@ bool settle_note(settle *s, const char *path, settle_what what, uint64_t now_ns)
     }
     w->gone = what == SETTLE_GONE;
     w->complete = w->complete || what == SETTLE_CLOSED;
-    w->due_ns = IM_MIN(now_ns + SETTLE_QUIET_MS * MS,
-                       IM_MAX(w->first_ns + SETTLE_MOST_MS * MS, now_ns));
+    w->due_ns =
+        IM_MIN(now_ns + SETTLE_QUIET_MS * MS, IM_MAX(w->first_ns + SETTLE_MOST_MS * MS, now_ns));
     return true;
 }
 

@@ -1,5 +1,5 @@
-/* daemon/watch_settle_internal.h — when a path that has changed is to be handed over: once it is quiet,
- * and nobody writes to it. Pure: the clock and the look at a file are the caller's. */
+/* daemon/watch_settle_internal.h — when a path that has changed is to be handed over: once it is
+ * quiet, and nobody writes to it. Pure: the clock and the look at a file are the caller's. */
 #ifndef IM_DAEMON_WATCH_SETTLE_INTERNAL_H
 #define IM_DAEMON_WATCH_SETTLE_INTERNAL_H
 
@@ -20,7 +20,11 @@ typedef enum settle_what {
     SETTLE_GONE
 } settle_what;
 
-typedef enum settle_writer { SETTLE_WRITER_UNKNOWN, SETTLE_WRITER_NONE, SETTLE_WRITER } settle_writer;
+typedef enum settle_writer {
+    SETTLE_WRITER_UNKNOWN,
+    SETTLE_WRITER_NONE,
+    SETTLE_WRITER
+} settle_writer;
 
 /** What a look at a path shows. */
 typedef struct settle_sight {
@@ -40,8 +44,8 @@ void settle_free(settle *s);
 /** Something has happened to a path. False when there are too many, or memory is out: nobody knows
  * any more what has changed. */
 bool settle_note(settle *s, const char *path, settle_what what, uint64_t now_ns);
-/** Takes up to `most` paths that may be handed over, those that are there before those that are gone:
- * a file that was moved is then found at its new place first.
+/** Takes up to `most` paths that may be handed over, those that are there before those that are
+ * gone: a file that was moved is then found at its new place first.
  * @param out [most], texts owned by the caller */
 size_t settle_take(settle *s, uint64_t now_ns, settle_look_fn look, void *context, char **out,
                    size_t most);

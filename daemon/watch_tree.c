@@ -1,7 +1,7 @@
 /* daemon/watch_tree.c — inotify watches of a root and every folder below it. Each folder is a node
- * under its parent, so that a path is made when it is needed and a folder that moves takes all below it
- * along. A folder is watched before its entries are read: what comes in between is told twice, never
- * missed. */
+ * under its parent, so that a path is made when it is needed and a folder that moves takes all
+ * below it along. A folder is watched before its entries are read: what comes in between is told
+ * twice, never missed. */
 #include "daemon/watch_internal.h"
 
 #include "base/base.h"
@@ -14,8 +14,8 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#define MASK                                                                                       \
-    (IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE |            \
+#define MASK                                                                            \
+    (IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | \
      IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
 #define READS_MOST 64 /* buffers of one call, so that what has settled gets its turn */
 
@@ -132,7 +132,8 @@ static void free_node(tree *t, node *n, bool watched)
     im_free(n);
 }
 
-/* A folder with all below it, the deepest first. @param watched the system still watches the top one */
+/* A folder with all below it, the deepest first. @param watched the system still watches the top
+ * one */
 static void drop_nodes(tree *t, node *top, bool watched)
 {
     node *at = top;
@@ -272,7 +273,8 @@ static im_code watch_below(tree *t, const char *below, bool all, im_error *err)
     im_code rc = im_app_walk(t->options->library, t->options->root, below, t->options->recursive,
                              take_met, t, &complete, err);
     if (t->full) {
-        return im_fail(err, IM_ERR_LIMIT, "the system watches no more folders than %zu of it", t->n);
+        return im_fail(err, IM_ERR_LIMIT, "the system watches no more folders than %zu of it",
+                       t->n);
     }
     if (t->far) {
         return im_fail(err, IM_ERR_UNSUPPORTED, "a file system below does not tell of all changes");

@@ -46,8 +46,8 @@ static im_code add_job(im_store *store, const char *kind, const char *arguments,
     if (rc == IM_OK) {
         *out_id = (uint64_t)sqlite3_last_insert_rowid(store->db);
         bool watch = strcmp(kind, IM_JOB_KIND_WATCH) == 0;
-        rc = store_run_u64_i64(store, STORE_SQL_DROP_OLD_JOBS,
-                               watch ? WATCH_JOBS_KEPT : JOBS_KEPT, watch, NULL, err);
+        rc = store_run_u64_i64(store, STORE_SQL_DROP_OLD_JOBS, watch ? WATCH_JOBS_KEPT : JOBS_KEPT,
+                               watch, NULL, err);
     }
     return rc;
 }

@@ -587,7 +587,8 @@ typedef struct im_job {
 } im_job;
 
 void im_job_clear(im_job *job);
-/** Puts one that waits. The newest 1,000 of those that have ended are kept (of the watch lane: 100).
+/** Puts one that waits. The newest 1,000 of those that have ended are kept (of the watch lane:
+ * 100).
  */
 IM_NODISCARD im_code im_store_put_job(im_store *store, const char *kind, const char *arguments,
                                       uint64_t *out_id, im_error *err);

@@ -379,9 +379,8 @@ im_code im_app_each_root(im_library *library, im_root_fn fn, void *context, im_e
     } rows[] = {{"/photos", true}, {"/old", false}, {"/a\033b", true}};
     (void)library;
     for (size_t i = 0; i < IM_COUNT(rows); i++) {
-        const im_root root = {.id = i + 1,
-                              .path = (char *)(uintptr_t)rows[i].path,
-                              .watch = rows[i].watch};
+        const im_root root = {
+            .id = i + 1, .path = (char *)(uintptr_t)rows[i].path, .watch = rows[i].watch};
         if (!fake.no_folders && !fn(context, &root)) {
             break;
         }

@@ -36,9 +36,9 @@ typedef struct fake_app {
     bool local;
     bool no_watch, watch_poll; /* of the daemon */
     uint64_t watch_every_s;
-    bool followed;          /* what the last folder was set to … */
-    char folder[64];        /* … and which it was */
-    size_t n_folders;       /* that were set */
+    bool followed;    /* what the last folder was set to … */
+    char folder[64];  /* … and which it was */
+    size_t n_folders; /* that were set */
     size_t n_embedded;
     im_vlm_request vlm;
     size_t n_add_tags, n_remove_tags;

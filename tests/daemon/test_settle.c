@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define MS 1000000ull
-#define AT(ms) ((uint64_t)(ms) * MS + 1) /* 0 is no moment */
+#define AT(ms) ((uint64_t)(ms)*MS + 1) /* 0 is no moment */
 
 typedef struct fixture {
     settle *s;
