@@ -202,7 +202,8 @@ typedef struct im_job_live {
     uint64_t ids[IM_JOB_LANES]; /* 0: none runs */
     char *progress[IM_JOB_LANES];
 } im_job_live;
-/** {"id","kind","state","paths","progress","error","made","started","ended"}; not_found. */
+/** {"id","kind","state","paths","n_paths","progress","error","made","started","ended"}; of a job of
+ * kind "watch" 10 paths. not_found. */
 IM_NODISCARD im_code im_app_job_json(im_library *library, uint64_t id, const im_job_live *live,
                                      im_json_writer *w, im_error *err);
 /** {"jobs":[…]}, the newest first. */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #define MOST_PATHS 1000u
+#define WATCH_PATHS_TOLD 10u
 
 static const char *const kinds[] = {"add", "rebuild", "compact"};
 
@@ -153,16 +154,18 @@ static void put_json(im_json_writer *w, const char *key, const char *json)
     w->need_comma = true;
 }
 
-static void put_paths(im_json_writer *w, const char *arguments)
+/* Of what changed in a folder a few are enough: thousands may come and go. */
+static void put_paths(im_json_writer *w, const im_job *job)
 {
     job_paths paths = {0};
     im_error ignored = IM_ERROR_INIT;
     json_t *root = NULL;
+    bool watch = strcmp(job->kind, IM_JOB_KIND_WATCH) == 0;
     im_json_key(w, "paths");
     im_json_begin_array(w);
-    if (im_json_parse(arguments, strlen(arguments), "job", &root, &ignored) == IM_OK &&
+    if (im_json_parse(job->arguments, strlen(job->arguments), "job", &root, &ignored) == IM_OK &&
         job_read_paths(root, &paths, &ignored) == IM_OK) {
-        for (size_t i = 0; i < paths.n; i++) {
+        for (size_t i = 0; i < paths.n && (!watch || i < WATCH_PATHS_TOLD); i++) {
             im_str text; /* for people: what is no UTF-8 is replaced */
             im_str_init(&text, IM_LIMIT_PATH_BYTES);
             (void)im_text_lossy(&text, paths.paths[i], strlen(paths.paths[i]));
@@ -171,6 +174,7 @@ static void put_paths(im_json_writer *w, const char *arguments)
         }
     }
     im_json_end_array(w);
+    im_json_put_uint(w, "n_paths", paths.n);
     job_paths_clear(&paths);
     json_decref(root);
 }
@@ -187,7 +191,7 @@ static void put_job(im_json_writer *w, const im_job *job, const im_job_live *liv
     im_json_put_uint(w, "id", job->id);
     im_json_put_string(w, "kind", job->kind);
     im_json_put_string(w, "state", im_job_state_name(job->state));
-    put_paths(w, job->arguments);
+    put_paths(w, job);
     put_json(w, "progress", progress);
     put_json(w, "error", job->error);
     answer_put_moment(w, "made", job->made_ns);

@@ -15,10 +15,22 @@
 /* File systems that others change behind this machine's back: inotify tells of local changes alone.
  * Numbers of statfs(2); of FUSE nobody knows what stands behind it. */
 static const uint32_t far_systems[] = {
-    0x00006969, /* nfs */ 0x0000517b,  /* smb */ 0xfe534d42,   /* smb2 */ 0xff534d42,   /* cifs */
-    0x65735546, /* fuse */ 0x01021997, /* 9p */ 0x00c36400,    /* ceph */ 0x5346414f,   /* afs */
-    0x6b414653, /* kafs */ 0x73757245, /* coda */ 0x0bd00bd0,  /* lustre */ 0x47504653, /* gpfs */
-    0x01161970, /* gfs2 */ 0x7461636f, /* ocfs2 */ 0x786f4256, /* vboxsf */ 0x0000564c, /* ncp */
+    0x00006969, /* nfs */
+    0x0000517b, /* smb */
+    0xfe534d42, /* smb2 */
+    0xff534d42, /* cifs */
+    0x65735546, /* fuse */
+    0x01021997, /* 9p */
+    0x00c36400, /* ceph */
+    0x5346414f, /* afs */
+    0x6b414653, /* kafs */
+    0x73757245, /* coda */
+    0x0bd00bd0, /* lustre */
+    0x47504653, /* gpfs */
+    0x01161970, /* gfs2 */
+    0x7461636f, /* ocfs2 */
+    0x786f4256, /* vboxsf */
+    0x0000564c, /* ncp */
 };
 
 bool mounts_is_far(const char *path)

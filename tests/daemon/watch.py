@@ -462,6 +462,35 @@ def polling_can_be_asked_for():
     home.end()
 
 
+def what_others_may_change_is_looked_through():
+    """A FUSE file system: what happens behind it nobody tells."""
+    need(shutil.which("bindfs") is not None, "bindfs")
+    home = Home("--watch-every", "1")
+    behind = os.path.join(home.imago.base, "behind")
+    far = os.path.join(home.imago.base, "far")
+    os.mkdir(behind)
+    os.mkdir(far)
+    done = subprocess.run(["bindfs", behind, far], capture_output=True)
+    need(done.returncode == 0, f"FUSE ({done.stderr.decode().strip()})")
+    try:
+        for i in range(3):
+            with open(f"{behind}/{i}.png", "wb") as file:
+                file.write(png(1100 + i))
+        added = home.server.ask("/v1/roots", {"path": far, "watch": True})
+        assert added.status == 202, added.body
+        wait(lambda: home.metric('imago_watch_roots{how="polled"}') == 1, "looked through")
+        wait(lambda: home.server.ask("/v1/library").json["items"] == 9, "taken")
+        with open(f"{behind}/later.png", "wb") as file:  # no event of inotify
+            file.write(png(1110))
+        wait(lambda: home.server.ask("/v1/library").json["items"] == 10, "seen")
+        assert "does not tell of all changes" in home.log()
+        home.settled()
+    finally:
+        wait(lambda: subprocess.run(["umount", far], capture_output=True).returncode == 0, "unmounted")
+    stays(lambda: home.server.ask("/v1/library").json["missing_files"] == 0, "unmounted", 3)
+    home.end()
+
+
 def a_lost_folder_changes_nothing():
     home = Home()
     home.settled()
@@ -635,6 +664,9 @@ def a_batch_is_a_line_of_the_log():
     wait(lambda: "logged.png" in home.found(), "there")
     lines = [json.loads(line) for line in home.log().splitlines() if '"event":"watch"' in line]
     batches = [line for line in lines if not line["rescan"]]
+    job = home.jobs()[0]
+    assert job["n_paths"] == 1 and job["paths"] == [home.path("logged.png")] and job["progress"]["added"] == 1, job
+    home.server.ask("/v1/jobs", {"kind": "watch", "paths": [home.pictures]}).problem(400)
     assert batches and set(batches[-1]) == {"time", "event", "root", "paths", "rescan", "job"}, lines
     assert "logged.png" not in home.log()
     home.end()
@@ -676,7 +708,7 @@ if __name__ == "__main__":
     tests = (the_flag_is_set_shown_and_taken_away, a_half_written_file_waits, files_come_go_and_change_in_every_way,
              links_and_others_lead_nowhere, five_hundred_at_once, what_overflows_is_walked_again,
              without_watches_the_folder_is_looked_through, a_limit_reached_later_is_survived,
-             polling_can_be_asked_for, a_lost_folder_changes_nothing, a_disk_is_unmounted_and_mounted_again,
+             polling_can_be_asked_for, what_others_may_change_is_looked_through, a_lost_folder_changes_nothing, a_disk_is_unmounted_and_mounted_again,
              a_disk_below_the_folder_is_noticed,              nothing_is_lost_by_a_kill, a_reload_follows_on, the_librarys_own_files_are_left_alone,
              not_recursive_means_not_recursive, nothing_is_followed_when_not_wanted, a_batch_is_a_line_of_the_log,
              new_pictures_are_found_within_two_seconds, idle_costs_next_to_nothing)
