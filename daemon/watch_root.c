@@ -163,9 +163,9 @@ static void tell_found(follow *f, const im_error *full)
     }
 }
 
-/* @param witnessed the root was this very one all the time: what the rescan does not meet is gone
- */
-static void find(follow *f, bool witnessed, uint64_t now_ns)
+/* @param again it was followed until now, and the log knows
+ * @param witnessed … as this very folder: what the rescan does not meet is gone */
+static void find(follow *f, bool again, bool witnessed, uint64_t now_ns)
 {
     struct stat st;
     im_error why = IM_ERROR_INIT;
@@ -206,7 +206,7 @@ static void find(follow *f, bool witnessed, uint64_t now_ns)
     f->rescan = true;
     f->witnessed = witnessed && f->how == FOLLOW_TREE;
     f->lost_told = false;
-    if (!witnessed) {
+    if (!again) {
         tell_found(f, full.code == IM_ERR_LIMIT ? &full : NULL);
     }
 }
@@ -219,7 +219,7 @@ static void begin_again(follow *f, uint64_t now_ns)
     f->world->overflows++;
     tell(f, "more has changed than could be kept: it is walked again", NULL);
     let_go(f);
-    find(f, witnessed, now_ns);
+    find(f, true, witnessed, now_ns);
 }
 
 /* ---- handed over ---- */
@@ -288,27 +288,14 @@ static uint64_t hand_over(follow *f, uint64_t now_ns)
 
 static void step_tree(follow *f, uint64_t now_ns)
 {
-    im_error full = IM_ERROR_INIT;
     tree_state state = f->readable ? tree_read(f->tree) : TREE_GOOD;
-    f->readable = false;
     bool mounted = f->mounts_changed && mounts_below(f->world->mounts, f->root.path) != f->mounts;
-    f->mounts_changed = false;
-    if (state == TREE_LOST || mounted || (now_ns >= f->next_ns && !is_in_place(f))) {
+    f->readable = f->mounts_changed = false;
+    if (state == TREE_LOST || state == TREE_FULL || mounted ||
+        (now_ns >= f->next_ns && !is_in_place(f))) {
         lose(f, now_ns);
     } else if (state == TREE_OVERFLOW || f->full) {
         begin_again(f, now_ns);
-    } else if (state == TREE_FULL) {
-        im_code rc =
-            im_fail(&full, IM_ERR_LIMIT, "the system watches no more folders than %zu of it",
-                    tree_folders(f->tree));
-        let_go(f);
-        f->rescan = true;
-        f->witnessed = false;
-        if (begin_poll(f, now_ns, &full) != IM_OK) {
-            lose(f, now_ns);
-        } else if (rc != IM_OK) {
-            tell_found(f, &full);
-        }
     } else if (now_ns >= f->next_ns) {
         f->next_ns = now_ns + LOOK_MS * MS;
     }
@@ -339,7 +326,7 @@ uint64_t follow_step(follow *f, uint64_t now_ns)
         step_poll(f, now_ns);
     }
     if (f->how == FOLLOW_LOST && now_ns >= f->next_ns) {
-        find(f, false, now_ns);
+        find(f, false, false, now_ns);
     }
     if (f->later_rescan_ns != 0 && now_ns >= f->later_rescan_ns) {
         f->later_rescan_ns = 0;
