@@ -346,7 +346,12 @@ def links_and_others_lead_nowhere():
     os.symlink(outside + "/secret.png", home.path("d0/00.png"))
     wait(lambda: "d0/00.png" not in home.found(), "not behind a link")
     home.settled()
-    assert set(home.found()) == cold(home)
+    home.write("d1/behind.png", 78)  # and before it is taken, its folder becomes a link
+    os.rename(home.path("d1"), outside + "/d1")
+    os.symlink(outside + "/d1", home.path("d1"))
+    wait(lambda: not any(name.startswith("d1/") for name in home.found()), "gone with its folder")
+    home.settled()
+    assert set(home.found()) == cold(home), home.found()
     home.end()
 
 
@@ -525,6 +530,17 @@ def a_lost_folder_changes_nothing():
     os.unlink(os.path.dirname(lower) + "2/lower/x.png")
     wait(lambda: home.metric('imago_watch_roots{how="lost"}') == 1, "lost")
     stays(lambda: home.server.ask("/v1/library").json["missing_files"] == 0, "nothing is missing", 1.5)
+    os.makedirs(lower)  # another one in its place, and that one again replaced at once
+    wait(lambda: home.metric('imago_watch_roots{how="told"}') == 2, "found")
+    os.rename(os.path.dirname(lower), os.path.dirname(lower) + "3")
+    os.makedirs(lower)
+    with open(os.path.dirname(lower) + "3/lower/not.png", "wb") as file:
+        file.write(png(702))
+    with open(lower + "/y.png", "wb") as file:
+        file.write(png(703))
+    wait(lambda: home.server.ask("/v1/library").json["items"] == len(before) + 3, "the one that is there now")
+    home.settled()
+    assert home.server.ask("/v1/library").json["items"] == len(before) + 3
     home.end()
 
 
