@@ -346,12 +346,16 @@ def links_and_others_lead_nowhere():
     os.symlink(outside + "/secret.png", home.path("d0/00.png"))
     wait(lambda: "d0/00.png" not in home.found(), "not behind a link")
     home.settled()
-    home.write("d1/behind.png", 78)  # and before it is taken, its folder becomes a link
-    os.rename(home.path("d1"), outside + "/d1")
-    os.symlink(outside + "/d1", home.path("d1"))
-    wait(lambda: not any(name.startswith("d1/") for name in home.found()), "gone with its folder")
+    items = home.server.ask("/v1/library").json["items"]
+    with open(home.path("d1/behind.png"), "wb") as file:  # before it is taken, its folder becomes a link
+        file.write(png(78))
+        file.flush()
+        os.rename(home.path("d1"), outside + "/d1")
+        os.symlink(outside + "/d1", home.path("d1"))
+        wait(lambda: not any(name.startswith("d1/") for name in home.found()), "gone with its folder")
     home.settled()
     assert set(home.found()) == cold(home), home.found()
+    assert home.server.ask("/v1/library").json["items"] == items, "nothing was read behind the link"
     home.end()
 
 
