@@ -682,6 +682,7 @@ def a_batch_is_a_line_of_the_log():
     home.settled()
     home.write("logged.png", 1234)
     wait(lambda: "logged.png" in home.found(), "there")
+    home.settled()
     lines = [json.loads(line) for line in home.log().splitlines() if '"event":"watch"' in line]
     batches = [line for line in lines if not line["rescan"]]
     job = home.jobs()[0]
