@@ -591,7 +591,7 @@ def a_disk_below_the_folder_is_noticed():
             file.write(png(510))
         wait(lambda: "a disk/later.png" in home.found(), "followed")
         home.settled()
-    ids = home.found()
+        ids = home.found()
     with mounted(home.path("a disk"), "--bind", image):
         wait(lambda: "a disk/later.png" in home.found(), "mounted again")
         home.settled()
