@@ -225,13 +225,20 @@ static im_code add_paths(im_library *library, const im_add_request *request,
     add_encode stage = {.run = &run, .events = events, .report = report};
     add_scan scan = {.run = &run, .targets = &targets, .error = IM_ERROR_INIT};
     open_locks(&run);
-    im_code rc = add_open_encoder(&run, events, err);
+    im_code rc = IM_OK;
+    if (request->changed) { /* where files are only gone, no model is needed */
+        rc = add_find_targets(&run, events, report, &targets, err);
+        if (rc != IM_OK || targets.n == 0) {
+            goto out;
+        }
+    }
+    rc = add_open_encoder(&run, events, err);
     stage.prepare_ns = (uint64_t)(im_clock_wall_ns() - started_ns);
     if (rc == IM_OK) {
         run.encoder = library->encoder;
         rc = add_plan_memory(&run, err);
     }
-    if (rc == IM_OK) {
+    if (rc == IM_OK && !request->changed) {
         rc = add_find_targets(&run, events, report, &targets, err);
     }
     if (rc == IM_OK) {
@@ -248,9 +255,13 @@ static im_code add_paths(im_library *library, const im_add_request *request,
         rc = add_mark_vanished(library, request, &targets.targets[i], started_ns, events, report,
                                err);
     }
+    close_stages(&run, &stage, &scan);
+out:
+    if (rc == IM_OK && request->changed && !report->interrupted && !report->offline_root) {
+        rc = add_mark_changed(library, request, events, report, err);
+    }
     *first = run.first;
     fill_memory(&run, report);
-    close_stages(&run, &stage, &scan);
     close_locks(&run);
     add_targets_clear(&targets);
     return rc;

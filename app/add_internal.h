@@ -110,6 +110,9 @@ typedef struct add_targets {
  * read is told, counted and left out. To be cleared also after a failure. */
 IM_NODISCARD im_code add_find_targets(add_run *run, const im_events *events, im_add_report *report,
                                       add_targets *out, im_error *err);
+/** The file `below` ROOT_PATH becomes the next target. */
+IM_NODISCARD im_code add_put_target(add_targets *targets, const im_root *root, const char *below,
+                                    im_error *err);
 void add_targets_clear(add_targets *targets);
 
 /* ---- add_scan.c ---- */
@@ -170,11 +173,37 @@ void add_encode_close(add_encode *stage);
 
 /* ---- add_vanish.c ---- */
 
+/** Files of a root that are gone. */
+typedef struct add_vanished {
+    const char *root_path;
+    id_list rows, items; /* in one order */
+    size_t n_present;    /* files that the root (or the folder looked at) had */
+    bool sure;           /* they were seen to go: nobody is asked, however many they are */
+} add_vanished;
+
+/** Marks them as missing (request->prune: forgets them); many at once, or to be forgotten, only
+ * after asking. */
+IM_NODISCARD im_code add_mark_asked(im_library *library, const im_add_request *request,
+                                    const add_vanished *gone, const im_events *events,
+                                    im_add_report *report, im_error *err);
+
 /** Marks what the walk of a target did not meet as missing (request->prune: forgets it after
  * asking), unless the folder looks like an unmounted one. */
 IM_NODISCARD im_code add_mark_vanished(im_library *library, const im_add_request *request,
                                        add_target *target, int64_t started_ns,
                                        const im_events *events, im_add_report *report,
                                        im_error *err);
+
+/* ---- add_changed.c ---- */
+
+/** Whether the folder at `path` is the one that was marked. */
+bool add_mark_is_there(const char *path, const im_watch_mark *mark);
+/** The regular files among request->paths, which are told to have changed, as targets. */
+IM_NODISCARD im_code add_find_changed(add_run *run, const im_events *events, im_add_report *report,
+                                      add_targets *out, im_error *err);
+/** Marks as missing what is no longer there of request->paths: files, and all below folders. */
+IM_NODISCARD im_code add_mark_changed(im_library *library, const im_add_request *request,
+                                      const im_events *events, im_add_report *report,
+                                      im_error *err);
 
 #endif

@@ -46,6 +46,13 @@ static bool same_content(const im_file_row *row, const im_file_stamp *stamp)
            row->hashed_ns - row->stamp.mtime_ns > RACY_NS;
 }
 
+/* It may be half written: whoever follows the folder hands it over once it is whole. */
+static bool is_young(const im_file_stamp *stamp)
+{
+    int64_t age_ns = im_clock_wall_ns() - stamp->mtime_ns;
+    return age_ns >= 0 && age_ns < IM_WATCH_YOUNG_NS;
+}
+
 /* A failure that lies in the bytes stays until they change; memory, rights, a full disk or a limit
  * of that run may be another matter today. */
 static bool is_lasting(const im_error *failure)
@@ -83,6 +90,9 @@ static bool scan_file(add_scan *scan, const char *path, const im_file_stamp *sta
     }
     if (row.id != 0 && !id_list_add(&scan->current->seen, row.id)) {
         return send(scan, NULL, NULL);
+    }
+    if (run->request->leave_young && is_young(stamp)) {
+        return true;
     }
     if (row.id != 0 && same_content(&row, stamp) && embedded && !row.missing) {
         atomic_fetch_add(&run->n_unchanged, 1);
@@ -129,6 +139,8 @@ static bool take_scanned(void *context, const scan_entry *entry)
         return false;
     }
     switch (entry->what) {
+    case SCAN_FOLDER:
+        break;
     case SCAN_FILE:
         return scan_file(scan, entry->path, &entry->stamp, false);
     case SCAN_LINK:
@@ -153,7 +165,9 @@ static void scan_target(add_scan *scan, add_target *target)
 {
     im_file_stamp stamp;
     im_error error = IM_ERROR_INIT;
-    scan_options options = {!scan->run->request->no_recursion, scan->run->request->follow_links};
+    const scan_options options = {.recursive = !scan->run->request->no_recursion,
+                                  .follow_links = scan->run->request->follow_links,
+                                  .leave_out = scan->run->library->folder};
     scan->current = target;
     if (target->offline) {
         return;

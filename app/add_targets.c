@@ -19,6 +19,21 @@ static im_code put_root(im_library *library, root_list *roots, const char *path,
     return rc;
 }
 
+/* Only as a whole: of a part of it nobody could say later whether it is followed. */
+static im_code watch_target(im_library *library, const im_root *root, const add_target *target,
+                            im_error *err)
+{
+    if (target->below[0] != '\0') {
+        im_code rc = im_fail(err, IM_ERR_INVALID,
+                             "'%.100s' lies in the added folder '%.200s', which is followed as a "
+                             "whole or not at all",
+                             target->below, root->path);
+        im_hint(err, "follow that folder: imago watch FOLDER");
+        return rc;
+    }
+    return im_app_watch_root(library, root->id, true, err);
+}
+
 static im_code set_target(add_target *target, const im_root *root, const char *absolute,
                           im_error *err)
 {
@@ -77,6 +92,9 @@ static im_code find_target(im_library *library, root_list *roots, const char *pa
     if (stat(path, &st) != 0 || realpath(path, absolute) == NULL) {
         return missing_target(roots, path, errno, target, err);
     }
+    if (!S_ISDIR(st.st_mode) && request->watch) {
+        return im_fail(err, IM_ERR_INVALID, "'%.200s' is a file, only folders are followed", path);
+    }
     if (!S_ISDIR(st.st_mode)) {
         return file_target(library, roots, absolute, target, err);
     }
@@ -84,7 +102,8 @@ static im_code find_target(im_library *library, root_list *roots, const char *pa
     if (root == NULL) {
         rc = put_root(library, roots, absolute, !request->no_recursion, &root, err);
     }
-    return rc == IM_OK ? set_target(target, root, absolute, err) : rc;
+    rc = rc == IM_OK ? set_target(target, root, absolute, err) : rc;
+    return rc == IM_OK && request->watch ? watch_target(library, root, target, err) : rc;
 }
 
 static void clear_target(add_target *target)
@@ -126,6 +145,19 @@ static im_code find_one(add_run *run, root_list *roots, const char *path, const 
     return rc;
 }
 
+im_code add_put_target(add_targets *targets, const im_root *root, const char *below, im_error *err)
+{
+    add_target *target = &targets->targets[targets->n];
+    target->is_file = true;
+    target->root = root->id;
+    target->root_path = im_strdup(root->path);
+    target->below = im_strdup(below);
+    targets->n++;
+    return target->root_path != NULL && target->below != NULL
+               ? IM_OK
+               : im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+}
+
 im_code add_find_targets(add_run *run, const im_events *events, im_add_report *report,
                          add_targets *out, im_error *err)
 {
@@ -134,6 +166,9 @@ im_code add_find_targets(add_run *run, const im_events *events, im_add_report *r
     *out = (add_targets){.targets = im_alloc_zero(IM_MAX(n, 1), sizeof(*out->targets))};
     if (out->targets == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for %zu paths", n);
+    }
+    if (run->request->changed) {
+        return add_find_changed(run, events, report, out, err);
     }
     im_code rc = roots_load(run->library->store, &roots, err);
     for (size_t i = 0; i < n && rc == IM_OK; i++) {

@@ -2,13 +2,31 @@
  * unless the folder looks like one that is not mounted. */
 #include "app/add_internal.h"
 
+#include <sys/stat.h>
+
 typedef struct vanish_search {
     const add_target *target;
-    int64_t started_ns;  /* rows hashed since then were met by this very run */
-    id_list rows, items; /* of the vanished files, in one order */
-    size_t n_present;
+    int64_t started_ns; /* rows hashed since then were met by this very run */
+    add_vanished gone;
     bool no_memory;
 } vanish_search;
+
+/* What the walk did not meet because it came back behind it, or lies behind a link that it did not
+ * follow, is not gone. Where that cannot be told it counts as there. */
+static bool is_there(const char *root_path, im_view path, bool *out_no_memory)
+{
+    struct stat st;
+    im_str full;
+    im_str_init(&full, IM_LIMIT_PATH_BYTES);
+    im_str_addf(&full, "%s/", root_path);
+    im_str_add(&full, path.data, path.size);
+    *out_no_memory = full.failed;
+    bool there = full.failed || (lstat(im_str_text(&full), &st) == 0
+                                     ? S_ISREG(st.st_mode)
+                                     : errno != ENOENT && errno != ENOTDIR && errno != ELOOP);
+    im_str_clear(&full);
+    return there;
+}
 
 static bool note_vanished(void *context, const im_file_row *file)
 {
@@ -16,26 +34,32 @@ static bool note_vanished(void *context, const im_file_row *file)
     if (file->missing) {
         return true;
     }
-    search->n_present++;
-    if (file->hashed_ns >= search->started_ns || id_list_has(&search->target->seen, file->id)) {
-        return true;
+    search->gone.n_present++;
+    if (file->hashed_ns >= search->started_ns || id_list_has(&search->target->seen, file->id) ||
+        is_there(search->target->root_path, file->path, &search->no_memory)) {
+        return !search->no_memory;
     }
     search->no_memory =
-        !id_list_add(&search->rows, file->id) || !id_list_add(&search->items, file->item);
+        !id_list_add(&search->gone.rows, file->id) || !id_list_add(&search->gone.items, file->item);
     return !search->no_memory;
 }
 
-static im_code mark_row(im_store *store, const vanish_search *search, size_t i, bool prune,
+static im_code mark_row(im_store *store, const add_vanished *gone, size_t i, bool prune,
                         im_error *err)
 {
     if (!prune) {
-        return im_store_set_file_missing(store, search->rows.ids[i], true, err);
+        im_error dropped = IM_ERROR_INIT;
+        im_code rc = im_store_set_file_missing(store, gone->rows.ids[i], true, &dropped);
+        if (rc != IM_OK && rc != IM_ERR_NOT_FOUND && err != NULL) {
+            *err = dropped;
+        }
+        return rc == IM_ERR_NOT_FOUND ? IM_OK : rc; /* its row moved along meanwhile */
     }
-    im_code rc = im_store_drop_file(store, search->rows.ids[i], err);
-    return rc == IM_OK ? item_drop_bare(store, search->items.ids[i], err) : rc;
+    im_code rc = im_store_drop_file(store, gone->rows.ids[i], err);
+    return rc == IM_OK ? item_drop_bare(store, gone->items.ids[i], err) : rc;
 }
 
-static im_code mark_rows(im_library *library, const vanish_search *search, bool prune,
+static im_code mark_rows(im_library *library, const add_vanished *gone, bool prune,
                          im_add_report *report, im_error *err)
 {
     im_code rc = im_store_lock(library->store, IM_LIMIT_LOCK_WAIT_MS, err);
@@ -43,8 +67,8 @@ static im_code mark_rows(im_library *library, const vanish_search *search, bool 
         return rc;
     }
     rc = im_store_begin(library->store, err);
-    for (size_t i = 0; i < search->rows.n && rc == IM_OK; i++) {
-        rc = mark_row(library->store, search, i, prune, err);
+    for (size_t i = 0; i < gone->rows.n && rc == IM_OK; i++) {
+        rc = mark_row(library->store, gone, i, prune, err);
     }
     if (rc == IM_OK) {
         rc = im_store_commit(library->store, err);
@@ -52,29 +76,27 @@ static im_code mark_rows(im_library *library, const vanish_search *search, bool 
         im_store_rollback(library->store);
     }
     im_store_unlock(library->store);
-    report->pruned += rc == IM_OK && prune ? search->rows.n : 0;
-    report->missing += rc == IM_OK && !prune ? search->rows.n : 0;
+    report->pruned += rc == IM_OK && prune ? gone->rows.n : 0;
+    report->missing += rc == IM_OK && !prune ? gone->rows.n : 0;
     return rc;
 }
 
-/* Many at once, or a deletion: only after asking. */
-static im_code mark_asked(im_library *library, const im_add_request *request,
-                          const vanish_search *search, const im_events *events,
-                          im_add_report *report, im_error *err)
+im_code add_mark_asked(im_library *library, const im_add_request *request, const add_vanished *gone,
+                       const im_events *events, im_add_report *report, im_error *err)
 {
     char sentence[256];
-    size_t n = search->rows.n;
-    bool many = n > 50 && n * 5 > search->n_present;
+    size_t n = gone->rows.n;
+    bool many = n > 50 && n * 5 > gone->n_present && !gone->sure;
     (void)snprintf(sentence, sizeof(sentence), "%zu of %zu files below '%.120s' are gone. %s?", n,
-                   search->n_present, search->target->root_path,
+                   gone->n_present, gone->root_path,
                    request->prune ? "Forget them" : "Mark them as missing");
     if ((!request->prune && !many) || event_confirm(events, sentence)) {
-        return mark_rows(library, search, request->prune, report, err);
+        return mark_rows(library, gone, request->prune, report, err);
     }
     (void)snprintf(sentence, sizeof(sentence),
                    "%zu files below '%.120s' are gone and were left as they are (--yes answers for "
                    "you)",
-                   n, search->target->root_path);
+                   n, gone->root_path);
     report->offline_root = report->offline_root || !request->prune;
     event_warning(events, sentence);
     return IM_OK;
@@ -84,7 +106,9 @@ im_code add_mark_vanished(im_library *library, const im_add_request *request, ad
                           int64_t started_ns, const im_events *events, im_add_report *report,
                           im_error *err)
 {
-    vanish_search search = {.target = target, .started_ns = started_ns};
+    const im_watch_mark *mark = request->mark;
+    vanish_search search = {
+        .target = target, .started_ns = started_ns, .gone = {.root_path = target->root_path}};
     if (target->offline || target->is_file || !target->complete) {
         return IM_OK;
     }
@@ -94,14 +118,16 @@ im_code add_mark_vanished(im_library *library, const im_add_request *request, ad
     if (rc == IM_OK && search.no_memory) {
         rc = im_fail(err, IM_ERR_NOMEM, "no memory for a list of vanished files");
     }
-    if (rc == IM_OK && search.rows.n > 0 && target->n_entries == 0) {
+    search.gone.sure =
+        mark != NULL && mark->witnessed && add_mark_is_there(target->root_path, mark);
+    if (rc == IM_OK && search.gone.rows.n > 0 && target->n_entries == 0 && !search.gone.sure) {
         report->offline_root = true;
         event_warning(events, "a folder that held pictures is empty now: perhaps not mounted; "
                               "nothing of it was changed");
-    } else if (rc == IM_OK && search.rows.n > 0) {
-        rc = mark_asked(library, request, &search, events, report, err);
+    } else if (rc == IM_OK && search.gone.rows.n > 0) {
+        rc = add_mark_asked(library, request, &search.gone, events, report, err);
     }
-    id_list_clear(&search.rows);
-    id_list_clear(&search.items);
+    id_list_clear(&search.gone.rows);
+    id_list_clear(&search.gone.items);
     return rc;
 }

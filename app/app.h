@@ -103,6 +103,16 @@ typedef struct im_events {
 
 /* ---- add ---- */
 
+#define IM_WATCH_YOUNG_NS 2000000000 /* a file that changed since may still be written */
+
+/** A root whose changes somebody follows, as it was when that began: another folder at its place (a
+ * disk that is not mounted) tells nothing of its files. */
+typedef struct im_watch_mark {
+    uint64_t root;
+    uint64_t device, inode;
+    bool witnessed; /* the system told what went away: nobody is asked, however much it is */
+} im_watch_mark;
+
 typedef struct im_add_request {
     const char *const *paths; /* files and folders */
     size_t n_paths;
@@ -111,6 +121,12 @@ typedef struct im_add_request {
     bool prune;        /* delete rows of vanished files, after asking */
     bool retry_failed; /* try files again whose failure is recorded */
     bool as_found;     /* files are taken as a walk takes them: nobody named them */
+    bool watch;        /* each path is a root, or becomes one, and is followed from now on */
+    bool leave_young;  /* files that changed within IM_WATCH_YOUNG_NS are left as they are */
+    /* NULL, or the root that is followed; with `changed` paths are what has changed below it, files
+     * and folders, there or gone; else they are walked as ever */
+    const struct im_watch_mark *mark;
+    bool changed;
     bool exact_decode;
     bool uploads; /* the files are uploads kept by the library: items are told so */
     im_image_limits limits;
@@ -187,13 +203,13 @@ typedef struct im_job_wish {
  * for one that cannot be read. */
 IM_NODISCARD im_code im_app_job_put(im_library *library, const im_job_wish *wish, uint64_t *out_id,
                                     im_error *err);
-/** What a job that runs has done so far, when its row does not say it yet. */
+/** What the jobs that run have done so far, one of each lane, when their rows do not say it yet. */
 typedef struct im_job_live {
-    uint64_t id; /* 0: none runs */
-    const char *progress;
+    uint64_t ids[IM_JOB_LANES]; /* 0: none runs */
+    char *progress[IM_JOB_LANES];
 } im_job_live;
-/** {"id","kind","state","paths","query"?,"progress","error","made","started","ended"}; not_found.
- */
+/** {"id","kind","state","paths","n_paths","query"?,"progress","error","made","started","ended"}; of a
+ * job of kind "watch" 10 paths. not_found. */
 IM_NODISCARD im_code im_app_job_json(im_library *library, uint64_t id, const im_job_live *live,
                                      im_json_writer *w, im_error *err);
 /** {"jobs":[…]}, the newest first. */
@@ -203,12 +219,16 @@ IM_NODISCARD im_code im_app_jobs_json(im_library *library, const im_job_live *li
  * when it has ended; not_found. */
 IM_NODISCARD im_code im_app_job_stop(im_library *library, uint64_t id, bool *out_running,
                                      im_error *err);
-/** Before the first claim: what ran when its process died waits again. */
-IM_NODISCARD im_code im_app_jobs_revive(im_library *library, im_error *err);
+/** Before the first claim of a lane: what ran when its process died waits again. */
+IM_NODISCARD im_code im_app_jobs_revive(im_library *library, im_job_lane lane, im_error *err);
 IM_NODISCARD im_code im_app_jobs_count(im_library *library, uint64_t *out_waiting,
                                        uint64_t *out_running, im_error *err);
 /** The oldest that waits, which runs from now on; out->id 0: none. im_job_clear. */
-IM_NODISCARD im_code im_app_job_claim(im_library *library, im_job *out, im_error *err);
+IM_NODISCARD im_code im_app_job_claim(im_library *library, im_job_lane lane, im_job *out,
+                                      im_error *err);
+/** Whether it has ended; true also when it is not known any more. */
+IM_NODISCARD im_code im_app_job_ended(im_library *library, uint64_t id, bool *out_ended,
+                                      im_error *err);
 
 typedef struct im_job_end {
     im_job_state state; /* IM_JOB_WAITING: it is to be tried again, because of error */
@@ -232,7 +252,7 @@ void im_progress_json(im_json_writer *w, const im_progress *progress);
 
 /* ---- folders that were added ---- */
 
-/** {"roots":[{"id","path","recursive","online","files","missing_files","items",
+/** {"roots":[{"id","path","recursive","watch","online","files","missing_files","items",
  * "failures"}]}. */
 IM_NODISCARD im_code im_app_roots_json(im_library *library, im_json_writer *w, im_error *err);
 /** One of them; not_found. */
@@ -250,6 +270,42 @@ IM_NODISCARD im_code im_app_root_remove(im_library *library, uint64_t root, uint
 typedef bool (*im_root_fn)(void *context, const im_root *root);
 IM_NODISCARD im_code im_app_each_root(im_library *library, im_root_fn fn, void *context,
                                       im_error *err);
+
+/* ---- folders that are followed ---- */
+
+/** Whether a daemon follows the changes of a root. Takes the lock. not_found; conflict for the
+ * folder of pictures that the library keeps itself. */
+IM_NODISCARD im_code im_app_watch_root(im_library *library, uint64_t root, bool watch,
+                                       im_error *err);
+/** The same for a root by its path, there or not. IM_ERR_NOT_FOUND when no root is meant. */
+IM_NODISCARD im_code im_app_watch_path(im_library *library, const char *path, bool watch,
+                                       im_error *err);
+/** A number that is another one when the library may have changed; costs no look at the disk. */
+IM_NODISCARD im_code im_app_version(im_library *library, uint64_t *out_version, im_error *err);
+
+typedef enum im_walk_what {
+    IM_WALK_FOLDER, /* its entries come next; "" for the root */
+    IM_WALK_FILE,   /* a regular file */
+    IM_WALK_FAILED  /* a folder or file that could not be looked at */
+} im_walk_what;
+/** @param path below the root @param stamp IM_WALK_FILE @return false stops the walk */
+typedef bool (*im_walk_fn)(void *context, im_walk_what what, const char *path,
+                           const im_file_stamp *stamp);
+/** Goes through a folder as `add` does: no links are followed, the library itself is left out.
+ * @param below a folder of the root, "" = all of it @param out_complete nothing failed or stopped
+ * @return IM_OK unless the first folder cannot be read */
+IM_NODISCARD im_code im_app_walk(im_library *library, const char *root, const char *below,
+                                 bool recursive, im_walk_fn fn, void *context, bool *out_complete,
+                                 im_error *err);
+
+/** Puts the job (IM_JOB_KIND_WATCH) that takes changes into the library: files that are there are
+ * added, what is gone is marked as missing. @param paths [n] absolute, below the root, any bytes */
+IM_NODISCARD im_code im_app_watch_put(im_library *library, const im_watch_mark *mark,
+                                      const char *const *paths, size_t n, uint64_t *out_id,
+                                      im_error *err);
+/** Puts a job ("add") that walks a root which is followed, unless the same waits already. */
+IM_NODISCARD im_code im_app_watch_rescan(im_library *library, const im_watch_mark *mark,
+                                         uint64_t *out_id, im_error *err);
 
 typedef struct im_relocate_report {
     uint64_t roots;     /* folders that have another place now */

@@ -306,6 +306,18 @@ IM_NODISCARD im_code names_in_folder(const char *folder,
                                      bool (*keep)(const char *folder, const char *name),
                                      name_list *out, im_error *err);
 
+/* ---- jobs.c ---- */
+typedef struct job_paths {
+    char **paths; /* [n], owned with the texts */
+    size_t n;
+} job_paths;
+
+/** "paths" (UTF-8) and "paths_b64" (what is none) of a job's arguments. */
+void job_put_paths(im_json_writer *w, const char *const *paths, size_t n);
+/** Cleared by the caller in each case. */
+IM_NODISCARD im_code job_read_paths(const json_t *arguments, job_paths *out, im_error *err);
+void job_paths_clear(job_paths *paths);
+
 /* ---- roots.c ---- */
 typedef struct root_list {
     im_root *roots; /* owned */

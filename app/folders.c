@@ -30,6 +30,7 @@ static bool put_root(void *context, const im_root *root)
     im_json_put_uint(w, "id", root->id);
     answer_put_path(w, root->path);
     im_json_put_bool(w, "recursive", root->recursive);
+    im_json_put_bool(w, "watch", root->watch);
     im_json_put_bool(w, "online", im_file_exists(root->path));
     im_json_put_uint(w, "files", counts.files);
     im_json_put_uint(w, "missing_files", counts.missing_files);

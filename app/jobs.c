@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #define MOST_PATHS 1000u
+#define WATCH_PATHS_TOLD 10u
 
 #define DESCRIBED_K 20u
 
@@ -79,6 +80,81 @@ static im_code check_wish(im_library *library, const im_job_wish *wish, im_error
     return rc == IM_OK ? check_described(library, wish, kinds[kind].describes, err) : rc;
 }
 
+/* ---- paths of a job: any bytes, in JSON ---- */
+
+static bool is_text(const char *path)
+{
+    return im_utf8_valid(path, strlen(path), NULL);
+}
+
+void job_put_paths(im_json_writer *w, const char *const *paths, size_t n)
+{
+    im_json_key(w, "paths");
+    im_json_begin_array(w);
+    for (size_t i = 0; i < n; i++) {
+        if (is_text(paths[i])) {
+            im_json_string_c(w, paths[i]);
+        }
+    }
+    im_json_end_array(w);
+    im_json_key(w, "paths_b64");
+    im_json_begin_array(w);
+    for (size_t i = 0; i < n; i++) {
+        if (!is_text(paths[i])) {
+            im_str text;
+            im_str_init(&text, 4 * PATH_MAX);
+            im_text_base64(&text, paths[i], strlen(paths[i]));
+            im_json_string_c(w, im_str_text(&text));
+            w->out.failed = w->out.failed || text.failed;
+            im_str_clear(&text);
+        }
+    }
+    im_json_end_array(w);
+}
+
+/* What this very program wrote; anything else is left out. */
+static char *read_base64(const char *text)
+{
+    size_t n = strlen(text);
+    size_t size = 0;
+    char *path = im_alloc(n + 1, 1);
+    if (path != NULL) {
+        bool good = im_text_base64_read(text, n, path, &size) == SIZE_MAX;
+        path[good ? size : 0] = '\0';
+    }
+    return path;
+}
+
+im_code job_read_paths(const json_t *arguments, job_paths *out, im_error *err)
+{
+    const json_t *texts = json_object_get(arguments, "paths");
+    const json_t *coded = json_object_get(arguments, "paths_b64");
+    size_t n = json_array_size(texts) + json_array_size(coded);
+    out->paths = im_alloc_zero(IM_MAX(n, 1), sizeof(*out->paths));
+    bool enough = out->paths != NULL;
+    for (size_t i = 0; enough && i < n; i++) {
+        bool is_coded = i >= json_array_size(texts);
+        const char *text =
+            json_string_value(is_coded ? json_array_get(coded, i - json_array_size(texts))
+                                       : json_array_get(texts, i));
+        if (text != NULL) {
+            out->paths[out->n] = is_coded ? read_base64(text) : im_strdup(text);
+            enough = out->paths[out->n] != NULL;
+            out->n += enough;
+        }
+    }
+    return enough ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for the paths of a job");
+}
+
+void job_paths_clear(job_paths *paths)
+{
+    for (size_t i = 0; i < paths->n; i++) {
+        im_free(paths->paths[i]);
+    }
+    im_free(paths->paths);
+    *paths = (job_paths){0};
+}
+
 im_code im_app_job_put(im_library *library, const im_job_wish *wish, uint64_t *out_id,
                        im_error *err)
 {
@@ -89,12 +165,7 @@ im_code im_app_job_put(im_library *library, const im_job_wish *wish, uint64_t *o
     }
     im_json_init(&w, 8u << 20);
     im_json_begin_object(&w);
-    im_json_key(&w, "paths");
-    im_json_begin_array(&w);
-    for (size_t i = 0; i < wish->n_paths; i++) {
-        im_json_string_c(&w, wish->paths[i]);
-    }
-    im_json_end_array(&w);
+    job_put_paths(&w, wish->paths, wish->n_paths);
     if (wish->query != NULL) {
         im_json_put_string(&w, "query", wish->query);
     }
@@ -125,22 +196,29 @@ static void put_json(im_json_writer *w, const char *key, const char *json)
     w->need_comma = true;
 }
 
-/* "paths", and "query" where there is one. */
-static void put_arguments(im_json_writer *w, const char *arguments)
+/* "paths" (of what changed in a folder a few are enough: thousands may come and go), and "query"
+ * where there is one. */
+static void put_arguments(im_json_writer *w, const im_job *job)
 {
+    job_paths paths = {0};
     im_error ignored = IM_ERROR_INIT;
     json_t *root = NULL;
-    size_t i = 0;
-    json_t *path = NULL;
+    bool watch = strcmp(job->kind, IM_JOB_KIND_WATCH) == 0;
     im_json_key(w, "paths");
     im_json_begin_array(w);
-    if (im_json_parse(arguments, strlen(arguments), "job", &root, &ignored) == IM_OK) {
-        json_array_foreach(json_object_get(root, "paths"), i, path)
-        {
-            im_json_string_c(w, json_string_value(path));
+    if (im_json_parse(job->arguments, strlen(job->arguments), "job", &root, &ignored) == IM_OK &&
+        job_read_paths(root, &paths, &ignored) == IM_OK) {
+        for (size_t i = 0; i < paths.n && (!watch || i < WATCH_PATHS_TOLD); i++) {
+            im_str text; /* for people: what is no UTF-8 is replaced */
+            im_str_init(&text, IM_LIMIT_PATH_BYTES);
+            (void)im_text_lossy(&text, paths.paths[i], strlen(paths.paths[i]));
+            im_json_string_c(w, im_str_text(&text));
+            im_str_clear(&text);
         }
     }
     im_json_end_array(w);
+    im_json_put_uint(w, "n_paths", paths.n);
+    job_paths_clear(&paths);
     const char *query = json_string_value(json_object_get(root, "query"));
     if (query != NULL) {
         im_json_put_string(w, "query", query);
@@ -150,14 +228,18 @@ static void put_arguments(im_json_writer *w, const char *arguments)
 
 static void put_job(im_json_writer *w, const im_job *job, const im_job_live *live)
 {
-    bool is_live = live != NULL && live->id == job->id && job->state == IM_JOB_RUNNING &&
-                   live->progress != NULL;
+    const char *progress = job->progress;
+    for (size_t i = 0; live != NULL && i < IM_JOB_LANES; i++) {
+        if (live->ids[i] == job->id && job->state == IM_JOB_RUNNING && live->progress[i] != NULL) {
+            progress = live->progress[i];
+        }
+    }
     im_json_begin_object(w);
     im_json_put_uint(w, "id", job->id);
     im_json_put_string(w, "kind", job->kind);
     im_json_put_string(w, "state", im_job_state_name(job->state));
-    put_arguments(w, job->arguments);
-    put_json(w, "progress", is_live ? live->progress : job->progress);
+    put_arguments(w, job);
+    put_json(w, "progress", progress);
     put_json(w, "error", job->error);
     answer_put_moment(w, "made", job->made_ns);
     answer_put_moment(w, "started", job->started_ns);
@@ -244,12 +326,13 @@ im_code im_app_job_stop(im_library *library, uint64_t id, bool *out_running, im_
     return rc;
 }
 
-im_code im_app_jobs_revive(im_library *library, im_error *err)
+im_code im_app_jobs_revive(im_library *library, im_job_lane lane, im_error *err)
 {
     uint64_t waiting = 0;
     uint64_t running = 0;
     im_code rc = im_store_count_jobs(library->store, &waiting, &running, err);
-    return rc == IM_OK && running > 0 ? im_store_revive_jobs(library->store, &running, err) : rc;
+    return rc == IM_OK && running > 0 ? im_store_revive_jobs(library->store, lane, &running, err)
+                                      : rc;
 }
 
 im_code im_app_jobs_count(im_library *library, uint64_t *out_waiting, uint64_t *out_running,
@@ -258,7 +341,22 @@ im_code im_app_jobs_count(im_library *library, uint64_t *out_waiting, uint64_t *
     return im_store_count_jobs(library->store, out_waiting, out_running, err);
 }
 
-im_code im_app_job_claim(im_library *library, im_job *out, im_error *err)
+im_code im_app_job_claim(im_library *library, im_job_lane lane, im_job *out, im_error *err)
 {
-    return im_store_claim_job(library->store, out, err);
+    return im_store_claim_job(library->store, lane, out, err);
+}
+
+im_code im_app_job_ended(im_library *library, uint64_t id, bool *out_ended, im_error *err)
+{
+    im_job job = {0};
+    im_error none = IM_ERROR_INIT;
+    im_code rc = im_store_get_job(library->store, id, &job, &none);
+    if (rc == IM_OK || rc == IM_ERR_NOT_FOUND) {
+        *out_ended = rc == IM_ERR_NOT_FOUND || im_job_has_ended(job.state);
+        rc = IM_OK;
+    } else if (err != NULL) {
+        *err = none;
+    }
+    im_job_clear(&job);
+    return rc;
 }

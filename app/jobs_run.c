@@ -9,32 +9,21 @@ void im_job_end_clear(im_job_end *end)
     *end = (im_job_end){.error = IM_ERROR_INIT};
 }
 
-typedef struct job_paths {
-    json_t *root;
-    const char **paths; /* [n], owned; the texts are root's */
-    size_t n;
-} job_paths;
-
-static im_code read_paths(const im_job *job, job_paths *out, im_error *err)
+/* Numbers beyond what JSON's readers hold stand in texts. */
+static uint64_t read_number(const json_t *arguments, const char *key)
 {
-    size_t i = 0;
-    json_t *path = NULL;
-    im_code rc = im_json_parse(job->arguments, strlen(job->arguments), "job", &out->root, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    const json_t *list = json_object_get(out->root, "paths");
-    out->paths = im_alloc(IM_MAX(json_array_size(list), 1), sizeof(*out->paths));
-    if (out->paths == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "no memory for the paths of a job");
-    }
-    json_array_foreach((json_t *)(uintptr_t)list, i, path)
-    {
-        if (json_is_string(path)) {
-            out->paths[out->n++] = json_string_value(path);
-        }
-    }
-    return IM_OK;
+    uint64_t number = 0;
+    const char *text = json_string_value(json_object_get(arguments, key));
+    return text != NULL && im_parse_u64(text, 0, UINT64_MAX, &number) ? number : 0;
+}
+
+/* The mark of a job that a follower put; root 0: it is another one's. */
+static im_watch_mark read_mark(const json_t *arguments)
+{
+    return (im_watch_mark){.root = read_number(arguments, "root"),
+                           .device = read_number(arguments, "device"),
+                           .inode = read_number(arguments, "inode"),
+                           .witnessed = json_is_true(json_object_get(arguments, "witnessed"))};
 }
 
 /* What is the file's own fault fails again tomorrow; the rest may have passed by then. */
@@ -61,17 +50,32 @@ static im_code run_add(im_library *library, const im_job *job, const im_image_li
                        im_error *err)
 {
     job_paths paths = {0};
+    json_t *arguments = NULL;
     im_add_report report = {0};
-    im_code rc = read_paths(job, &paths, err);
+    im_code rc = im_json_parse(job->arguments, strlen(job->arguments), "job", &arguments, err);
     if (rc == IM_OK) {
+        rc = job_read_paths(arguments, &paths, err);
+    }
+    if (rc == IM_OK) {
+        const im_watch_mark mark = read_mark(arguments);
+        bool changed = strcmp(job->kind, IM_JOB_KIND_WATCH) == 0;
         const im_add_request request = {
-            .paths = paths.paths, .n_paths = paths.n, .limits = *limits};
+            .paths = (const char *const *)paths.paths,
+            .n_paths = paths.n,
+            .limits = *limits,
+            .no_recursion = json_is_false(json_object_get(arguments, "recursive")),
+            .mark = mark.root != 0 ? &mark : NULL,
+            .leave_young = mark.root != 0 && !changed,
+            .changed = changed,
+            .as_found = changed,
+            .decoders = changed && paths.n < 4 ? paths.n : 0,
+        };
         rc = im_app_add(library, &request, events, &report, err);
         *out_of_files = report.failed > 0;
         im_add_report_json(w, &report);
     }
-    im_free(paths.paths);
-    json_decref(paths.root);
+    job_paths_clear(&paths);
+    json_decref(arguments);
     return rc;
 }
 
@@ -142,8 +146,8 @@ void im_app_job_run(im_library *library, const im_job *job, const im_image_limit
     bool of_files = false;
     *out = (im_job_end){.error = IM_ERROR_INIT};
     im_json_init(&w, 1u << 20);
-    im_code rc = strcmp(job->kind, "add") == 0
-                     ? run_add(library, job, limits, events, &w, &of_files, &out->error)
+    bool adds = strcmp(job->kind, "add") == 0 || strcmp(job->kind, IM_JOB_KIND_WATCH) == 0;
+    im_code rc = adds ? run_add(library, job, limits, events, &w, &of_files, &out->error)
                  : describes(job) ? run_describe(library, job, limits, vlm, events, &w, &out->error)
                                   : run_other(library, job, events, &w, &out->error);
     bool interrupted = strcmp(out->error.reason, im_reason_name(IM_REASON_INTERRUPTED)) == 0;

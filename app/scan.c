@@ -29,7 +29,8 @@ typedef struct walk {
     void *context;
     char **stack; /* relative paths of folders still to be walked */
     size_t n_stack, stack_capacity;
-    folder_id *visited; /* only when links are followed */
+    folder_id leave_out; /* inode 0: none */
+    folder_id *visited;  /* only when links are followed */
     size_t n_visited, visited_capacity;
     bool complete;
     bool stopped;
@@ -95,6 +96,12 @@ static bool visit(walk *w, const struct stat *st)
     }
     w->visited[w->n_visited++] = (folder_id){st->st_dev, st->st_ino};
     return false;
+}
+
+static bool is_left_out(const walk *w, const char *relative, const struct stat *st)
+{
+    return w->leave_out.inode != 0 && relative[0] != '\0' && w->leave_out.device == st->st_dev &&
+           w->leave_out.inode == st->st_ino;
 }
 
 /* A link that may be followed: to a file, or to a folder that is neither above the root nor holds
@@ -229,8 +236,11 @@ static im_code walk_folder(walk *w, const char *relative, im_error *err)
         }
         goto out;
     }
-    if (w->options->follow_links && visit(w, &st)) {
+    if (is_left_out(w, relative, &st) || (w->options->follow_links && visit(w, &st))) {
         goto out;
+    }
+    if (w->options->folders) { /* before its entries: who follows it misses none of them */
+        tell(w, &(scan_entry){.what = SCAN_FOLDER, .path = relative});
     }
     int failed = read_names(w, dir, &list);
     if (failed != 0) {
@@ -253,6 +263,10 @@ im_code scan_walk(const char *root, const char *below, const scan_options *optio
 {
     walk w = {.root = root, .options = options, .fn = fn, .context = context, .complete = true};
     im_code rc = IM_OK;
+    struct stat st;
+    if (options->leave_out != NULL && stat(options->leave_out, &st) == 0) {
+        w.leave_out = (folder_id){st.st_dev, st.st_ino};
+    }
     if (realpath(root, w.real_root) == NULL) {
         return im_fail_errno(err, errno, "could not look at folder '%s'", root);
     }

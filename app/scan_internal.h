@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 typedef enum scan_what {
+    SCAN_FOLDER,  /* one whose entries are read next; the root too, as "" */
     SCAN_FILE,    /* a regular file */
     SCAN_LINK,    /* a symbolic link that is not followed */
     SCAN_SPECIAL, /* pipe, socket, device */
@@ -30,6 +31,9 @@ typedef bool (*scan_fn)(void *context, const scan_entry *entry);
 typedef struct scan_options {
     bool recursive;
     bool follow_links;
+    const char *leave_out; /* a folder that is not walked wherever it is met below the root: the
+                              library itself; or NULL */
+    bool folders;          /* SCAN_FOLDER is told */
 } scan_options;
 
 /** Walks ROOT/BELOW ("" = all) in byte order of names, folder by folder, with two descriptors and

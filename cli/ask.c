@@ -174,7 +174,8 @@ static bool exchange_one(const talk *t, const char *path, const im_str *body, im
     return sent && read_answer(t, out);
 }
 
-/* Ready, and of our own version: another one may answer otherwise. */
+/* Ready (what is degraded and answers all the same has lost a followed folder), and of our own
+ * version: another one may answer otherwise. */
 static bool is_ready(const talk *t)
 {
     im_str health;
@@ -184,7 +185,8 @@ static bool is_ready(const talk *t)
                  im_json_parse(im_str_text(&health), health.size, "health", &root, NULL) == IM_OK;
     const char *status = json_string_value(json_object_get(root, "status"));
     const char *version = json_string_value(json_object_get(root, "version"));
-    ready = ready && status != NULL && strcmp(status, "ready") == 0 && version != NULL &&
+    ready = ready && status != NULL &&
+            (strcmp(status, "ready") == 0 || strcmp(status, "degraded") == 0) && version != NULL &&
             strcmp(version, IM_VERSION) == 0;
     json_decref(root);
     im_str_clear(&health);

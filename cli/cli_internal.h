@@ -107,13 +107,13 @@ typedef struct cli_options {
     const char *index_params, *want, *name;
     uint64_t scope;
     uint64_t queries;
-    bool apply, no_daemon;
+    bool apply, no_daemon, watch, off, no_watch, watch_poll;
     uint64_t rerank; /* 0: none */
     uint64_t rerank_mode;
     const char *vlm_url, *vlm_model, *vlm_key_file, *judged;
     const char *vlm_daily_cost, *vlm_price_in, *vlm_price_out; /* as written */
     const char *mmproj, *vlm_model_file, *llama_server;
-    uint64_t vlm_profile, vlm_daily_tokens, vlm_seconds, vlm_parallel, vlm_wait, restarts;
+    uint64_t watch_every, vlm_profile, vlm_daily_tokens, vlm_seconds, vlm_parallel, vlm_wait, restarts;
     uint64_t limit, run_tokens, run_seconds, vlm_pixels;
     bool redo, retry;
     cli_texts vlm_hosts;

@@ -144,6 +144,7 @@ im_code cmd_add(cli_session *s, im_error *err)
         .follow_links = options->follow_links,
         .prune = options->prune,
         .retry_failed = options->retry_failed,
+        .watch = options->watch,
         .exact_decode = options->exact_decode,
         .limits = cli_limits(options),
         .decoders = (size_t)options->decoders,

@@ -109,11 +109,10 @@ static im_code put_jobs(server *s, im_library *library, uint64_t id, im_json_wri
                         im_error *err)
 {
     im_job_live live = {0};
-    char *progress = jobs_progress(s->jobs, &live.id);
-    live.progress = progress;
+    jobs_live(s->jobs, &live);
     im_code rc = id == 0 ? im_app_jobs_json(library, &live, w, err)
                          : im_app_job_json(library, id, &live, w, err);
-    im_free(progress);
+    jobs_live_clear(&live);
     return rc;
 }
 
@@ -196,12 +195,18 @@ void answer_roots(server *s, exchange *const *list, size_t n)
     exchange_end(list[0], rc, 200, &error);
 }
 
-static im_code read_root(const json_t *root, const char **out_path, im_error *err)
+/* *out_watch NULL: nothing is said of it. */
+static im_code read_root(const json_t *root, const char **out_path, const json_t **out_watch,
+                         im_error *err)
 {
     *out_path = plain_text(json_object_get(root, "path"));
-    if (*out_path == NULL || json_object_size(root) != 1) {
-        return im_fail_as(err, IM_REASON_HTTP_BODY,
-                          "request body: expected 'path', a text, and no other key");
+    *out_watch = json_object_get(root, "watch");
+    if (*out_path == NULL || json_object_size(root) != (*out_watch != NULL ? 2u : 1u) ||
+        (*out_watch != NULL && !json_is_boolean(*out_watch))) {
+        return im_fail_as(
+            err, IM_REASON_HTTP_BODY,
+            "request body: expected 'path', a text, 'watch', true or false, which may "
+            "be absent, and no other key");
     }
     return IM_OK;
 }
@@ -213,16 +218,21 @@ void answer_root_add(server *s, exchange *const *list, size_t n)
     im_error error = IM_ERROR_INIT;
     json_t *body = NULL;
     const char *path = NULL;
+    const json_t *follow = NULL;
     uint64_t root = 0;
     uint64_t job = 0;
     im_library *library = work_library(s->writer);
     (void)n;
     im_code rc = body_object(ex, &body, &error);
     if (rc == IM_OK) {
-        rc = read_root(body, &path, &error);
+        rc = read_root(body, &path, &follow, &error);
     }
     if (rc == IM_OK) {
         rc = im_app_root_put(library, path, &root, &error);
+    }
+    if (rc == IM_OK && follow != NULL) {
+        rc = im_app_watch_root(library, root, json_is_true(follow), &error);
+        watch_poke(s->watch);
     }
     if (rc == IM_OK) {
         const im_job_wish wish = {.kind = "add", .paths = &path, .n_paths = 1};
@@ -238,6 +248,30 @@ void answer_root_add(server *s, exchange *const *list, size_t n)
     }
     json_decref(body);
     exchange_end(ex, rc, 202, &error);
+}
+
+void answer_root_change(server *s, exchange *const *list, size_t n)
+{
+    exchange *ex = list[0];
+    im_error error = IM_ERROR_INIT;
+    json_t *body = NULL;
+    im_library *library = work_library(s->writer);
+    (void)n;
+    im_code rc = body_object(ex, &body, &error);
+    const json_t *follow = json_object_get(body, "watch");
+    if (rc == IM_OK && (!json_is_boolean(follow) || json_object_size(body) != 1)) {
+        rc = im_fail_as(&error, IM_REASON_HTTP_BODY,
+                        "request body: expected 'watch', true or false, and no other key");
+    }
+    if (rc == IM_OK) {
+        rc = im_app_watch_root(library, ex->item, json_is_true(follow), &error);
+        watch_poke(s->watch);
+    }
+    if (rc == IM_OK) {
+        rc = im_app_root_json(library, ex->item, &ex->answer, &error);
+    }
+    json_decref(body);
+    exchange_end(ex, rc, 200, &error);
 }
 
 void answer_root_remove(server *s, exchange *const *list, size_t n)

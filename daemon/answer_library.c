@@ -1,6 +1,7 @@
 /* daemon/answer_library.c — what the library holds, items, health, counters, the description. */
 #include "daemon/daemon_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void answer_library(server *s, exchange *const *list, size_t n)
@@ -19,7 +20,8 @@ void answer_item(server *s, exchange *const *list, size_t n)
     exchange_end(list[0], rc, 200, &error);
 }
 
-/* {"status", "reasons": […]}; 503 when searches are not answered. */
+/* {"status", "reasons": […]}; 503 when searches are not answered. A followed folder that is lost
+ * hinders none. */
 void answer_health(server *s, exchange *const *list, size_t n)
 {
     work_facts facts;
@@ -29,9 +31,14 @@ void answer_health(server *s, exchange *const *list, size_t n)
     work_look(s->work, &facts);
     bool stuck = facts.busy_ms > DAEMON_STUCK_MS;
     bool moved = !library_is_in_place(s);
+    watch_facts followed;
+    watch_look(s->watch, &followed);
     bool ready = facts.warm && facts.trouble.code == IM_OK && !stuck && !moved;
     im_json_begin_object(w);
-    im_json_put_string(w, "status", ready ? "ready" : facts.warm ? "degraded" : "loading");
+    im_json_put_string(w, "status",
+                       ready && followed.lost == 0 ? "ready"
+                       : facts.warm                ? "degraded"
+                                                   : "loading");
     im_json_key(w, "reasons");
     im_json_begin_array(w);
     if (!facts.warm) {
@@ -45,6 +52,12 @@ void answer_health(server *s, exchange *const *list, size_t n)
     }
     if (stuck) {
         im_json_string_c(w, "an answer takes longer than 30 s");
+    }
+    if (followed.lost > 0) {
+        char reason[400];
+        (void)snprintf(reason, sizeof(reason), "followed folder '%s' is not there%s",
+                       followed.first_lost, followed.lost > 1 ? ", and others" : "");
+        im_json_string_c(w, reason);
     }
     im_json_end_array(w);
     im_json_put_string(w, "version", IM_VERSION);

@@ -5,6 +5,7 @@
 #include "app/app.h"
 
 #define IM_DAEMON_LISTEN "127.0.0.1:7070"
+#define IM_DAEMON_WATCH_EVERY_S 60u
 
 typedef struct im_daemon_options {
     /* [n_listen] "ADDRESS:PORT"; port 0: a free one. None: sockets that the service manager passed
@@ -19,6 +20,9 @@ typedef struct im_daemon_options {
     size_t n_immich_models;
     bool local; /* also on the library's Unix socket (im_app_socket_path), for the command line */
     const im_vlm_keep_request *keep; /* a llama-server that runs as long; NULL: none */
+    bool no_watch;          /* no folder is followed */
+    bool watch_poll;        /* followed folders are looked through, whatever the system may tell */
+    uint64_t watch_every_s; /* between looks through one; 0: IM_DAEMON_WATCH_EVERY_S */
     im_library_options library;
     im_vlm_request vlm;     /* how the vision-language model is asked */
     bool no_vlm;            /* it is not, whatever the library knows */

@@ -207,6 +207,9 @@ void exchange_done_file(exchange *ex, int fd, const im_file_stamp *stamp, const 
 bool exchange_write(const exchange *ex, im_str *out);
 /** False when the line is lost: nobody reads standard error, and the server does not wait. */
 bool exchange_log(const exchange *ex);
+/** The same for a line of any event: begun with its time and name, ended and cleared here. */
+void log_begin(im_json_writer *w, const char *event);
+bool log_end(im_json_writer *w);
 
 /* ---- work.c: a thread that has the library ---- */
 
@@ -286,7 +289,7 @@ IM_NODISCARD im_code immich_embed(server *s, const char *name, const im_embed_pi
 /** Starts a thread that leaves signals to the server's; 0, or an errno. */
 int thread_start(pthread_t *thread, void *(*run)(void *), void *context);
 
-/* ---- jobs.c: a thread that does long work ---- */
+/* ---- jobs.c: threads that do long work, one for each lane ---- */
 
 typedef struct jobs jobs;
 
@@ -294,7 +297,7 @@ typedef struct jobs_facts {
     uint64_t waiting, running;
 } jobs_facts;
 
-/** Opens a library of its own and starts the thread, where the library can be written. */
+/** Opens libraries of their own and starts the threads, where the library can be written. */
 IM_NODISCARD im_code jobs_open(const im_daemon_options *options, int wake, jobs **out_jobs,
                                im_error *err);
 /** A job was put. */
@@ -304,12 +307,13 @@ void jobs_reopen(jobs *j);
 /** Ends the job of that id, when it runs. */
 void jobs_stop(jobs *j, uint64_t id);
 void jobs_look(jobs *j, jobs_facts *out);
-/** What the job that runs has done, as JSON, a new string; NULL: nothing yet. */
-char *jobs_progress(jobs *j, uint64_t *out_id);
+/** What the jobs that run have done; to be cleared. */
+void jobs_live(jobs *j, im_job_live *out);
+void jobs_live_clear(im_job_live *live);
 /** Appends the events of a job that are newer than `after`, as an event stream writes them; sets
  * *out_ended behind the last of all. @return the newest number of any job */
 uint64_t jobs_listen(jobs *j, uint64_t job, uint64_t after, im_str *out, bool *out_ended);
-/** Ends the job that runs (the next daemon goes on with it) and the thread. */
+/** Ends the jobs that run (the next daemon goes on with them) and the threads. */
 void jobs_close(jobs *j);
 
 /* ---- talk.c: threads that ask the vision-language model ---- */
@@ -320,6 +324,36 @@ void talk_leave(talk *t);
 bool talk_take(talk *t, im_str *out);
 /** Gives the exchange its answer; false: there is none yet. */
 bool talk_finish(talk *t, exchange *ex);
+
+/* ---- watch.c: a thread that follows folders ---- */
+
+typedef struct follower follower;
+
+typedef struct watch_facts {
+    uint64_t told, polled, lost; /* roots: inotify tells, looked through, not there */
+    uint64_t folders, pending;   /* watches; paths that wait */
+    uint64_t events, overflows, rescans, polls, batches, paths; /* so far */
+    char first_lost[304];                                       /* the path of one */
+} watch_facts;
+
+/** A sentence for the log, or (NULL) a batch that was put. */
+typedef struct watch_word {
+    char *sentence;              /* owned */
+    uint64_t root, n_paths, job; /* n_paths 0: the whole root */
+} watch_word;
+
+/** Opens a library of its own and starts the thread. NULL where nothing is followed: all below take
+ * it. `server_wake` is written to when there is a word. */
+IM_NODISCARD im_code watch_open(const im_daemon_options *options, int server_wake, jobs *jobs_of,
+                                follower **out_watch, im_error *err);
+/** Roots have changed. */
+void watch_poke(follower *w);
+/** The library is to be opened again, and each root looked for anew. */
+void watch_reopen(follower *w);
+void watch_look(follower *w, watch_facts *out);
+/** The oldest word; false when there is none. */
+bool watch_take_word(follower *w, watch_word *out);
+void watch_close(follower *w);
 
 /* ---- answer_*.c ---- */
 
@@ -452,6 +486,7 @@ struct server {
     work *pictures;                   /* of PLACE_PICTURES: likewise */
     talks *talks;
     local_vlm *vlm;                   /* NULL: none is kept */
+    follower *watch;                  /* NULL: no folder is followed */
     connection *connections[DAEMON_MOST_CONNECTIONS];
     uint32_t generations[DAEMON_MOST_CONNECTIONS];
     size_t n_connections, most_connections;

@@ -248,31 +248,41 @@ static bool log_has_room(void)
     return poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) != 0;
 }
 
-bool exchange_log(const exchange *ex)
+void log_begin(im_json_writer *w, const char *event)
 {
-    bool written = false;
-    im_json_writer w;
     char when[32] = "";
     struct tm parts;
     time_t now = time(NULL);
     if (gmtime_r(&now, &parts) != NULL) {
         (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &parts);
     }
-    im_json_init(&w, 4096);
-    im_json_begin_object(&w);
-    im_json_put_string(&w, "time", when);
-    im_json_put_string(&w, "event", "request");
+    im_json_init(w, 4096);
+    im_json_begin_object(w);
+    im_json_put_string(w, "time", when);
+    im_json_put_string(w, "event", event);
+}
+
+bool log_end(im_json_writer *w)
+{
+    bool written = false;
+    im_json_end_object(w);
+    im_str_add_char(&w->out, '\n');
+    if (im_json_ok(w) && log_has_room()) {
+        written = write(STDERR_FILENO, im_str_text(&w->out), w->out.size) == (ssize_t)w->out.size;
+    }
+    im_json_clear(w);
+    return written;
+}
+
+bool exchange_log(const exchange *ex)
+{
+    im_json_writer w;
+    log_begin(&w, "request");
     im_json_put_string(&w, "request_id", ex->request_id);
     im_json_put_string(&w, "method", ex->method);
     im_json_put_string(&w, "path", ex->path);
     im_json_put_int(&w, "status", ex->status);
     im_json_put_uint(&w, "bytes", ex->file >= 0 ? ex->file_size : ex->answer.out.size);
     im_json_put_double(&w, "ms", im_clock_ms_since(ex->start_ns));
-    im_json_end_object(&w);
-    im_str_add_char(&w.out, '\n');
-    if (im_json_ok(&w) && log_has_room()) {
-        written = write(STDERR_FILENO, im_str_text(&w.out), w.out.size) == (ssize_t)w.out.size;
-    }
-    im_json_clear(&w);
-    return written;
+    return log_end(&w);
 }

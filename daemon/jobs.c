@@ -1,5 +1,6 @@
-/* daemon/jobs.c — the thread that does jobs, one after the other, with a library of its own; and what
- * it tells of them: the last events, which the server's thread hands to those who listen. */
+/* daemon/jobs.c — the threads that do jobs, one for each lane, one job after the other, each with a
+ * library of its own; and what they tell of them: the last events, which the server's thread hands
+ * to those who listen. */
 #include "base/clock.h"
 #include "base/fault.h"
 #include "daemon/daemon_internal.h"
@@ -26,21 +27,31 @@ typedef struct job_event {
     char *data;       /* JSON, owned */
 } job_event;
 
-struct jobs {
-    const im_daemon_options *options;
-    im_library *library; /* the thread's own */
-    int wake;
+/* A thread, and what it is at. */
+typedef struct lane {
+    jobs *jobs;
+    im_job_lane which;
+    im_library *library; /* the thread's own; NULL: it has not begun */
     pthread_t thread;
     bool started;
     atomic_bool stop; /* heeded by the job that runs */
     unsigned warnings;
+    /* guarded by the jobs' lock */
+    bool poked, reopen;
+    uint64_t current; /* id */
+    bool user_stop;
+    char *progress; /* of current: JSON, owned */
+} lane;
+
+struct jobs {
+    const im_daemon_options *options;
+    int wake;
+    lane lanes[IM_JOB_LANES];
     pthread_mutex_t lock;
     pthread_cond_t more;
     /* guarded by lock */
-    bool ending, poked, reopen;
-    uint64_t current, wanted_stop; /* ids */
-    bool user_stop;
-    char *progress; /* of current: JSON, owned */
+    bool ending;
+    uint64_t wanted_stop; /* id */
     jobs_facts facts;
     job_event events[EVENTS];
     uint64_t next_seq;
@@ -48,8 +59,9 @@ struct jobs {
 
 /* ---- events ---- */
 
-static void tell(jobs *j, uint64_t job, const char *name, const im_json_writer *w)
+static void tell(lane *l, uint64_t job, const char *name, const im_json_writer *w)
 {
+    jobs *j = l->jobs;
     uint64_t one = 1;
     char *data = im_json_ok(w) ? im_strdup(im_str_text(&w->out)) : NULL;
     if (data == NULL) {
@@ -62,8 +74,8 @@ static void tell(jobs *j, uint64_t job, const char *name, const im_json_writer *
     if (strcmp(name, "progress") == 0) {
         char *copy = im_strdup(data);
         if (copy != NULL) {
-            im_free(j->progress);
-            j->progress = copy;
+            im_free(l->progress);
+            l->progress = copy;
         }
     }
     pthread_mutex_unlock(&j->lock);
@@ -92,18 +104,18 @@ uint64_t jobs_listen(jobs *j, uint64_t job, uint64_t after, im_str *out, bool *o
 
 static void on_progress(void *context, const im_progress *progress)
 {
-    jobs *j = context;
+    lane *l = context;
     im_json_writer w;
     im_json_init(&w, 4096);
     im_progress_json(&w, progress);
-    tell(j, j->current, "progress", &w);
+    tell(l, l->current, "progress", &w);
     im_json_clear(&w);
 }
 
-static void put_warning(jobs *j, const char *path, const im_error *error, const char *sentence)
+static void put_warning(lane *l, const char *path, const im_error *error, const char *sentence)
 {
     im_json_writer w;
-    if (j->warnings++ >= WARNINGS_MOST) {
+    if (l->warnings++ >= WARNINGS_MOST) {
         return;
     }
     im_json_init(&w, 64u << 10);
@@ -114,7 +126,7 @@ static void put_warning(jobs *j, const char *path, const im_error *error, const 
     }
     im_json_put_string(&w, "message", path != NULL ? error->message : sentence);
     im_json_end_object(&w);
-    tell(j, j->current, "warning", &w);
+    tell(l, l->current, "warning", &w);
     im_json_clear(&w);
 }
 
@@ -128,11 +140,12 @@ static void on_warning(void *context, const char *sentence)
     put_warning(context, NULL, NULL, sentence);
 }
 
-static void count(jobs *j)
+static void count(lane *l)
 {
+    jobs *j = l->jobs;
     uint64_t waiting = 0;
     uint64_t running = 0;
-    if (im_app_jobs_count(j->library, &waiting, &running, NULL) == IM_OK) {
+    if (im_app_jobs_count(l->library, &waiting, &running, NULL) == IM_OK) {
         pthread_mutex_lock(&j->lock);
         j->facts.waiting = waiting;
         j->facts.running = running;
@@ -141,8 +154,9 @@ static void count(jobs *j)
 }
 
 /* Waits until something is asked for; true at the end. */
-static bool wait_ms(jobs *j, uint64_t ms)
+static bool wait_ms(lane *l, uint64_t ms)
 {
+    jobs *j = l->jobs;
     struct timespec until;
     int waited = 0;
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
@@ -153,33 +167,34 @@ static bool wait_ms(jobs *j, uint64_t ms)
         until.tv_sec++;
     }
     pthread_mutex_lock(&j->lock);
-    while (!j->ending && !j->poked && waited != ETIMEDOUT) {
+    while (!j->ending && !l->poked && waited != ETIMEDOUT) {
         waited = pthread_cond_timedwait(&j->more, &j->lock, &until);
     }
-    j->poked = false;
+    l->poked = false;
     bool ending = j->ending;
     pthread_mutex_unlock(&j->lock);
     return ending;
 }
 
-static void set_current(jobs *j, uint64_t id)
+static void set_current(lane *l, uint64_t id)
 {
+    jobs *j = l->jobs;
     pthread_mutex_lock(&j->lock);
-    j->current = id;
-    j->user_stop = id != 0 && j->wanted_stop == id;
-    atomic_store(&j->stop, j->user_stop || j->ending || j->reopen);
-    im_free(j->progress);
-    j->progress = NULL;
+    l->current = id;
+    l->user_stop = id != 0 && j->wanted_stop == id;
+    atomic_store(&l->stop, l->user_stop || j->ending || l->reopen);
+    im_free(l->progress);
+    l->progress = NULL;
     pthread_mutex_unlock(&j->lock);
 }
 
-static void tell_state(jobs *j, const im_job *job, const im_job_end *end, uint64_t retry_ms)
+static void tell_state(lane *l, const im_job *job, const im_job_end *end, uint64_t retry_ms)
 {
     im_json_writer w;
     im_error ignored = IM_ERROR_INIT;
     im_json_init(&w, 1u << 20);
     if (end == NULL || im_job_has_ended(end->state)) {
-        if (im_app_job_json(j->library, job->id, NULL, &w, &ignored) != IM_OK) {
+        if (im_app_job_json(l->library, job->id, NULL, &w, &ignored) != IM_OK) {
             w.out.failed = true;
         }
     } else {
@@ -190,65 +205,66 @@ static void tell_state(jobs *j, const im_job *job, const im_job_end *end, uint64
         im_json_put_uint(&w, "retry_ms", retry_ms);
         im_json_end_object(&w);
     }
-    tell(j, job->id, end != NULL && im_job_has_ended(end->state) ? "done" : "state", &w);
+    tell(l, job->id, end != NULL && im_job_has_ended(end->state) ? "done" : "state", &w);
     im_json_clear(&w);
 }
 
-static bool is_reopened(jobs *j)
+static bool is_reopened(lane *l)
 {
-    pthread_mutex_lock(&j->lock);
-    bool reopen = j->reopen;
-    pthread_mutex_unlock(&j->lock);
+    pthread_mutex_lock(&l->jobs->lock);
+    bool reopen = l->reopen;
+    pthread_mutex_unlock(&l->jobs->lock);
     return reopen;
 }
 
 /* After SIGHUP: the library may have been replaced. What ran in it waits again. */
-static void open_again(jobs *j)
+static void open_again(lane *l)
 {
-    im_library_options wanted = j->options->library;
+    im_library_options wanted = l->jobs->options->library;
     im_library *fresh = NULL;
     im_error ignored = IM_ERROR_INIT;
     wanted.writable = true;
-    if (!is_reopened(j) || im_library_open(&wanted, &fresh, &ignored) != IM_OK) {
+    if (!is_reopened(l) || im_library_open(&wanted, &fresh, &ignored) != IM_OK) {
         return; /* tried again before the next job */
     }
-    im_library_close(j->library);
-    j->library = fresh;
-    pthread_mutex_lock(&j->lock);
-    j->reopen = false;
-    pthread_mutex_unlock(&j->lock);
-    (void)!im_app_jobs_revive(j->library, &ignored);
+    im_library_close(l->library);
+    l->library = fresh;
+    pthread_mutex_lock(&l->jobs->lock);
+    l->reopen = false;
+    pthread_mutex_unlock(&l->jobs->lock);
+    (void)!im_app_jobs_revive(l->library, l->which, &ignored);
 }
 
 /* The end must be written, whatever stands against it for now: else the job would run again. */
-static bool record_end(jobs *j, const im_job *job, const im_job_end *end)
+static bool record_end(lane *l, const im_job *job, const im_job_end *end)
 {
     im_error error = IM_ERROR_INIT;
-    im_code rc = im_app_job_end(j->library, job->id, end, &error);
+    im_code rc = im_app_job_end(l->library, job->id, end, &error);
     for (int i = 0; rc != IM_OK && rc != IM_ERR_CONFLICT && i < 30; i++) {
-        if (wait_ms(j, 1000) || is_reopened(j)) {
+        if (wait_ms(l, 1000) || is_reopened(l)) {
             return false;
         }
-        rc = im_app_job_end(j->library, job->id, end, &error);
+        rc = im_app_job_end(l->library, job->id, end, &error);
     }
     return rc == IM_OK;
 }
 
 /* Does one job; *retry_ms is how long to wait when it is to be tried again, else 0. */
-static void do_job(jobs *j, const im_job *job, uint64_t *retry_ms)
+static void do_job(lane *l, const im_job *job, uint64_t *retry_ms)
 {
+    jobs *j = l->jobs;
     const im_events events = {
-        .context = j, .progress = on_progress, .failed = on_failed, .warning = on_warning};
+        .context = l, .progress = on_progress, .failed = on_failed, .warning = on_warning};
     im_job_end end;
-    set_current(j, job->id);
-    count(j);
-    j->warnings = 0;
-    tell_state(j, job, NULL, 0);
-    im_stop_heed(&j->stop);
-    im_app_job_run(j->library, job, &j->options->limits, NULL, &j->stop, &events, &end);
+    set_current(l, job->id);
+    count(l);
+    l->warnings = 0;
+    tell_state(l, job, NULL, 0);
+    im_stop_heed(&l->stop);
+    im_app_job_run(l->library, job, &j->options->limits, &j->options->vlm, &l->stop, &events, &end);
     im_stop_heed(NULL);
     pthread_mutex_lock(&j->lock);
-    bool user_stop = j->user_stop;
+    bool user_stop = l->user_stop;
     bool ending = j->ending;
     pthread_mutex_unlock(&j->lock);
     if (end.state == IM_JOB_STOPPED && !user_stop) {
@@ -260,41 +276,57 @@ static void do_job(jobs *j, const im_job *job, uint64_t *retry_ms)
     *retry_ms = !again           ? 0
                 : *retry_ms == 0 ? RETRY_FIRST_MS
                                  : IM_MIN(*retry_ms * 2, (uint64_t)RETRY_MOST_MS);
-    if (record_end(j, job, &end)) {
-        tell_state(j, job, &end, *retry_ms);
+    if (record_end(l, job, &end)) {
+        tell_state(l, job, &end, *retry_ms);
     }
     im_job_end_clear(&end);
-    set_current(j, 0);
-    count(j);
+    set_current(l, 0);
+    count(l);
 }
 
 static void *run(void *context)
 {
-    jobs *j = context;
+    lane *l = context;
     uint64_t retry_ms = 0;
     bool ending = false;
     im_error ignored = IM_ERROR_INIT;
-    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE); /* threads of add inherit it */
-    while (!ending && im_app_jobs_revive(j->library, &ignored) != IM_OK) {
-        ending = wait_ms(j, RETRY_FIRST_MS);
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid),
+                      NICE); /* threads of add inherit it */
+    while (!ending && im_app_jobs_revive(l->library, l->which, &ignored) != IM_OK) {
+        ending = wait_ms(l, RETRY_FIRST_MS);
     }
     while (!ending) {
         im_job job = {0};
-        open_again(j);
-        im_code rc = im_app_job_claim(j->library, &job, &ignored);
+        open_again(l);
+        im_code rc = im_app_job_claim(l->library, l->which, &job, &ignored);
         if (rc == IM_OK && job.id != 0) {
-            do_job(j, &job, &retry_ms);
+            do_job(l, &job, &retry_ms);
         } else {
-            count(j);
+            count(l);
         }
         bool idle = rc != IM_OK || job.id == 0;
         im_job_clear(&job);
-        ending = wait_ms(j, idle ? 5000 : retry_ms);
+        ending = wait_ms(l, idle ? 5000 : retry_ms);
     }
     return NULL;
 }
 
 /* ---- the others' side ---- */
+
+static im_code lane_open(lane *l, im_error *err)
+{
+    im_library_options wanted = l->jobs->options->library;
+    wanted.writable = true;
+    im_code rc = im_library_open(&wanted, &l->library, err);
+    if (rc == IM_OK) {
+        int failed = thread_start(&l->thread, run, l);
+        l->started = failed == 0;
+        rc = failed == 0
+                 ? IM_OK
+                 : im_fail(err, IM_ERR_NOMEM, "could not start a thread: %s", strerror(failed));
+    }
+    return rc;
+}
 
 im_code jobs_open(const im_daemon_options *options, int wake, jobs **out_jobs, im_error *err)
 {
@@ -310,17 +342,14 @@ im_code jobs_open(const im_daemon_options *options, int wake, jobs **out_jobs, i
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&j->more, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    im_library_options wanted = options->library;
     im_error why = IM_ERROR_INIT;
-    wanted.writable = true;
-    im_code rc = im_library_open(&wanted, &j->library, &why);
-    if (rc == IM_OK) {
-        int failed = thread_start(&j->thread, run, j);
-        j->started = failed == 0;
-        rc = failed == 0
-                 ? IM_OK
-                 : im_fail(&why, IM_ERR_NOMEM, "could not start a thread: %s", strerror(failed));
-    } else if (rc == IM_ERR_DENIED || rc == IM_ERR_IO || rc == IM_ERR_FULL) {
+    im_code rc = IM_OK;
+    for (int i = 0; i < IM_JOB_LANES && rc == IM_OK; i++) {
+        j->lanes[i].jobs = j;
+        j->lanes[i].which = (im_job_lane)i;
+        rc = lane_open(&j->lanes[i], &why);
+    }
+    if (rc == IM_ERR_DENIED || rc == IM_ERR_IO || rc == IM_ERR_FULL) {
         rc = IM_OK; /* a library that cannot be written has no jobs */
     }
     if (rc != IM_OK) {
@@ -337,18 +366,21 @@ im_code jobs_open(const im_daemon_options *options, int wake, jobs **out_jobs, i
 void jobs_poke(jobs *j)
 {
     pthread_mutex_lock(&j->lock);
-    j->poked = true;
-    pthread_cond_signal(&j->more);
+    for (size_t i = 0; i < IM_JOB_LANES; i++) {
+        j->lanes[i].poked = true;
+    }
+    pthread_cond_broadcast(&j->more);
     pthread_mutex_unlock(&j->lock);
 }
 
 void jobs_reopen(jobs *j)
 {
     pthread_mutex_lock(&j->lock);
-    j->reopen = true;
-    j->poked = true;
-    atomic_store(&j->stop, true); /* what runs goes on in the library as it is then */
-    pthread_cond_signal(&j->more);
+    for (size_t i = 0; i < IM_JOB_LANES; i++) {
+        j->lanes[i].reopen = j->lanes[i].poked = true;
+        atomic_store(&j->lanes[i].stop, true); /* what runs goes on in the library as it is then */
+    }
+    pthread_cond_broadcast(&j->more);
     pthread_mutex_unlock(&j->lock);
 }
 
@@ -356,9 +388,11 @@ void jobs_stop(jobs *j, uint64_t id)
 {
     pthread_mutex_lock(&j->lock);
     j->wanted_stop = id;
-    if (j->current == id) {
-        j->user_stop = true;
-        atomic_store(&j->stop, true);
+    for (size_t i = 0; i < IM_JOB_LANES; i++) {
+        if (j->lanes[i].current == id) {
+            j->lanes[i].user_stop = true;
+            atomic_store(&j->lanes[i].stop, true);
+        }
     }
     pthread_mutex_unlock(&j->lock);
 }
@@ -370,13 +404,23 @@ void jobs_look(jobs *j, jobs_facts *out)
     pthread_mutex_unlock(&j->lock);
 }
 
-char *jobs_progress(jobs *j, uint64_t *out_id)
+void jobs_live(jobs *j, im_job_live *out)
 {
     pthread_mutex_lock(&j->lock);
-    *out_id = j->current;
-    char *copy = j->progress != NULL ? im_strdup(j->progress) : NULL;
+    for (size_t i = 0; i < IM_JOB_LANES; i++) {
+        const lane *l = &j->lanes[i];
+        out->ids[i] = l->current;
+        out->progress[i] = l->progress != NULL ? im_strdup(l->progress) : NULL;
+    }
     pthread_mutex_unlock(&j->lock);
-    return copy;
+}
+
+void jobs_live_clear(im_job_live *live)
+{
+    for (size_t i = 0; i < IM_JOB_LANES; i++) {
+        im_free(live->progress[i]);
+    }
+    *live = (im_job_live){0};
 }
 
 void jobs_close(jobs *j)
@@ -386,17 +430,22 @@ void jobs_close(jobs *j)
     }
     pthread_mutex_lock(&j->lock);
     j->ending = true;
-    atomic_store(&j->stop, true);
-    pthread_cond_signal(&j->more);
+    for (size_t i = 0; i < IM_JOB_LANES; i++) {
+        atomic_store(&j->lanes[i].stop, true);
+    }
+    pthread_cond_broadcast(&j->more);
     pthread_mutex_unlock(&j->lock);
-    if (j->started) {
-        (void)pthread_join(j->thread, NULL);
+    for (size_t i = 0; i < IM_JOB_LANES; i++) {
+        lane *l = &j->lanes[i];
+        if (l->started) {
+            (void)pthread_join(l->thread, NULL);
+        }
+        im_free(l->progress);
+        im_library_close(l->library);
     }
     for (size_t i = 0; i < EVENTS; i++) {
         im_free(j->events[i].data);
     }
-    im_free(j->progress);
-    im_library_close(j->library);
     (void)pthread_cond_destroy(&j->more);
     (void)pthread_mutex_destroy(&j->lock);
     im_free(j);

@@ -149,6 +149,32 @@ static void put_work(im_str *out, const char *name, const char *help, size_t rea
                 name, changing);
 }
 
+static void put_watch(const server *s, im_str *out)
+{
+    watch_facts facts;
+    watch_look(s->watch, &facts);
+    put_head(out, "imago_watch_roots", "gauge", "Added folders that are followed, by how.");
+    im_str_addf(out,
+                "imago_watch_roots{how=\"told\"} %llu\nimago_watch_roots{how=\"polled\"} %llu\n"
+                "imago_watch_roots{how=\"lost\"} %llu\n",
+                (unsigned long long)facts.told, (unsigned long long)facts.polled,
+                (unsigned long long)facts.lost);
+    put_value(out, "imago_watch_folders", "gauge", "Folders whose changes the system tells.",
+              facts.folders);
+    put_value(out, "imago_watch_pending", "gauge", "Changed paths that wait.", facts.pending);
+    put_value(out, "imago_watch_events_total", "counter", "Events that the system told.",
+              facts.events);
+    put_value(out, "imago_watch_overflows_total", "counter",
+              "Times that more had changed than could be kept.", facts.overflows);
+    put_value(out, "imago_watch_rescans_total", "counter", "Jobs that walk a followed folder.",
+              facts.rescans);
+    put_value(out, "imago_watch_polls_total", "counter", "Looks through polled folders.",
+              facts.polls);
+    put_value(out, "imago_watch_batches_total", "counter", "Jobs made of changes.", facts.batches);
+    put_value(out, "imago_watch_paths_total", "counter", "Changed paths handed to jobs.",
+              facts.paths);
+}
+
 void metrics_write(const server *s, im_str *out)
 {
     work_facts facts;
@@ -182,6 +208,7 @@ void metrics_write(const server *s, im_str *out)
     jobs_look(s->jobs, &jobs_now);
     put_value(out, "imago_jobs_waiting", "gauge", "Jobs that wait.", jobs_now.waiting);
     put_value(out, "imago_jobs_running", "gauge", "Jobs that run.", jobs_now.running);
+    put_watch(s, out);
     put_value(out, "imago_ready", "gauge", "1 when searches are answered.",
               facts.warm && facts.trouble.code == IM_OK && facts.busy_ms <= DAEMON_STUCK_MS);
 }

@@ -44,6 +44,7 @@ static void end_reload(server *s)
     if (error->code == IM_OK) {
         jobs_reopen(s->jobs);
         talks_reopen(s->talks);
+        watch_reopen(s->watch);
         im_guard_close(s->guard);
         s->guard = s->reload.guard;
         s->folder = s->reload.folder;

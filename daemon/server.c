@@ -18,7 +18,7 @@
 #define ID_WAKE UINT64_MAX
 #define ID_LISTENER (UINT64_MAX - DAEMON_MOST_LISTENERS) /* … and above: listener 0 … */
 #define TICK_MS 200
-#define OTHER_DESCRIPTORS 64u /* of the library and of ourselves */
+#define OTHER_DESCRIPTORS 80u /* of the library and of ourselves */
 
 /* ---- clients ---- */
 
@@ -89,10 +89,31 @@ static void hand_over(server *s, work *from)
     }
 }
 
+/* What the follower has to say: sentences always, batches where requests are logged too. */
+static void tell_words(server *s)
+{
+    watch_word word;
+    while (watch_take_word(s->watch, &word)) {
+        if (word.sentence == NULL && s->options->log) {
+            im_json_writer w;
+            log_begin(&w, "watch");
+            im_json_put_uint(&w, "root", word.root);
+            im_json_put_uint(&w, "paths", word.n_paths);
+            im_json_put_bool(&w, "rescan", word.n_paths == 0);
+            im_json_put_uint(&w, "job", word.job);
+            s->metrics.lost_lines += !log_end(&w);
+        } else if (word.sentence != NULL && s->options->note != NULL) {
+            s->options->note(s->options->context, word.sentence);
+        }
+        im_free(word.sentence);
+    }
+}
+
 static void hand_over_answers(server *s)
 {
     uint64_t count = 0;
     (void)!read(s->wake, &count, sizeof(count));
+    tell_words(s);
     hand_over(s, s->work);
     hand_over(s, s->writer);
     hand_over(s, s->pictures);
@@ -216,6 +237,9 @@ static im_code open_all(server *s, im_error *err)
     if (rc == IM_OK) {
         rc = local_vlm_open(s->options, &s->vlm, err);
     }
+    if (rc == IM_OK) {
+        rc = watch_open(s->options, s->wake, s->jobs, &s->watch, err);
+    }
     return rc;
 }
 
@@ -241,6 +265,7 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
         rc = loop(s, err);
     }
     connections_close_all(s);
+    watch_close(s->watch);
     jobs_close(s->jobs);
     local_vlm_tell(s->vlm);
     local_vlm_close(s->vlm);

@@ -3,7 +3,8 @@
 #include "base/clock.h"
 #include "store/store_internal.h"
 
-#define JOBS_KEPT 1000 /* that have ended */
+#define JOBS_KEPT 1000      /* that have ended … */
+#define WATCH_JOBS_KEPT 100 /* … of this lane: they come by themselves */
 
 static const char *const state_names[] = {"waiting", "running", "done", "failed", "stopped"};
 
@@ -44,7 +45,9 @@ static im_code add_job(im_store *store, const char *kind, const char *arguments,
     rc = statement_run(&st, NULL, err);
     if (rc == IM_OK) {
         *out_id = (uint64_t)sqlite3_last_insert_rowid(store->db);
-        rc = store_run_u64(store, STORE_SQL_DROP_OLD_JOBS, JOBS_KEPT, NULL, err);
+        bool watch = strcmp(kind, IM_JOB_KIND_WATCH) == 0;
+        rc = store_run_u64_i64(store, STORE_SQL_DROP_OLD_JOBS, watch ? WATCH_JOBS_KEPT : JOBS_KEPT,
+                               watch, NULL, err);
     }
     return rc;
 }
@@ -96,8 +99,9 @@ static im_code read_job(const statement *st, im_job *out, im_error *err)
     return IM_OK;
 }
 
-/* The first row of a statement; out->id 0 when there is none. */
-static im_code first_job(im_store *store, store_sql sql, uint64_t id, im_job *out, im_error *err)
+/* The first row of a statement of one number; out->id 0 when there is none. */
+static im_code first_job(im_store *store, store_sql sql, uint64_t number, im_job *out,
+                         im_error *err)
 {
     statement st = {0};
     bool row = false;
@@ -106,9 +110,7 @@ static im_code first_job(im_store *store, store_sql sql, uint64_t id, im_job *ou
     if (rc != IM_OK) {
         return rc;
     }
-    if (id != 0) {
-        statement_put_u64(&st, id);
-    }
+    statement_put_u64(&st, number);
     rc = statement_step(&st, &row, err);
     if (rc == IM_OK && row) {
         rc = read_job(&st, out, err);
@@ -194,9 +196,9 @@ im_code im_store_set_job(im_store *store, uint64_t id, im_job_state state, const
     return store_write_end(store, &write, set_job(store, id, state, progress, error, err), err);
 }
 
-static im_code claim(im_store *store, im_job *out, im_error *err)
+static im_code claim(im_store *store, im_job_lane lane, im_job *out, im_error *err)
 {
-    im_code rc = first_job(store, STORE_SQL_NEXT_JOB, 0, out, err);
+    im_code rc = first_job(store, STORE_SQL_NEXT_JOB, lane, out, err);
     if (rc == IM_OK && out->id != 0) {
         rc = set_job(store, out->id, IM_JOB_RUNNING, out->progress, NULL, err);
         out->state = IM_JOB_RUNNING;
@@ -204,17 +206,17 @@ static im_code claim(im_store *store, im_job *out, im_error *err)
     return rc;
 }
 
-im_code im_store_claim_job(im_store *store, im_job *out, im_error *err)
+im_code im_store_claim_job(im_store *store, im_job_lane lane, im_job *out, im_error *err)
 {
     store_write write;
-    im_code rc = first_job(store, STORE_SQL_NEXT_JOB, 0, out, err);
+    im_code rc = first_job(store, STORE_SQL_NEXT_JOB, lane, out, err);
     if (rc != IM_OK || out->id == 0) {
         return rc; /* nothing waits: nothing is locked */
     }
     im_job_clear(out);
     rc = store_write_begin(store, &write, err);
     if (rc == IM_OK) {
-        rc = claim(store, out, err);
+        rc = claim(store, lane, out, err);
         rc = store_write_end(store, &write, rc, err);
     }
     if (rc != IM_OK) {
@@ -223,7 +225,7 @@ im_code im_store_claim_job(im_store *store, im_job *out, im_error *err)
     return rc;
 }
 
-im_code im_store_revive_jobs(im_store *store, uint64_t *out_n, im_error *err)
+im_code im_store_revive_jobs(im_store *store, im_job_lane lane, uint64_t *out_n, im_error *err)
 {
     store_write write;
     *out_n = 0;
@@ -231,6 +233,6 @@ im_code im_store_revive_jobs(im_store *store, uint64_t *out_n, im_error *err)
     if (rc != IM_OK) {
         return rc;
     }
-    rc = store_run(store, STORE_SQL_REVIVE_JOBS, out_n, err);
+    rc = store_run_u64(store, STORE_SQL_REVIVE_JOBS, lane, out_n, err);
     return store_write_end(store, &write, rc, err);
 }

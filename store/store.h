@@ -111,7 +111,7 @@ typedef struct im_root {
     char *path; /* owned by whoever holds the struct; absolute, raw bytes */
     bool recursive;
     bool online; /* as last seen */
-    bool watch;  /* kept for whoever follows its changes; nobody does yet */
+    bool watch;  /* a daemon follows its changes */
 } im_root;
 
 void im_root_clear(im_root *root);
@@ -571,6 +571,14 @@ typedef enum im_job_state {
 const char *im_job_state_name(im_job_state state); /* "waiting" … */
 bool im_job_has_ended(im_job_state state);
 
+/** Two queues: what came about in followed folders does not wait behind long work. */
+typedef enum im_job_lane {
+    IM_JOB_LANE_WORK,
+    IM_JOB_LANE_WATCH, /* jobs of kind IM_JOB_KIND_WATCH */
+    IM_JOB_LANES
+} im_job_lane;
+#define IM_JOB_KIND_WATCH "watch"
+
 typedef struct im_job {
     uint64_t id;
     char kind[16];
@@ -582,19 +590,23 @@ typedef struct im_job {
 } im_job;
 
 void im_job_clear(im_job *job);
-/** Puts one that waits. The newest 1,000 of those that have ended are kept. */
+/** Puts one that waits. The newest 1,000 of those that have ended are kept (of the watch lane:
+ * 100).
+ */
 IM_NODISCARD im_code im_store_put_job(im_store *store, const char *kind, const char *arguments,
                                       uint64_t *out_id, im_error *err);
 /** not_found. */
 IM_NODISCARD im_code im_store_get_job(im_store *store, uint64_t id, im_job *out, im_error *err);
 /** Makes the oldest that waits the caller's: it is running. out->id 0 when none waits. */
-IM_NODISCARD im_code im_store_claim_job(im_store *store, im_job *out, im_error *err);
+IM_NODISCARD im_code im_store_claim_job(im_store *store, im_job_lane lane, im_job *out,
+                                        im_error *err);
 /** Sets state, progress and error (JSON, or NULL) of one that has not ended; conflict when it has,
  * not_found. */
 IM_NODISCARD im_code im_store_set_job(im_store *store, uint64_t id, im_job_state state,
                                       const char *progress, const char *error, im_error *err);
-/** What ran when its process died waits again. For whoever is alone in running jobs. */
-IM_NODISCARD im_code im_store_revive_jobs(im_store *store, uint64_t *out_n, im_error *err);
+/** What ran when its process died waits again. For whoever is alone in running jobs of the lane. */
+IM_NODISCARD im_code im_store_revive_jobs(im_store *store, im_job_lane lane, uint64_t *out_n,
+                                          im_error *err);
 typedef bool (*im_store_job_fn)(void *context, const im_job *job);
 /** All, the newest first. */
 IM_NODISCARD im_code im_store_each_job(im_store *store, im_store_job_fn fn, void *context,

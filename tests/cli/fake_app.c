@@ -362,6 +362,43 @@ im_code im_app_show_json(im_library *library, uint64_t item, im_json_writer *w, 
     return outcome(err);
 }
 
+im_code im_app_watch_path(im_library *library, const char *path, bool watch, im_error *err)
+{
+    (void)library;
+    (void)snprintf(fake.folder, sizeof(fake.folder), "%s", path);
+    fake.followed = watch;
+    fake.n_folders++;
+    return outcome(err);
+}
+
+im_code im_app_each_root(im_library *library, im_root_fn fn, void *context, im_error *err)
+{
+    static const struct {
+        const char *path;
+        bool watch;
+    } rows[] = {{"/photos", true}, {"/old", false}, {"/a\033b", true}};
+    (void)library;
+    for (size_t i = 0; i < IM_COUNT(rows); i++) {
+        const im_root root = {
+            .id = i + 1, .path = (char *)(uintptr_t)rows[i].path, .watch = rows[i].watch};
+        if (!fake.no_folders && !fn(context, &root)) {
+            break;
+        }
+    }
+    return outcome(err);
+}
+
+im_code im_app_roots_json(im_library *library, im_json_writer *w, im_error *err)
+{
+    (void)library;
+    im_json_begin_object(w);
+    im_json_key(w, "roots");
+    im_json_begin_array(w);
+    im_json_end_array(w);
+    im_json_end_object(w);
+    return outcome(err);
+}
+
 im_code im_app_relocate(im_library *library, const char *old_path, const char *new_path,
                         im_relocate_report *out_report, im_error *err)
 {
@@ -561,6 +598,9 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
     fake.listen = options->n_listen > 0 ? options->listen[options->n_listen - 1] : NULL;
     fake.n_hosts = options->n_hosts;
     fake.local = options->local;
+    fake.no_watch = options->no_watch;
+    fake.watch_poll = options->watch_poll;
+    fake.watch_every_s = options->watch_every_s;
     im_stop_ask(15); /* as SIGTERM would end it */
     return outcome(err);
 }

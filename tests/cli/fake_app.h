@@ -17,6 +17,7 @@ typedef struct fake_app {
     const char *question;     /* asked by remove */
     const char *const *paths; /* of the hits of search */
     size_t n_paths;
+    bool no_folders;      /* were added */
     bool library_missing; /* until im_app_init */
     int raise_signal;     /* during add */
     /* seen */
@@ -33,6 +34,11 @@ typedef struct fake_app {
     const char *listen; /* the last one */
     size_t n_hosts;
     bool local;
+    bool no_watch, watch_poll; /* of the daemon */
+    uint64_t watch_every_s;
+    bool followed;    /* what the last folder was set to … */
+    char folder[64];  /* … and which it was */
+    size_t n_folders; /* that were set */
     size_t n_embedded;
     im_vlm_request vlm;
     im_vlm_keep_request keep;

@@ -31,6 +31,35 @@ static void a_daemon_with_options_of_its_own_is_not_for_the_command_line(void **
     assert_false(fake.local);
 }
 
+static void folders_are_followed_as_asked(void **state)
+{
+    (void)state;
+    run("imago serve");
+    assert_true(!fake.no_watch && !fake.watch_poll && fake.watch_every_s == 60 && fake.local);
+    run("imago serve --no-watch --watch-poll --watch-every 5");
+    assert_true(fake.no_watch && fake.watch_poll && fake.watch_every_s == 5 && fake.local);
+    run("imago serve --watch-every 0");
+    assert_int_equal(result.code, 2);
+    expect("imago watch /photos /more", 0, "", "");
+    assert_true(fake.writable && fake.followed && fake.n_folders == 2);
+    assert_string_equal(fake.folder, "/more");
+    expect("imago watch --off /photos", 0, "", "");
+    assert_true(!fake.followed && fake.n_folders == 3);
+    expect("imago watch", 0, "/photos\n$'/a\\033b'\n", "");
+    assert_false(fake.writable);
+    expect("imago watch --json", 0, "{\"roots\":[]}\n", "");
+    run("imago watch --off");
+    assert_int_equal(result.code, 2);
+    fake.no_folders = true;
+    expect("imago watch", 0, "", "imago: no folder is followed\n");
+    fake.code = IM_ERR_NOT_FOUND;
+    fake.reason = IM_REASON_NOT_FOUND;
+    run("imago watch /nowhere");
+    assert_int_equal(result.code, 3);
+    run("imago add --watch x");
+    assert_true(fake.add.watch);
+}
+
 static void a_key_is_alone_on_standard_output(void **state)
 {
     (void)state;
@@ -63,6 +92,7 @@ int main(void)
         cmocka_unit_test_setup(a_daemon_that_was_stopped_has_ended_well, run_forget),
         cmocka_unit_test_setup(a_daemon_with_options_of_its_own_is_not_for_the_command_line,
                                run_forget),
+        cmocka_unit_test_setup(folders_are_followed_as_asked, run_forget),
         cmocka_unit_test_setup(a_key_is_alone_on_standard_output, run_forget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -179,7 +179,7 @@ def folders_are_listed_added_and_forgotten(server):
     root = answer.json["root"]["id"]
     wait(server, answer.json["job"], "done")
     listed = {r["id"]: r for r in server.ask("/v1/roots").json["roots"]}
-    assert listed[root] == {"id": root, "path": path, "recursive": True, "online": True,
+    assert listed[root] == {"id": root, "path": path, "recursive": True, "watch": False, "online": True,
                             "files": 10, "missing_files": 0, "items": 10, "failures": 0}, listed[root]
     state = {name: os.stat(os.path.join(path, name)).st_mtime_ns for name in os.listdir(path)}
     removed = server.ask(f"/v1/roots/{root}", method="DELETE")

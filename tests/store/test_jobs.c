@@ -40,22 +40,53 @@ static void jobs_are_claimed_in_their_order_and_once(void **state)
     uint64_t first = put(f->store, "{\"paths\":[\"/a\"]}");
     uint64_t second = put(f->store, "{}");
     im_store *other = help_open(f->folder, IM_STORE_WRITE);
-    assert_int_equal(im_store_claim_job(f->store, &job, &err), IM_OK);
+    assert_int_equal(im_store_claim_job(f->store, IM_JOB_LANE_WORK, &job, &err), IM_OK);
     assert_int_equal(job.id, first);
     assert_int_equal(job.state, IM_JOB_RUNNING);
     assert_string_equal(job.kind, "add");
     assert_string_equal(job.arguments, "{\"paths\":[\"/a\"]}");
     assert_null(job.progress);
     im_job_clear(&job);
-    assert_int_equal(im_store_claim_job(other, &job, &err), IM_OK);
+    assert_int_equal(im_store_claim_job(other, IM_JOB_LANE_WORK, &job, &err), IM_OK);
     assert_int_equal(job.id, second);
     im_job_clear(&job);
-    assert_int_equal(im_store_claim_job(other, &job, &err), IM_OK);
+    assert_int_equal(im_store_claim_job(other, IM_JOB_LANE_WORK, &job, &err), IM_OK);
     assert_int_equal(job.id, 0);
     assert_int_equal(im_store_count_jobs(other, &waiting, &running, &err), IM_OK);
     assert_int_equal(waiting, 0);
     assert_int_equal(running, 2);
     im_store_close(other);
+}
+
+/* Each lane sees its own jobs alone, and keeps its own number of those that ended. */
+static void lanes_do_not_wait_for_each_other(void **state)
+{
+    help_fixture *f = *state;
+    im_job job;
+    uint64_t work = put(f->store, "{}");
+    uint64_t watch = 0;
+    uint64_t n = 0;
+    assert_int_equal(im_store_put_job(f->store, IM_JOB_KIND_WATCH, "{}", &watch, &err), IM_OK);
+    assert_int_equal(im_store_claim_job(f->store, IM_JOB_LANE_WATCH, &job, &err), IM_OK);
+    assert_int_equal(job.id, watch);
+    im_job_clear(&job);
+    assert_int_equal(im_store_claim_job(f->store, IM_JOB_LANE_WATCH, &job, &err), IM_OK);
+    assert_int_equal(job.id, 0);
+    assert_int_equal(im_store_claim_job(f->store, IM_JOB_LANE_WORK, &job, &err), IM_OK);
+    assert_int_equal(job.id, work);
+    im_job_clear(&job);
+    assert_int_equal(im_store_revive_jobs(f->store, IM_JOB_LANE_WATCH, &n, &err), IM_OK);
+    assert_int_equal(n, 1);
+    check_state(f->store, work, IM_JOB_RUNNING);
+    check_state(f->store, watch, IM_JOB_WAITING);
+    assert_int_equal(im_store_set_job(f->store, work, IM_JOB_DONE, NULL, NULL, &err), IM_OK);
+    for (int i = 0; i < 110; i++) {
+        assert_int_equal(im_store_set_job(f->store, watch, IM_JOB_DONE, NULL, NULL, &err), IM_OK);
+        assert_int_equal(im_store_put_job(f->store, IM_JOB_KIND_WATCH, "{}", &watch, &err), IM_OK);
+    }
+    check_state(f->store, work, IM_JOB_DONE);
+    check_state(f->store, watch - 100, IM_JOB_DONE);
+    assert_int_equal(im_store_get_job(f->store, watch - 101, &job, &err), IM_ERR_NOT_FOUND);
 }
 
 static void what_has_ended_stays_ended(void **state)
@@ -93,13 +124,13 @@ static void what_ran_waits_again_after_a_restart(void **state)
     uint64_t ran = put(f->store, "{}");
     uint64_t done = put(f->store, "{}");
     assert_int_equal(im_store_set_job(f->store, done, IM_JOB_DONE, NULL, NULL, &err), IM_OK);
-    assert_int_equal(im_store_claim_job(f->store, &job, &err), IM_OK);
+    assert_int_equal(im_store_claim_job(f->store, IM_JOB_LANE_WORK, &job, &err), IM_OK);
     assert_int_equal(job.id, ran);
     im_job_clear(&job);
     im_store_close(f->store);
     f->store = help_open(f->folder, IM_STORE_WRITE);
     check_state(f->store, ran, IM_JOB_RUNNING);
-    assert_int_equal(im_store_revive_jobs(f->store, &n, &err), IM_OK);
+    assert_int_equal(im_store_revive_jobs(f->store, IM_JOB_LANE_WORK, &n, &err), IM_OK);
     assert_int_equal(n, 1);
     check_state(f->store, ran, IM_JOB_WAITING);
     check_state(f->store, done, IM_JOB_DONE);
@@ -166,9 +197,9 @@ static void end_all(im_store *store)
 {
     im_job job = {.id = 1};
     uint64_t n = 0;
-    assert_int_equal(im_store_revive_jobs(store, &n, &err), IM_OK);
+    assert_int_equal(im_store_revive_jobs(store, IM_JOB_LANE_WORK, &n, &err), IM_OK);
     while (job.id != 0) {
-        assert_int_equal(im_store_claim_job(store, &job, &err), IM_OK);
+        assert_int_equal(im_store_claim_job(store, IM_JOB_LANE_WORK, &job, &err), IM_OK);
         if (job.id != 0) {
             assert_int_equal(im_store_set_job(store, job.id, IM_JOB_DONE, NULL, NULL, &err), IM_OK);
         }
@@ -191,7 +222,7 @@ static void every_allocation_may_fail(void **state)
         size_t live = im_live_allocations();
         im_fault_set(IM_FAULT_ALLOC, nth, 0);
         im_code rc = im_store_put_job(f->store, "add", "{}", &id, &err);
-        rc = rc == IM_OK ? im_store_claim_job(f->store, &job, &err) : rc;
+        rc = rc == IM_OK ? im_store_claim_job(f->store, IM_JOB_LANE_WORK, &job, &err) : rc;
         if (rc == IM_OK) {
             rc = im_store_set_job(f->store, job.id, IM_JOB_DONE, "{}", NULL, &err);
         }
@@ -209,6 +240,8 @@ static void every_allocation_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(lanes_do_not_wait_for_each_other, set_up,
+                                        help_fixture_tear_down),
         cmocka_unit_test_setup_teardown(jobs_are_claimed_in_their_order_and_once, set_up,
                                         help_fixture_tear_down),
         cmocka_unit_test_setup_teardown(what_has_ended_stays_ended, set_up, help_fixture_tear_down),
