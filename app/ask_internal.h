@@ -8,8 +8,9 @@
 #define ASK_NOTE_VERSION "ask-note-1"
 #define ASK_ANSWER_TOKENS 512u
 #define ASK_NOTE_TOKENS 96u
-#define ASK_NOTE_BYTES 300u /* of what is said of one picture, when pictures are asked one by one \
-                             */
+#define ASK_NOTE_BYTES                                                         \
+    300u /* of what is said of one picture, when pictures are asked one by one \
+          */
 #define ASK_ANSWER_BYTES 4000u /* of an answer; more is cut */
 #define ASK_TEXT_BYTES 8192u   /* of a model's text while it comes; more ends it */
 

@@ -54,6 +54,31 @@ static void a_head_is_taken_apart(void **state)
     assert_int_equal(head.size, strlen(text) - 4);
 }
 
+static void events_are_wanted_when_they_are_named(void **state)
+{
+    static const struct {
+        const char *headers;
+        bool wanted;
+    } rows[] = {{"", false},
+                {"Accept: */*\r\n", false},
+                {"Accept: text/event-stream\r\n", true},
+                {"Accept:application/json , Text/Event-Stream;q=0.5,text/html\r\n", true},
+                {"Accept: application/json\r\nACCEPT: text/event-stream\r\n", true},
+                {"Accept: text/event-streams, xtext/event-stream, text\r\n", false},
+                {"Accept: text/html;a=text/event-stream\r\n", false},
+                {"Accept: ,,;,\r\n", false},
+                {"Accept:\r\n", false}};
+    (void)state;
+    for (size_t i = 0; i < IM_COUNT(rows); i++) {
+        char text[200];
+        snprintf(text, sizeof(text), "GET / HTTP/1.1\r\n" HOST "%s\r\n", rows[i].headers);
+        assert_int_equal(read_bytes(text, strlen(text)), HTTP_READY);
+        if (head.wants_events != rows[i].wanted) {
+            fail_msg("'%s'", rows[i].headers);
+        }
+    }
+}
+
 /* Cut anywhere a good head asks for more, and is the same whatever comes behind it. */
 static void each_prefix_of_a_head_asks_for_more(void **state)
 {
@@ -390,6 +415,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_head_is_taken_apart),
+        cmocka_unit_test(events_are_wanted_when_they_are_named),
         cmocka_unit_test(each_prefix_of_a_head_asks_for_more),
         cmocka_unit_test(what_is_ambiguous_is_refused),
         cmocka_unit_test(lines_that_are_none_are_refused),
