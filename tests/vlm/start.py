@@ -240,10 +240,10 @@ def one_that_does_not_obey_is_killed():
 
 def a_crash_is_mended():
     with started("dies1") as process:
-        first = status()["url"]
         wait_for(lambda: len(starts()) == 2)
         wait_for(lambda: status()["local"] == "ready")
-        assert status()["url"] != first
+        ports = [start["args"][start["args"].index("--port") + 1] for start in starts()]
+        assert ports[0] != ports[1] and status()["url"].endswith(":" + ports[1]), ports
         assert not is_there(starts()[0]["pid"]) and is_there(starts()[1]["pid"])
     err = process.communicate()[1].decode()
     assert "exit 9" in err and "out of memory" in err and "again in 1 s" in err, err
