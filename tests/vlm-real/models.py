@@ -14,7 +14,7 @@ SPECIAL = {
     "deepseek-vl2": ["<image>", "<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "<|grounding|>", "<|User|>", "<|Assistant|>"],
     "nvlm-d": ["<image>", "<Image>", "</Image>", "<tile_global_thumbnail>"] + [f"<tile_{i}>" for i in range(1, 13)],
 }
-PICTURE = {"mllama": "<|image|>", "deepseek-vl2": "<image>", "nvlm-d": "<image>"}
+PICTURE = {"mllama": "<|image|>", "deepseek-vl2": "<image>", "nvlm-d": "<image>\\n"}
 
 
 def template(family):
