@@ -60,24 +60,33 @@ typedef struct image_header {
     size_t pixels_at; /* first IDAT chunk */
 } image_header;
 
-/** The oriented picture while it is filled, row by row of the stored frame. */
+/** Takes the rows of a picture while it is decoded, in place of the picture: see read.c. */
+typedef struct image_flow image_flow;
+
+/** Where the rows of a decode go: to their place in the oriented picture, or to a flow. */
 typedef struct image_canvas {
-    uint8_t *rgb;
+    uint8_t *rgb;                         /* owned; NULL with a flow */
+    image_flow *flow;                     /* NULL: the picture is held */
     uint32_t width, height;               /* oriented */
     uint32_t stored_width, stored_height; /* perhaps reduced */
     uint8_t orientation;                  /* 1 … 8 */
     uint8_t reduced;                      /* 1, 2, 4 or 8 */
+    uint64_t bytes;                       /* that it, or the flow, holds */
 } image_canvas;
 
-/** False when memory is out. */
-bool canvas_init(image_canvas *canvas, uint32_t stored_width, uint32_t stored_height,
-                 uint8_t orientation);
+/** Sides for a stored frame of which every reduced-th row and column is decoded. */
+void canvas_shape(image_canvas *canvas, uint32_t stored_width, uint32_t stored_height,
+                  uint8_t orientation, uint8_t reduced);
+/** Takes memory for the picture; false when there is none. */
+bool canvas_open(image_canvas *canvas);
 void canvas_clear(image_canvas *canvas);
-/** Where stored row y may be written in place, NULL when the orientation moves pixels. */
+/** Where stored row y may be written in place, NULL when the orientation moves pixels or rows go to
+ * a flow. */
 uint8_t *canvas_row(const image_canvas *canvas, uint32_t y);
-/** Places n_rows packed RGB rows, the first being stored row `first`. */
+/** Places n_rows packed RGB rows, the first being stored row `first`; with a flow each once, from
+ * the top down. */
 void canvas_place(image_canvas *canvas, const uint8_t *rows, uint32_t first, uint32_t n_rows);
-/** Places n pixels of stored row y at x0, x0 + dx, … */
+/** Places n pixels of stored row y at x0, x0 + dx, … Not with a flow. */
 void canvas_place_spread(image_canvas *canvas, const uint8_t *pixels, uint32_t n, uint32_t x0,
                          uint32_t dx, uint32_t y);
 /** Keeps only the first `kept_rows` stored rows. */
@@ -92,17 +101,42 @@ typedef struct image_verdict {
     bool detail_missing; /* progressive: all rows there, later scans are not */
 } image_verdict;
 
-/** The decoders. header is filled by the matching …_read_header. canvas is made by the callee. */
+/** The decoders. header is filled by the matching …_read_header; canvas is open. */
 IM_NODISCARD im_code jpegfile_read_header(const image_source *source, image_header *header,
                                           im_error *err);
+/** 1, 2, 4 or 8: what source->target_px allows. */
+uint8_t jpegfile_reduction(const image_source *source, const image_header *header);
+/** Bytes that the decoder holds beside the canvas. */
+uint64_t jpegfile_decoder_bytes(const image_header *header);
 IM_NODISCARD im_code jpegfile_decode(const image_source *source, const image_header *header,
-                                     uint8_t orientation, image_canvas *canvas,
-                                     image_verdict *verdict, im_error *err);
+                                     image_canvas *canvas, image_verdict *verdict, im_error *err);
 IM_NODISCARD im_code pngfile_read_header(const image_source *source, image_header *header,
                                          im_error *err);
+uint64_t pngfile_decoder_bytes(const image_header *header);
 IM_NODISCARD im_code pngfile_decode(const image_source *source, const image_header *header,
-                                    uint8_t orientation, image_canvas *canvas,
-                                    image_verdict *verdict, im_error *err);
+                                    image_canvas *canvas, image_verdict *verdict, im_error *err);
+
+/* ---- decode.c: from a header to pixels, or to a flow ---- */
+
+/** The whole oriented picture; damage is judged and noted in info. */
+IM_NODISCARD im_code image_decode_whole(const image_source *source, const image_header *header,
+                                        im_image_info *info, im_image *out, im_error *err);
+/** The rows to `flow`, which holds what it makes of them. A picture that turns out to be damaged is
+ * decoded a second time, when it is known how many rows are sound. */
+IM_NODISCARD im_code image_decode_flow(const image_source *source, const image_header *header,
+                                       im_image_info *info, image_flow *flow, im_error *err);
+
+/* ---- read.c: flows ---- */
+
+/** Starts afresh for a picture of this shape (rgb is not read); checks the memory first.
+ * @param more_bytes what the decoder takes beside  @param out_bytes what the flow holds */
+IM_NODISCARD im_code flow_begin(image_flow *flow, const image_source *source, const im_image *shape,
+                                uint8_t orientation, uint64_t more_bytes, uint64_t *out_bytes,
+                                im_error *err);
+/** n_rows stored rows of row_bytes each, the first being `first`; rows behind those of the shape
+ * are passed over. */
+void flow_rows(image_flow *flow, const uint8_t *rows, size_t row_bytes, uint32_t first,
+               uint32_t n_rows);
 
 /** "WebP" for IM_FORMAT_WEBP: the name in sentences. */
 const char *sniff_title(im_format format);
@@ -110,6 +144,20 @@ const char *sniff_title(im_format format);
 /** Sniffs, walks the header and refuses what cannot be decoded. */
 IM_NODISCARD im_code image_read_header(const image_source *source, image_header *header,
                                        im_error *err);
+
+/** Turns a picture to sRGB by the profile of its file, if that has a sound one, and makes a JPEG of
+ * it. */
+IM_NODISCARD im_code thumbnail_finish(const image_source *source, const image_header *header,
+                                      im_image *image, im_bytes *out, im_error *err);
+/** Sides of the thumbnail of a picture: the longer one at most max_px, never enlarged. */
+void thumbnail_sides(uint32_t width, uint32_t height, uint32_t max_px, uint32_t out[2]);
+
+/** Fills info from a header that was read: format, sides, EXIF. */
+IM_NODISCARD im_code image_describe(const image_source *source, const image_header *header,
+                                    im_image_info *info, im_error *err);
+/** One sentence in info about a profile that will not be used. */
+IM_NODISCARD im_code image_warn_profile(const image_source *source, const image_header *header,
+                                        im_image_info *info, im_error *err);
 
 /** Fills the EXIF fields of info from a TIFF block; what is not valid stays absent. False when
  * memory is out: an orientation that got lost would turn the picture. */

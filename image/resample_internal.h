@@ -93,6 +93,15 @@ typedef struct resample_stream {
     size_t out_pitch;
 } resample_stream;
 
+/** The box of rgb that the picture covers, and the sides its shape is judged by. */
+resample_job resample_whole(const im_image *image, uint32_t *out_width, uint32_t *out_height);
+/** The job of im_image_prepare, checked; what it will not write of `out` is zero already. */
+IM_NODISCARD im_code resample_prepare(const im_image *image, const im_preprocess *how, uint8_t *out,
+                                      resample_job *out_job, im_error *err);
+/** im_image_phash from the picture at 9 x 8. */
+#define RESAMPLE_HASH_W 9u
+#define RESAMPLE_HASH_H 8u
+uint64_t resample_hash(const uint8_t *rgb);
 /** Refuses boxes and sides that would make the arithmetic meaningless. image->rgb is not read. */
 IM_NODISCARD im_code resample_check(const im_image *image, const resample_job *job, im_error *err);
 /** Bytes that a stream will hold, for a job that was checked. */
