@@ -158,6 +158,9 @@ typedef struct im_image_wish {
     uint64_t phash;        /* out, as im_image_phash within a few bits */
     uint32_t thumbnail_px; /* 0: none; as im_image_thumbnail */
     im_bytes thumbnail;    /* out, the caller's */
+    /* NULL, or called with the last row, when most memory is held: for whoever measures it */
+    void (*at_last_row)(void *context);
+    void *context;
 } im_image_wish;
 
 /** Decodes straight into what is wished: rows flow into the resizes and are forgotten, so that

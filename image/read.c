@@ -113,6 +113,9 @@ void flow_rows(image_flow *flow, const uint8_t *rows, size_t row_bytes, uint32_t
         for (size_t k = 0; k < flow->n; k++) {
             resample_stream_row(&flow->streams[k], rows + i * row_bytes, end, first + i);
         }
+        if (first + i + 1 == flow->n_rows && flow->wish->at_last_row != NULL) {
+            flow->wish->at_last_row(flow->wish->context);
+        }
     }
 }
 
