@@ -168,14 +168,16 @@ typedef struct im_image_wish {
  * whole, and libjpeg holds the coefficients of a JPEG with several scans.) A wish for nothing
  * checks that the picture can be decoded. Pixels, info, limits and reasons are those of
  * im_image_decode and im_image_prepare; wish->pixels is unspecified after a failure.
- * The scale of the decode follows options->target_px, for a thumbnail alone its own size. */
+ * The scale of the decode follows options->target_px, for a thumbnail alone its own size; a
+ * thumbnail that wants more pixels than that leaves is decoded apart. */
 IM_NODISCARD im_code im_image_read(const uint8_t *bytes, size_t size, const char *name,
                                    const im_image_options *options, im_image_wish *wish,
                                    im_image_info *out_info, im_error *err);
 
 /** A thumbnail as JPEG of quality 82 whose longer side is at most max_px (never enlarged, each side
  * at least 1), converted to sRGB when `bytes` carries a sound ICC profile for its grey or RGB
- * numbers (CMYK is converted as for embeddings). *out is the caller's. */
+ * numbers (CMYK is converted as for embeddings). The preview in a camera's EXIF serves where it is
+ * large enough and of the picture's shape; embeddings never come from it. *out is the caller's. */
 IM_NODISCARD im_code im_image_thumbnail(const uint8_t *bytes, size_t size, const char *name,
                                         const im_image_options *options, uint32_t max_px,
                                         im_bytes *out, im_error *err);

@@ -128,6 +128,12 @@ IM_NODISCARD im_code image_decode_flow(const image_source *source, const image_h
 
 /* ---- read.c: flows ---- */
 
+/** im_image_read once the header was read and described; info is completed.
+ * @param sides of the thumbnail, NULL: what the picture's own shape gives */
+IM_NODISCARD im_code image_read_described(const image_source *source, const image_header *header,
+                                          const im_image_options *options, const uint32_t *sides,
+                                          im_image_wish *wish, im_image_info *info, im_error *err);
+
 /** Starts afresh for a picture of this shape (rgb is not read); checks the memory first.
  * @param more_bytes what the decoder takes beside  @param out_bytes what the flow holds */
 IM_NODISCARD im_code flow_begin(image_flow *flow, const image_source *source, const im_image *shape,
@@ -152,6 +158,14 @@ IM_NODISCARD im_code thumbnail_finish(const image_source *source, const image_he
 /** Sides of the thumbnail of a picture: the longer one at most max_px, never enlarged. */
 void thumbnail_sides(uint32_t width, uint32_t height, uint32_t max_px, uint32_t out[2]);
 
+/** A thumbnail from the preview in the picture's EXIF. False when there is none that serves: it
+ * must be sound, at least as large as the thumbnail, no larger than the picture, and of its shape;
+ * and the picture without a colour profile, since nothing tells whether that holds for the preview.
+ */
+bool preview_thumbnail(const image_source *source, const image_header *header,
+                       const im_image_options *options, const im_image_info *info, uint32_t max_px,
+                       im_bytes *out);
+
 /** Fills info from a header that was read: format, sides, EXIF. */
 IM_NODISCARD im_code image_describe(const image_source *source, const image_header *header,
                                     im_image_info *info, im_error *err);
@@ -162,6 +176,9 @@ IM_NODISCARD im_code image_warn_profile(const image_source *source, const image_
 /** Fills the EXIF fields of info from a TIFF block; what is not valid stays absent. False when
  * memory is out: an orientation that got lost would turn the picture. */
 bool exif_read(const uint8_t *tiff, size_t size, im_image_info *info);
+
+/** The small JPEG that a camera puts beside its picture; false when there is none, or no memory. */
+bool exif_preview(const uint8_t *tiff, size_t size, im_bytes *out);
 
 /** Puts the pieces of a profile together. *out stays empty when there is none or it is not sound;
  * *out_why (may be NULL) then says why, NULL when there is none. IM_ERR_NOMEM only. */

@@ -7,6 +7,7 @@
 
 struct image_flow {
     const im_image_wish *wish;
+    const uint32_t *sides; /* of the thumbnail, NULL: by the shape */
     resample_kernels kernels;
     resample_stream streams[MOST_STREAMS];
     size_t n;
@@ -47,6 +48,9 @@ static bool thumbnail_job(image_flow *flow, const im_image *shape, resample_job 
     uint32_t sides[2];
     resample_job job = resample_whole(shape, &whole[0], &whole[1]);
     thumbnail_sides(whole[0], whole[1], flow->wish->thumbnail_px, sides);
+    if (flow->sides != NULL) {
+        memcpy(sides, flow->sides, sizeof sides);
+    }
     if (sides[0] > shape->width || sides[1] > shape->height) {
         return false;
     }
@@ -160,15 +164,31 @@ static im_code take_results(const image_source *source, const image_header *head
 }
 
 /* A thumbnail alone sets the scale of its decode. */
-static void aim(image_source *source, const im_image_options *options, const im_image_info *info,
-                const im_image_wish *wish)
+static uint32_t target_of(const image_source *source, const im_image_options *options,
+                          const im_image_info *info, const im_image_wish *wish)
 {
-    if (wish->thumbnail_px > 0 && wish->prepare == NULL &&
-        (options == NULL || !options->exact_decode)) {
-        uint32_t sides[2];
-        thumbnail_sides(info->width, info->height, wish->thumbnail_px, sides);
-        source->target_px = IM_MIN(sides[0], sides[1]);
+    bool exact = options != NULL && options->exact_decode;
+    uint32_t sides[2];
+    if (wish->thumbnail_px == 0 || wish->prepare != NULL || exact) {
+        return source->target_px;
     }
+    thumbnail_sides(info->width, info->height, wish->thumbnail_px, sides);
+    return IM_MIN(sides[0], sides[1]);
+}
+
+im_code image_read_described(const image_source *source, const image_header *header,
+                             const im_image_options *options, const uint32_t *sides,
+                             im_image_wish *wish, im_image_info *info, im_error *err)
+{
+    image_flow flow = {.wish = wish, .sides = sides, .kernels = resample_fastest()};
+    image_source aimed = *source;
+    aimed.target_px = target_of(source, options, info, wish);
+    im_code rc = image_decode_flow(&aimed, header, info, &flow, err);
+    if (rc == IM_OK) {
+        rc = take_results(source, header, options, &flow, wish, err);
+    }
+    clear_streams(&flow);
+    return rc;
 }
 
 im_code im_image_read(const uint8_t *bytes, size_t size, const char *name,
@@ -176,7 +196,6 @@ im_code im_image_read(const uint8_t *bytes, size_t size, const char *name,
                       im_error *err)
 {
     image_source source = image_source_of(bytes, size, name, options);
-    image_flow flow = {.wish = wish, .kernels = resample_fastest()};
     image_header header;
     im_image_info info;
     wish->thumbnail = (im_bytes){NULL, 0};
@@ -189,18 +208,16 @@ im_code im_image_read(const uint8_t *bytes, size_t size, const char *name,
         rc = image_describe(&source, &header, &info, err);
     }
     if (rc == IM_OK) {
-        aim(&source, options, &info, wish);
-        rc = image_decode_flow(&source, &header, &info, &flow, err);
+        rc = image_read_described(&source, &header, options, NULL, wish, &info, err);
     }
     if (rc == IM_OK && out_info != NULL) {
         rc = image_warn_profile(&source, &header, &info, err);
     }
-    if (rc == IM_OK) {
-        rc = take_results(&source, &header, options, &flow, wish, err);
-    }
     if (rc == IM_OK && out_info != NULL) {
         *out_info = info;
     }
-    clear_streams(&flow);
+    if (rc != IM_OK) {
+        im_bytes_clear(&wish->thumbnail);
+    }
     return rc;
 }

@@ -160,14 +160,24 @@ im_code im_image_thumbnail(const uint8_t *bytes, size_t size, const char *name,
                            const im_image_options *options, uint32_t max_px, im_bytes *out,
                            im_error *err)
 {
+    image_source source = image_source_of(bytes, size, name, options);
     im_image_wish wish = {.thumbnail_px = max_px};
-    if (max_px == 0) {
-        return im_fail(err, IM_ERR_INVALID, "thumbnail side 0, expected 1 to %u",
+    image_header header;
+    im_image_info info;
+    if (max_px == 0 || max_px > IM_LIMIT_PICTURE_SIDE) {
+        return im_fail(err, IM_ERR_INVALID, "thumbnail side %u, expected 1 to %u", max_px,
                        IM_LIMIT_PICTURE_SIDE);
     }
-    im_code rc = im_image_read(bytes, size, name, options, &wish, NULL, err);
+    im_code rc = image_read_header(&source, &header, err);
     if (rc == IM_OK) {
-        *out = wish.thumbnail;
+        rc = image_describe(&source, &header, &info, err);
+    }
+    if (rc != IM_OK || preview_thumbnail(&source, &header, options, &info, max_px, out)) {
+        return rc;
+    }
+    rc = image_read_described(&source, &header, options, NULL, &wish, &info, err);
+    if (rc == IM_OK) {
+        *out = wish.thumbnail; /* the caller's from here */
     }
     return rc;
 }
