@@ -242,6 +242,7 @@ static im_code take_bytes(add_run *run, add_job *job, const im_image_limits *lim
     if (!judge(job, bytes, full)) {
         return IM_OK;
     }
+    uint64_t start = im_clock_ns();
     im_sha256_of(bytes->data, bytes->size, job->meta.sha256);
     job->edges = hash_edges(bytes->data, bytes->size);
     moved.edges = job->edges;
@@ -254,8 +255,9 @@ static im_code take_bytes(add_run *run, add_job *job, const im_image_limits *lim
         job->moved_from = moved.row;
     }
     pthread_mutex_unlock(&run->lookup_lock);
+    atomic_fetch_add(&run->busy_hash_ns, im_clock_ns() - start);
     if (rc == IM_OK && job->outcome == JOB_NEW) {
-        uint64_t start = im_clock_ns();
+        start = im_clock_ns();
         rc = decode(run, job, limits, bytes, full, err);
         atomic_fetch_add(&run->busy_decode_ns, im_clock_ns() - start);
     }
