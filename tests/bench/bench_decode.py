@@ -2,7 +2,7 @@
 """Photo to tensor, and 200 photos into a library, beside Pillow and transformers in the same run.
 
     bench_decode.py decode BENCH_DECODE PHOTOS [-n 12] [--rounds 5]
-    bench_decode.py add IMAGO PHOTOS MODEL [-n 200] [--loop 16] [--precision bf16]
+    bench_decode.py add IMAGO PHOTOS MODEL BENCH_DECODE [-n 200] [--loop 16] [--precision bf16]
 
 PHOTOS is a folder of make_photos.py, MODEL one of make_clip.py b32; the peers are Pillow, torch and
 transformers. `decode` is one core: processor time, the least of the rounds, which take turns file by
