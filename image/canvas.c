@@ -10,11 +10,6 @@ typedef struct canvas_map {
     ptrdiff_t origin, step_x, step_y;
 } canvas_map;
 
-static bool turns(uint8_t orientation)
-{
-    return orientation >= 5;
-}
-
 static canvas_map map_of(const image_canvas *canvas)
 {
     ptrdiff_t w = canvas->stored_width;
@@ -46,8 +41,8 @@ void canvas_shape(image_canvas *canvas, uint32_t stored_width, uint32_t stored_h
     canvas->stored_height = stored_height;
     canvas->orientation = orientation;
     canvas->reduced = reduced;
-    canvas->width = turns(orientation) ? stored_height : stored_width;
-    canvas->height = turns(orientation) ? stored_width : stored_height;
+    canvas->width = orientation_turns(orientation) ? stored_height : stored_width;
+    canvas->height = orientation_turns(orientation) ? stored_width : stored_height;
 }
 
 bool canvas_open(image_canvas *canvas)
@@ -114,7 +109,7 @@ void canvas_place(image_canvas *canvas, const uint8_t *rows, uint32_t first, uin
         flow_rows(canvas->flow, rows, row_bytes, first, n_rows);
     } else if (canvas->orientation == 1) {
         memcpy(canvas_row(canvas, first), rows, row_bytes * n_rows);
-    } else if (turns(canvas->orientation)) {
+    } else if (orientation_turns(canvas->orientation)) {
         place_turned(canvas, rows, first, n_rows);
     } else {
         for (uint32_t y = 0; y < n_rows; y++) {

@@ -2,11 +2,6 @@
  * takes, where the rows go, and the verdict on a damaged picture. */
 #include "image/image_internal.h"
 
-static uint32_t divide_up(uint32_t value, uint32_t by)
-{
-    return (uint32_t)(((uint64_t)value + by - 1) / by);
-}
-
 /* Refuses a picture of which fewer than half of the rows are sound; else says what is missing. */
 static im_code judge(const image_source *source, const image_header *header,
                      const image_verdict *verdict, im_image_info *info, im_error *err)
@@ -39,7 +34,7 @@ static im_code judge(const image_source *source, const image_header *header,
 static im_image shape_of(const image_header *header, const image_canvas *canvas, uint32_t kept_rows)
 {
     uint32_t reduced = canvas->reduced;
-    bool turned = canvas->orientation >= 5;
+    bool turned = orientation_turns(canvas->orientation);
     uint32_t width = canvas->stored_width;
     im_image shape = {.width = turned ? kept_rows : width, .height = turned ? width : kept_rows};
     if (reduced == 1) {
@@ -52,10 +47,8 @@ static im_image shape_of(const image_header *header, const image_canvas *canvas,
     shape.whole_height = turned ? whole_width : whole_height;
     shape.frame_width = shape.whole_width / (double)reduced;
     shape.frame_height = shape.whole_height / (double)reduced;
-    /* orientations 2, 3, 6, 7 put the last stored column or row first in a row; 3, 4, 7, 8 on top
-     */
-    bool from_right = (0x66u >> (canvas->orientation - 1) & 1u) != 0;
-    bool from_bottom = (0xCCu >> (canvas->orientation - 1) & 1u) != 0;
+    bool from_right = orientation_mirrors_x(canvas->orientation);
+    bool from_bottom = orientation_mirrors_y(canvas->orientation);
     shape.frame_x = from_right ? shape.width - shape.frame_width : 0.0;
     shape.frame_y = from_bottom ? shape.height - shape.frame_height : 0.0;
     return shape;
@@ -71,8 +64,8 @@ static void lay_out(const image_source *source, const image_header *header, uint
                     image_canvas *canvas)
 {
     uint8_t reduced = header->format == IM_FORMAT_JPEG ? jpegfile_reduction(source, header) : 1;
-    canvas_shape(canvas, divide_up(header->width, reduced), divide_up(header->height, reduced),
-                 orientation, reduced);
+    canvas_shape(canvas, image_divide_up(header->width, reduced),
+                 image_divide_up(header->height, reduced), orientation, reduced);
 }
 
 static im_code run_decoder(const image_source *source, const image_header *header,

@@ -41,7 +41,7 @@ im_code image_describe(const image_source *source, const image_header *header, i
     if (header->exif != NULL && !exif_read(header->exif, header->exif_size, info)) {
         return image_fail_memory(source, err);
     }
-    bool turned = info->orientation >= 5;
+    bool turned = orientation_turns(info->orientation);
     info->width = turned ? header->height : header->width;
     info->height = turned ? header->width : header->height;
     info->sound_rows = header->height;

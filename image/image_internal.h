@@ -6,6 +6,28 @@
 #include "base/base.h"
 #include "image/image.h"
 
+/** Orientations 5 to 8 make columns of stored rows; 2, 3, 6, 7 put the last stored column (or row)
+ * first in a row of the result; 3, 4, 7, 8 put the last stored row (or column) on top. */
+static inline bool orientation_turns(uint8_t orientation)
+{
+    return orientation >= 5;
+}
+
+static inline bool orientation_mirrors_x(uint8_t orientation)
+{
+    return (0x66u >> (orientation - 1) & 1u) != 0;
+}
+
+static inline bool orientation_mirrors_y(uint8_t orientation)
+{
+    return (0xCCu >> (orientation - 1) & 1u) != 0;
+}
+
+static inline uint32_t image_divide_up(uint32_t value, uint32_t by)
+{
+    return (uint32_t)(((uint64_t)value + by - 1) / by);
+}
+
 /** One picture being read: borrowed bytes and what is allowed. */
 typedef struct image_source {
     const uint8_t *bytes;

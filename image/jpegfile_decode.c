@@ -114,11 +114,6 @@ uint8_t jpegfile_reduction(const image_source *source, const image_header *heade
     return reduced;
 }
 
-static uint32_t divide_up(uint32_t value, uint32_t by)
-{
-    return (uint32_t)(((uint64_t)value + by - 1) / by);
-}
-
 /* Strips, and what libjpeg holds for the coefficients of a file with several scans. */
 uint64_t jpegfile_decoder_bytes(const image_header *header)
 {
@@ -130,8 +125,8 @@ uint64_t jpegfile_decoder_bytes(const image_header *header)
         h_max = IM_MAX(h_max, header->h_factor[i]);
         v_max = IM_MAX(v_max, header->v_factor[i]);
     }
-    uint64_t mcus =
-        (uint64_t)divide_up(header->width, 8 * h_max) * divide_up(header->height, 8 * v_max);
+    uint64_t mcus = (uint64_t)image_divide_up(header->width, 8 * h_max) *
+                    image_divide_up(header->height, 8 * v_max);
     for (uint8_t i = 0; i < header->n_components; i++) {
         blocks += mcus * header->h_factor[i] * header->v_factor[i];
     }
@@ -278,7 +273,7 @@ static im_code read_rows(jpeg_reader *reader, im_error *err)
             canvas_place(reader->canvas, reader->strip, first, n);
         }
         if (reader->struck) {
-            last = divide_up(sound_rows(reader), reader->canvas->reduced);
+            last = image_divide_up(sound_rows(reader), reader->canvas->reduced);
         }
         if (image_out_of_time(reader->source)) {
             return image_fail_time(reader->source, err);

@@ -9,7 +9,7 @@
 static bool serves(const image_header *preview, const im_image_info *picture,
                    const uint32_t thumbnail[2])
 {
-    bool turned = picture->orientation >= 5;
+    bool turned = orientation_turns(picture->orientation);
     uint64_t width = turned ? preview->height : preview->width;
     uint64_t height = turned ? preview->width : preview->height;
     uint64_t a = width * picture->height;
@@ -33,7 +33,7 @@ static bool read_preview(const image_source *source, const im_image_options *opt
         return false;
     }
     info.orientation = picture->orientation; /* the picture's EXIF speaks for both */
-    bool turned = info.orientation >= 5;
+    bool turned = orientation_turns(info.orientation);
     info.width = turned ? header.height : header.width;
     info.height = turned ? header.width : header.height;
     if (image_read_described(source, &header, options, sides, &wish, &info, NULL) != IM_OK) {

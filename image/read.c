@@ -71,7 +71,7 @@ im_code flow_begin(image_flow *flow, const image_source *source, const im_image 
     uint64_t bytes = 0;
     im_code rc = IM_OK;
     clear_streams(flow);
-    flow->n_rows = orientation >= 5 ? shape->width : shape->height;
+    flow->n_rows = orientation_turns(orientation) ? shape->width : shape->height;
     if (wish->prepare != NULL) {
         rc = resample_prepare(shape, wish->prepare, wish->pixels, &jobs[n++], err);
     }

@@ -5,23 +5,6 @@
 #include "image/resample_internal.h"
 #include <assert.h>
 
-/* Orientations 5 to 8 make columns of stored rows; 2, 3, 6, 7 put the last stored column or row
- * first in a row of the result, 3, 4, 7, 8 on top of it. */
-static bool turns(uint8_t orientation)
-{
-    return orientation >= 5;
-}
-
-static bool mirrors_x(uint8_t orientation)
-{
-    return orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
-}
-
-static bool mirrors_y(uint8_t orientation)
-{
-    return orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
-}
-
 static uint32_t most_inputs(const resample_axis *axis)
 {
     uint32_t most = 1;
@@ -36,7 +19,7 @@ uint64_t resample_stream_bytes(const im_image *image, uint8_t orientation, const
     uint64_t taps_x = resample_taps(job->width, job->out_width, job->filter);
     uint64_t taps_y = resample_taps(job->height, job->out_height, job->filter);
     uint64_t weights = taps_x * job->n_x + taps_y * job->n_y;
-    bool turned = turns(orientation);
+    bool turned = orientation_turns(orientation);
     uint64_t row = turned ? job->n_y : job->n_x;
     if (turned && !job->any_order) {
         row = image->height;
@@ -73,13 +56,14 @@ static bool make_axes(resample_stream *stream, const im_image *image, uint8_t or
                             job->out_height, job->first_y, job->n_y, job->filter)) {
         return false;
     }
-    if (mirrors_x(orientation)) {
+    if (orientation_mirrors_x(orientation)) {
         resample_axis_mirror(x, image->width);
     }
-    if (mirrors_y(orientation)) {
+    if (orientation_mirrors_y(orientation)) {
         resample_axis_mirror(y, image->height);
     }
-    stream->upwards = stream->turned ? mirrors_x(orientation) : mirrors_y(orientation);
+    stream->upwards =
+        stream->turned ? orientation_mirrors_x(orientation) : orientation_mirrors_y(orientation);
     if (stream->upwards) {
         resample_axis_reverse(&stream->down);
     }
@@ -91,7 +75,7 @@ bool resample_stream_init(resample_stream *stream, const im_image *image, uint8_
 {
     memset(stream, 0, sizeof *stream);
     stream->kernels = *kernels;
-    stream->turned = turns(orientation);
+    stream->turned = orientation_turns(orientation);
     stream->across_first = !stream->turned || job->any_order;
     stream->out = job->out;
     stream->out_pitch = job->out_pitch;

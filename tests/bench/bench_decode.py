@@ -3,6 +3,7 @@
 
     bench_decode.py decode BENCH_DECODE PHOTOS [-n 12] [--rounds 5]
     bench_decode.py add IMAGO PHOTOS MODEL BENCH_DECODE [-n 200] [--loop 16] [--precision bf16]
+                        [--library PREPARED]
 
 PHOTOS is a folder of make_photos.py, MODEL one of make_clip.py b32; the peers are Pillow, torch and
 transformers. `decode` is one core: processor time, the least of the rounds, which take turns file by
@@ -170,9 +171,12 @@ def add(args):
             small.save(os.path.join(sets["small"], f"{i}.png"), compress_level=0)
         Image.new("RGB", (64, 64), (9, 9, 9)).save(os.path.join(sets["first"], "a.png"))
         empty = os.path.join(folder, "library")
-        imago(args, empty, "add", "--json", "--model", args.model, sets["first"])  # prepares the model
-        out = {"what": "add", "photos": len(paths), "precision": args.precision}
-        for name in ("small", "photos", "small", "photos"):
+        if args.library is not None:
+            shutil.copytree(args.library, empty)
+        else:  # prepares the model
+            imago(args, empty, "add", "--json", "--model", args.model, sets["first"])
+        out = {"what": "add", "n": len(paths), "precision": args.precision}
+        for name in ("small", "photos") * args.rounds:
             library = f"{empty}-{name}"
             shutil.rmtree(library, ignore_errors=True)
             shutil.copytree(empty, library)
@@ -218,6 +222,8 @@ def main():
     two.add_argument("-n", type=int, default=200)
     two.add_argument("--loop", type=int, default=16)
     two.add_argument("--precision", default="bf16")
+    two.add_argument("--rounds", type=int, default=2)
+    two.add_argument("--library", help="one without these photos whose model is prepared: copied")
     args = parser.parse_args()
     before = machine()
     out = decode(args) if args.command == "decode" else add(args)
