@@ -18,7 +18,7 @@ static void *decode_main(void *context)
     add_run *run = context;
     void *entry = NULL;
     im_stop_heed(run->heeded);
-    while (im_queue_take(run->found, &entry)) {
+    while (im_queue_take(run->near, &entry)) {
         add_job *job = entry;
         if (im_stop_asked() || atomic_load(&run->stop)) {
             add_job_free(job);
@@ -64,6 +64,7 @@ static void fill_stages(im_add_report *report, const add_encode *stage, size_t d
         {"prepare", (double)stage->prepare_ns / 1e9, 1},
         {"scan", (double)atomic_load(&run->busy_scan_ns) / 1e9, 1},
         {"read", (double)atomic_load(&run->busy_read_ns) / 1e9, decoders},
+        {"hash", (double)atomic_load(&run->busy_hash_ns) / 1e9, decoders},
         {"decode", (double)atomic_load(&run->busy_decode_ns) / 1e9, decoders},
         {"encode", (double)stage->encode_ns / 1e9, 1},
         {"write", (double)stage->write_ns / 1e9, 1}};
@@ -80,12 +81,17 @@ static im_code run_stages(add_run *run, add_encode *stage, add_scan *scan, im_er
 {
     decoder_crew crew = {.run = run};
     pthread_t scanner;
+    pthread_t ahead;
     pthread_t closer;
     im_code rc = IM_OK;
     while (crew.n < run->decoders && start_thread(&crew.threads[crew.n], decode_main, run)) {
         crew.n++;
     }
-    bool scanning = crew.n > 0 && start_thread(&scanner, add_scan_main, scan);
+    bool fetching = crew.n > 0 && start_thread(&ahead, add_ahead_main, run);
+    if (!fetching) {
+        im_queue_close(run->near);
+    }
+    bool scanning = fetching && start_thread(&scanner, add_scan_main, scan);
     if (!scanning) {
         im_queue_close(run->found);
     }
@@ -98,8 +104,12 @@ static im_code run_stages(add_run *run, add_encode *stage, add_scan *scan, im_er
     atomic_store(&run->stop, true);
     im_queue_close(run->ready); /* whoever waits to put gives up */
     im_queue_close(run->found);
+    im_queue_close(run->near);
     if (scanning) {
         pthread_join(scanner, NULL);
+    }
+    if (fetching) {
+        pthread_join(ahead, NULL);
     }
     if (closing) {
         pthread_join(closer, NULL);
@@ -107,6 +117,7 @@ static im_code run_stages(add_run *run, add_encode *stage, add_scan *scan, im_er
         (void)crew_main(&crew);
     }
     drain(run->found);
+    drain(run->near);
     drain(run->ready);
     fill_stages(stage->report, stage, IM_MAX(crew.n, 1));
     if (rc == IM_OK && scan->rc != IM_OK) {
@@ -163,6 +174,9 @@ static im_code open_stages(add_run *run, add_encode *stage, add_scan *scan, im_e
     if (rc == IM_OK) {
         rc = im_queue_new(ADD_JOB_QUEUE, &run->found, err);
     }
+    if (rc == IM_OK) { /* one for each decoder to go on with, one to come */
+        rc = im_queue_new(run->decoders + 1, &run->near, err);
+    }
     if (rc == IM_OK) {
         rc = im_queue_new(run->n_ready, &run->ready, err);
     }
@@ -181,6 +195,7 @@ static void close_stages(add_run *run, add_encode *stage, add_scan *scan)
     add_encode_close(stage);
     im_free(scan->vector);
     im_queue_free(run->found);
+    im_queue_free(run->near);
     im_queue_free(run->ready);
     im_store_close(run->lookup);
 }

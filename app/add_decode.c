@@ -198,10 +198,14 @@ static void copy_meta(im_item *item, const im_image_info *info)
     memcpy(item->lens, info->lens, sizeof(item->lens));
 }
 
+static void note_memory(void *run)
+{
+    add_note_memory(run);
+}
+
 static im_code decode(add_run *run, add_job *job, const im_image_limits *limits,
                       const im_bytes *bytes, const char *full, im_error *err)
 {
-    im_image image = {0};
     im_image_info info;
     const im_preprocess *how = &im_encoder_describe(run->encoder)->preprocess;
     im_image_options options = {.limits = *limits,
@@ -209,28 +213,25 @@ static im_code decode(add_run *run, add_job *job, const im_image_limits *limits,
                                 .target_px = how->resize_shortest != 0
                                                  ? how->resize_shortest
                                                  : IM_MAX(how->crop_w, how->crop_h)};
-    im_code rc = im_image_decode(bytes->data, bytes->size, full, &options, &image, &info, err);
+    im_image_wish wish = {.prepare = how, .hash = true, .at_last_row = note_memory, .context = run};
+    job->pixels = im_alloc(1, picture_pixels_bytes(run->encoder));
+    if (job->pixels == NULL) {
+        return im_fail(err, IM_ERR_NOMEM, "no memory for the pixels of '%s'", full);
+    }
+    wish.pixels = job->pixels;
+    im_code rc = im_image_read(bytes->data, bytes->size, full, &options, &wish, &info, err);
     if (rc != IM_OK) {
+        im_free(job->pixels);
+        job->pixels = NULL;
         return rc;
     }
-    add_note_memory(run);
     copy_meta(&job->meta, &info);
     job->meta.bytes = bytes->size;
     job->meta.added_ns = im_clock_wall_ns();
+    job->meta.phash = wish.phash;
     (void)snprintf(job->meta.source, sizeof(job->meta.source), "%s",
                    run->request->uploads ? "upload" : "file");
-    job->pixels = im_alloc(1, picture_pixels_bytes(run->encoder));
-    if (job->pixels == NULL) {
-        rc = im_fail(err, IM_ERR_NOMEM, "no memory for the pixels of '%s'", full);
-    }
-    if (rc == IM_OK) {
-        rc = im_image_phash(&image, &job->meta.phash, err);
-    }
-    if (rc == IM_OK) {
-        rc = im_encoder_prepare(run->encoder, &image, job->pixels, err);
-    }
-    im_image_clear(&image);
-    return rc;
+    return IM_OK;
 }
 
 /* The whole way of a file's bytes; the first error ends it. */
@@ -241,6 +242,7 @@ static im_code take_bytes(add_run *run, add_job *job, const im_image_limits *lim
     if (!judge(job, bytes, full)) {
         return IM_OK;
     }
+    uint64_t start = im_clock_ns();
     im_sha256_of(bytes->data, bytes->size, job->meta.sha256);
     job->edges = hash_edges(bytes->data, bytes->size);
     moved.edges = job->edges;
@@ -253,8 +255,9 @@ static im_code take_bytes(add_run *run, add_job *job, const im_image_limits *lim
         job->moved_from = moved.row;
     }
     pthread_mutex_unlock(&run->lookup_lock);
+    atomic_fetch_add(&run->busy_hash_ns, im_clock_ns() - start);
     if (rc == IM_OK && job->outcome == JOB_NEW) {
-        uint64_t start = im_clock_ns();
+        start = im_clock_ns();
         rc = decode(run, job, limits, bytes, full, err);
         atomic_fetch_add(&run->busy_decode_ns, im_clock_ns() - start);
     }

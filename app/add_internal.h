@@ -1,6 +1,6 @@
-/* app/add_internal.h — the stages of adding: scan → decode → encode → write, joined by bounded
- * queues of jobs. The caller's thread encodes, writes and tells events; one thread scans; the rest
- * read and decode. */
+/* app/add_internal.h — the stages of adding: scan → fetch ahead → decode → encode → write, joined
+ * by bounded queues of jobs. The caller's thread encodes, writes and tells events; one thread
+ * scans, one asks the system for the files that come next; the rest read and decode. */
 #ifndef IM_APP_ADD_INTERNAL_H
 #define IM_APP_ADD_INTERNAL_H
 
@@ -69,13 +69,15 @@ typedef struct add_run {
     atomic_uint_least64_t memory_high; /* most private memory seen */
     im_store *lookup;                  /* a reading store of its own; guarded by lookup_lock */
     pthread_mutex_t lookup_lock;
-    im_queue *found;  /* scan → decode */
-    im_queue *ready;  /* decode → encode */
+    im_queue *found; /* scan → fetch ahead */
+    im_queue *near;  /* … → decode: few, so that what was fetched is still in memory */
+    im_queue *ready; /* decode → encode */
     const atomic_bool *heeded; /* what else stops the caller's thread: NULL, or heeded by all */
     atomic_bool stop;          /* a stage failed for good: all others end */
     atomic_uint_least64_t n_found, n_unchanged;
-    atomic_uint_least64_t busy_scan_ns, busy_read_ns, busy_decode_ns; /* for the profile */
-    add_failure first;                                                /* the caller's thread only */
+    atomic_uint_least64_t busy_scan_ns, busy_read_ns, busy_hash_ns,
+        busy_decode_ns; /* for the profile */
+    add_failure first;  /* the caller's thread only */
 } add_run;
 
 #define ADD_MOST_DECODERS 64u
@@ -129,6 +131,9 @@ typedef struct add_scan {
 } add_scan;
 
 void *add_scan_main(void *context); /* an add_scan */
+
+/* ---- add_ahead.c ---- */
+void *add_ahead_main(void *context); /* an add_run */
 
 /* ---- add_decode.c ---- */
 

@@ -138,12 +138,12 @@ typedef struct im_add_request {
 
 typedef struct im_stage_time {
     const char *name; /* "prepare" (of the model, before all others), "scan", "read",
-                          "decode", "encode", "write" */
+                          "hash" (and look up), "decode", "encode", "write" */
     double busy_s;    /* summed over its threads */
     size_t threads;
 } im_stage_time;
 
-#define IM_ADD_STAGES 6
+#define IM_ADD_STAGES 7
 #define IM_ADD_NO_STAGE IM_ADD_STAGES
 
 typedef struct im_skip_count {

@@ -174,34 +174,44 @@ im_code picture_read_item(im_store *store, uint64_t item, const im_image_limits 
     return rc;
 }
 
-im_code picture_pixels(const im_encoder *encoder, im_view bytes, const char *name,
-                       const im_image_options *options, const im_box *box, uint8_t *out_pixels,
-                       im_error *err)
+/* A box is cut from the full frame: its pixels count from there. */
+static im_code box_pixels(const im_encoder *encoder, im_view bytes, const char *name,
+                          im_image_options how, const im_box *box, uint8_t *out_pixels,
+                          im_error *err)
 {
     im_image whole = {0};
     im_image part = {0};
     uint32_t xywh[4];
-    im_image_options how = options != NULL ? *options : (im_image_options){0};
-    const im_preprocess *preprocess = &im_encoder_describe(encoder)->preprocess;
-    /* a box of a picture is cut from the full frame: its pixels count from there */
-    how.exact_decode = how.exact_decode || box != NULL;
-    how.target_px = preprocess->resize_shortest != 0
-                        ? preprocess->resize_shortest
-                        : IM_MAX(preprocess->crop_w, preprocess->crop_h);
+    how.exact_decode = true;
     im_code rc =
         im_image_decode((const uint8_t *)bytes.data, bytes.size, name, &how, &whole, NULL, err);
-    if (rc == IM_OK && box != NULL) {
+    if (rc == IM_OK) {
         rc = im_box_resolve(box, whole.width, whole.height, xywh, err);
-        if (rc == IM_OK) {
-            rc = im_image_crop(&whole, xywh[0], xywh[1], xywh[2], xywh[3], &part, err);
-        }
     }
     if (rc == IM_OK) {
-        rc = im_encoder_prepare(encoder, box != NULL ? &part : &whole, out_pixels, err);
+        rc = im_image_crop(&whole, xywh[0], xywh[1], xywh[2], xywh[3], &part, err);
+    }
+    if (rc == IM_OK) {
+        rc = im_encoder_prepare(encoder, &part, out_pixels, err);
     }
     im_image_clear(&whole);
     im_image_clear(&part);
     return rc;
+}
+
+im_code picture_pixels(const im_encoder *encoder, im_view bytes, const char *name,
+                       const im_image_options *options, const im_box *box, uint8_t *out_pixels,
+                       im_error *err)
+{
+    im_image_options how = options != NULL ? *options : (im_image_options){0};
+    const im_preprocess *preprocess = &im_encoder_describe(encoder)->preprocess;
+    im_image_wish wish = {.prepare = preprocess, .pixels = out_pixels};
+    how.target_px = preprocess->resize_shortest != 0
+                        ? preprocess->resize_shortest
+                        : IM_MAX(preprocess->crop_w, preprocess->crop_h);
+    return box != NULL ? box_pixels(encoder, bytes, name, how, box, out_pixels, err)
+                       : im_image_read((const uint8_t *)bytes.data, bytes.size, name, &how, &wish,
+                                       NULL, err);
 }
 
 im_code im_app_picture_size(im_view bytes, const im_image_limits *limits, uint32_t out_sides[2],

@@ -24,16 +24,14 @@ static im_code check_picture(upload_job *job, const im_image_limits *limits, im_
     const uint8_t *bytes = (const uint8_t *)job->upload->bytes.data;
     size_t size = job->upload->bytes.size;
     uint64_t most = limits->max_bytes != 0 ? limits->max_bytes : IM_LIMIT_PICTURE_BYTES;
-    im_image image = {0};
+    im_image_wish none = {0};
     if (size > most) {
         return im_fail_as(err, IM_REASON_PICTURE_TOO_LARGE,
                           "picture '%s': %zu bytes, the limit is %llu", job->upload->name, size,
                           (unsigned long long)most);
     }
     job->format = im_image_sniff(bytes, size);
-    im_code rc = im_image_decode(bytes, size, job->upload->name, &options, &image, NULL, err);
-    im_image_clear(&image);
-    return rc;
+    return im_image_read(bytes, size, job->upload->name, &options, &none, NULL, err);
 }
 
 /* Whether the library has the picture and a file of it: then there is nothing to do. */

@@ -10,11 +10,6 @@ typedef struct canvas_map {
     ptrdiff_t origin, step_x, step_y;
 } canvas_map;
 
-static bool turns(uint8_t orientation)
-{
-    return orientation >= 5;
-}
-
 static canvas_map map_of(const image_canvas *canvas)
 {
     ptrdiff_t w = canvas->stored_width;
@@ -39,21 +34,24 @@ static canvas_map map_of(const image_canvas *canvas)
     }
 }
 
-bool canvas_init(image_canvas *canvas, uint32_t stored_width, uint32_t stored_height,
-                 uint8_t orientation)
+void canvas_shape(image_canvas *canvas, uint32_t stored_width, uint32_t stored_height,
+                  uint8_t orientation, uint8_t reduced)
 {
-    size_t pixels = 0;
-    memset(canvas, 0, sizeof *canvas);
-    if (!im_size_mul(stored_width, stored_height, &pixels)) {
-        return false;
-    }
-    canvas->rgb = im_alloc(pixels, PIXEL);
     canvas->stored_width = stored_width;
     canvas->stored_height = stored_height;
     canvas->orientation = orientation;
-    canvas->reduced = 1;
-    canvas->width = turns(orientation) ? stored_height : stored_width;
-    canvas->height = turns(orientation) ? stored_width : stored_height;
+    canvas->reduced = reduced;
+    canvas->width = orientation_turns(orientation) ? stored_height : stored_width;
+    canvas->height = orientation_turns(orientation) ? stored_width : stored_height;
+}
+
+bool canvas_open(image_canvas *canvas)
+{
+    size_t pixels = 0;
+    if (!im_size_mul(canvas->stored_width, canvas->stored_height, &pixels)) {
+        return false;
+    }
+    canvas->rgb = im_alloc(pixels, PIXEL);
     return canvas->rgb != NULL;
 }
 
@@ -65,7 +63,8 @@ void canvas_clear(image_canvas *canvas)
 
 uint8_t *canvas_row(const image_canvas *canvas, uint32_t y)
 {
-    return canvas->orientation == 1 ? canvas->rgb + (size_t)y * canvas->width * PIXEL : NULL;
+    bool in_place = canvas->flow == NULL && canvas->orientation == 1;
+    return in_place ? canvas->rgb + (size_t)y * canvas->width * PIXEL : NULL;
 }
 
 static void put_pixel(uint8_t *to, const uint8_t *from)
@@ -106,9 +105,11 @@ void canvas_place(image_canvas *canvas, const uint8_t *rows, uint32_t first, uin
 {
     assert(first + n_rows <= canvas->stored_height);
     size_t row_bytes = (size_t)canvas->stored_width * PIXEL;
-    if (canvas->orientation == 1) {
+    if (canvas->flow != NULL) {
+        flow_rows(canvas->flow, rows, row_bytes, first, n_rows);
+    } else if (canvas->orientation == 1) {
         memcpy(canvas_row(canvas, first), rows, row_bytes * n_rows);
-    } else if (turns(canvas->orientation)) {
+    } else if (orientation_turns(canvas->orientation)) {
         place_turned(canvas, rows, first, n_rows);
     } else {
         for (uint32_t y = 0; y < n_rows; y++) {

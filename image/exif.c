@@ -254,3 +254,19 @@ bool exif_read(const uint8_t *tiff, size_t size, im_image_info *info)
     exif_data_unref(data);
     return true;
 }
+
+bool exif_preview(const uint8_t *tiff, size_t size, im_bytes *out)
+{
+    ExifData *data = load(tiff, size);
+    if (data == NULL || data->data == NULL || data->size == 0) {
+        exif_data_unref(data);
+        return false;
+    }
+    im_bytes preview = {im_alloc(data->size, 1), data->size};
+    if (preview.data != NULL) {
+        memcpy(preview.data, data->data, data->size);
+        *out = preview; /* the caller owns it from here */
+    }
+    exif_data_unref(data);
+    return preview.data != NULL;
+}

@@ -150,9 +150,34 @@ IM_NODISCARD im_code im_image_prepare(const im_image *image, const im_preprocess
 IM_NODISCARD im_code im_image_crop(const im_image *image, uint32_t x, uint32_t y, uint32_t w,
                                    uint32_t h, im_image *out, im_error *err);
 
+/** What one decode is to give; all of it comes from the same rows. */
+typedef struct im_image_wish {
+    const im_preprocess *prepare; /* NULL: no pixels … */
+    uint8_t *pixels; /* … else [crop_h, crop_w, 3], caller owns; as im_image_prepare */
+    bool hash;
+    uint64_t phash;        /* out, as im_image_phash within a few bits */
+    uint32_t thumbnail_px; /* 0: none; as im_image_thumbnail */
+    im_bytes thumbnail;    /* out, the caller's */
+    /* NULL, or called with the last row, when most memory is held: for whoever measures it */
+    void (*at_last_row)(void *context);
+    void *context;
+} im_image_wish;
+
+/** Decodes straight into what is wished: rows flow into the resizes and are forgotten, so that
+ * memory is a few rows and the results, whatever the picture's size. (An interlaced PNG is held
+ * whole, and libjpeg holds the coefficients of a JPEG with several scans.) A wish for nothing
+ * checks that the picture can be decoded. Pixels, info, limits and reasons are those of
+ * im_image_decode and im_image_prepare; wish->pixels is unspecified after a failure.
+ * The scale of the decode follows options->target_px, for a thumbnail alone its own size; a
+ * thumbnail that wants more pixels than that leaves is decoded apart. */
+IM_NODISCARD im_code im_image_read(const uint8_t *bytes, size_t size, const char *name,
+                                   const im_image_options *options, im_image_wish *wish,
+                                   im_image_info *out_info, im_error *err);
+
 /** A thumbnail as JPEG of quality 82 whose longer side is at most max_px (never enlarged, each side
  * at least 1), converted to sRGB when `bytes` carries a sound ICC profile for its grey or RGB
- * numbers (CMYK is converted as for embeddings). *out is the caller's. */
+ * numbers (CMYK is converted as for embeddings). The preview in a camera's EXIF serves where it is
+ * large enough and of the picture's shape; embeddings never come from it. *out is the caller's. */
 IM_NODISCARD im_code im_image_thumbnail(const uint8_t *bytes, size_t size, const char *name,
                                         const im_image_options *options, uint32_t max_px,
                                         im_bytes *out, im_error *err);

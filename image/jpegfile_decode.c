@@ -103,7 +103,7 @@ static void on_output(j_common_ptr cinfo)
 /* 1, 2, 4 or 8: the most that leaves the shorter side at least twice the target. Measured on a
  * noisy 4000x3000 picture prepared to 224 pixels: 1/4 takes half the time and moves the pixels by
  * 0.18 of 255 on average, by 2 at most. (3/8 is slower than 4/8 in libjpeg-turbo.) */
-static uint8_t reduction(const image_source *source, const image_header *header)
+uint8_t jpegfile_reduction(const image_source *source, const image_header *header)
 {
     uint32_t shorter = IM_MIN(header->width, header->height);
     uint8_t reduced = 1;
@@ -114,14 +114,10 @@ static uint8_t reduction(const image_source *source, const image_header *header)
     return reduced;
 }
 
-static uint32_t divide_up(uint32_t value, uint32_t by)
+/* Strips, and what libjpeg holds for the coefficients of a file with several scans. */
+uint64_t jpegfile_decoder_bytes(const image_header *header)
 {
-    return (uint32_t)(((uint64_t)value + by - 1) / by);
-}
-
-/* Bytes that libjpeg holds for the coefficients of a file with several scans. */
-static uint64_t coefficient_bytes(const image_header *header)
-{
+    uint64_t strips = (uint64_t)header->width * STRIP_ROWS * (header->n_components == 4 ? 7 : 3);
     uint32_t h_max = 1;
     uint32_t v_max = 1;
     uint64_t blocks = 0;
@@ -129,12 +125,12 @@ static uint64_t coefficient_bytes(const image_header *header)
         h_max = IM_MAX(h_max, header->h_factor[i]);
         v_max = IM_MAX(v_max, header->v_factor[i]);
     }
-    uint64_t mcus =
-        (uint64_t)divide_up(header->width, 8 * h_max) * divide_up(header->height, 8 * v_max);
+    uint64_t mcus = (uint64_t)image_divide_up(header->width, 8 * h_max) *
+                    image_divide_up(header->height, 8 * v_max);
     for (uint8_t i = 0; i < header->n_components; i++) {
         blocks += mcus * header->h_factor[i] * header->v_factor[i];
     }
-    return header->several_scans ? blocks * sizeof(JBLOCK) : 0;
+    return strips + (header->several_scans ? blocks * sizeof(JBLOCK) : 0);
 }
 
 /* C, M, Y, K as Adobe stores them (255: no ink) to RGB: c * k / 255, the arithmetic of Pillow's
@@ -277,7 +273,7 @@ static im_code read_rows(jpeg_reader *reader, im_error *err)
             canvas_place(reader->canvas, reader->strip, first, n);
         }
         if (reader->struck) {
-            last = divide_up(sound_rows(reader), reader->canvas->reduced);
+            last = image_divide_up(sound_rows(reader), reader->canvas->reduced);
         }
         if (image_out_of_time(reader->source)) {
             return image_fail_time(reader->source, err);
@@ -286,31 +282,21 @@ static im_code read_rows(jpeg_reader *reader, im_error *err)
     return IM_OK;
 }
 
-static im_code make_room(jpeg_reader *reader, uint8_t orientation, im_error *err)
+static im_code make_room(jpeg_reader *reader, im_error *err)
 {
-    image_canvas *canvas = reader->canvas;
-    uint8_t reduced = reduction(reader->source, reader->header);
-    uint32_t width = divide_up(reader->header->width, reduced);
-    uint32_t height = divide_up(reader->header->height, reduced);
-    uint64_t rgb_bytes = (uint64_t)width * height * 3;
-    im_code rc =
-        image_check_memory(reader->source, rgb_bytes, coefficient_bytes(reader->header), err);
-    if (rc != IM_OK) {
-        return rc;
+    const image_canvas *canvas = reader->canvas;
+    size_t width = canvas->stored_width;
+    bool fits = true;
+    if (reader->header->n_components == 4) {
+        reader->cmyk = im_alloc(width * STRIP_ROWS, 4);
+        fits = reader->cmyk != NULL;
     }
-    bool cmyk = reader->header->n_components == 4;
-    bool fits = canvas_init(canvas, width, height, orientation);
-    canvas->reduced = reduced;
-    if (cmyk) {
-        reader->cmyk = im_alloc((size_t)width * STRIP_ROWS, 4);
-        fits = fits && reader->cmyk != NULL;
-    }
-    if (cmyk || orientation != 1) {
-        reader->strip = im_alloc((size_t)width * STRIP_ROWS, 3);
+    if (reader->cmyk != NULL || canvas_row(canvas, 0) == NULL) {
+        reader->strip = im_alloc(width * STRIP_ROWS, 3);
         fits = fits && reader->strip != NULL;
     }
     /* libjpeg checks this for its coefficient arrays and has no files to spill them to */
-    uint64_t left = reader->source->limits.max_decoder_bytes - rgb_bytes;
+    uint64_t left = reader->source->limits.max_decoder_bytes - canvas->bytes;
     reader->cinfo.mem->max_memory_to_use = (long)IM_MIN(left, (uint64_t)LONG_MAX);
     return fits ? IM_OK : image_fail_memory(reader->source, err);
 }
@@ -345,14 +331,14 @@ static im_code fail_thrown(const jpeg_reader *reader, im_error *err)
 
 /* All calls into libjpeg that can throw: the only function that on_error jumps into. What must
  * survive the jump lives in *reader, which is not a local of this function. */
-static im_code run(jpeg_reader *reader, uint8_t orientation, im_error *err)
+static im_code run(jpeg_reader *reader, im_error *err)
 {
     struct jpeg_decompress_struct *cinfo = &reader->cinfo;
     if (setjmp(reader->escape) != 0) {
         return fail_thrown(reader, err);
     }
     jpeg_create_decompress(cinfo);
-    im_code rc = make_room(reader, orientation, err);
+    im_code rc = make_room(reader, err);
     if (rc != IM_OK) {
         return rc;
     }
@@ -381,7 +367,7 @@ static im_code run(jpeg_reader *reader, uint8_t orientation, im_error *err)
     return read_rows(reader, err);
 }
 
-im_code jpegfile_decode(const image_source *source, const image_header *header, uint8_t orientation,
+im_code jpegfile_decode(const image_source *source, const image_header *header,
                         image_canvas *canvas, image_verdict *verdict, im_error *err)
 {
     jpeg_reader *reader = im_alloc_zero(1, sizeof *reader);
@@ -396,7 +382,7 @@ im_code jpegfile_decode(const image_source *source, const image_header *header, 
     reader->errors.error_exit = on_error;
     reader->errors.emit_message = on_message;
     reader->errors.output_message = on_output;
-    im_code rc = run(reader, orientation, err);
+    im_code rc = run(reader, err);
     if (rc == IM_OK) {
         verdict->sound_rows = sound_rows(reader);
         verdict->kept_rows = IM_MIN(verdict->sound_rows / canvas->reduced, canvas->stored_height);

@@ -205,23 +205,6 @@ static im_code read_interlaced(png_reader *reader, im_error *err)
     return IM_OK;
 }
 
-static im_code make_room(png_reader *reader, uint8_t orientation, im_error *err)
-{
-    uint32_t width = reader->header->width;
-    uint32_t height = reader->header->height;
-    im_code rc =
-        image_check_memory(reader->source, (uint64_t)width * height * 3, (uint64_t)width * 32, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    reader->row = im_alloc(width, 8);
-    reader->rgb = im_alloc(width, 3);
-    bool fits = canvas_init(reader->canvas, width, height, orientation);
-    return fits && reader->row != NULL && reader->rgb != NULL
-               ? IM_OK
-               : image_fail_memory(reader->source, err);
-}
-
 /* What stopped libpng, as ours. Running out of data is no failure here: the verdict on the rows
  * decides. */
 static im_code judge_error(png_reader *reader, im_error *err)
@@ -261,8 +244,13 @@ static im_code run(png_reader *reader, im_error *err)
     return rc;
 }
 
-im_code pngfile_decode(const image_source *source, const image_header *header, uint8_t orientation,
-                       image_canvas *canvas, image_verdict *verdict, im_error *err)
+uint64_t pngfile_decoder_bytes(const image_header *header)
+{
+    return (uint64_t)header->width * 32; /* a row of ours in both forms, two of libpng's */
+}
+
+im_code pngfile_decode(const image_source *source, const image_header *header, image_canvas *canvas,
+                       image_verdict *verdict, im_error *err)
 {
     png_reader *reader = im_alloc_zero(1, sizeof *reader);
     if (reader == NULL) {
@@ -272,10 +260,10 @@ im_code pngfile_decode(const image_source *source, const image_header *header, u
     reader->header = header;
     reader->canvas = canvas;
     find_end(reader);
-    im_code rc = make_room(reader, orientation, err);
-    if (rc == IM_OK) {
-        rc = run(reader, err);
-    }
+    reader->row = im_alloc(header->width, 8);
+    reader->rgb = im_alloc(header->width, 3);
+    im_code rc = reader->row != NULL && reader->rgb != NULL ? run(reader, err)
+                                                            : image_fail_memory(source, err);
     if (rc == IM_OK) {
         verdict->sound_rows = reader->done_rows;
         verdict->kept_rows = reader->done_rows;

@@ -2,8 +2,10 @@
  * for 8 bits a channel: weights from a filter stretched by the scale, normalised, rounded to 22-bit
  * fixed point; rows first, rounded to 8 bits; then columns. The plain passes here are the statement
  * of the maths and the oracle of the fast ones. */
+#include "base/pool.h"
 #include "image/resample_internal.h"
 #include <math.h>
+#include <stdlib.h>
 
 static double bilinear(double x)
 {
@@ -104,14 +106,22 @@ static bool axis_alloc(resample_axis *axis)
     axis->start = im_alloc(axis->n, sizeof *axis->start);
     axis->count = im_alloc(axis->n, sizeof *axis->count);
     axis->weights = im_alloc_zero(weights, sizeof *axis->weights);
-    if (axis->taps <= RESAMPLE_MAX_HALVES) {
-        axis->low = im_alloc(weights, sizeof *axis->low);
-        axis->high = im_alloc(weights, sizeof *axis->high);
-        if (axis->low == NULL || axis->high == NULL) {
-            return false;
-        }
-    }
-    return axis->start != NULL && axis->count != NULL && axis->weights != NULL;
+    axis->low = im_alloc(weights, sizeof *axis->low);
+    axis->high = im_alloc(weights, sizeof *axis->high);
+    return axis->start != NULL && axis->count != NULL && axis->weights != NULL &&
+           axis->low != NULL && axis->high != NULL;
+}
+
+static uint32_t taps_of(double support)
+{
+    const uint32_t step = RESAMPLE_TAP_STEP;
+    return ((uint32_t)ceil(support) * 2 + step) / step * step;
+}
+
+uint32_t resample_taps(double box_size, uint32_t out_size, im_resample filter)
+{
+    double scale = box_size / out_size;
+    return taps_of(filters[filter].support * (scale < 1.0 ? 1.0 : scale));
 }
 
 bool resample_axis_init(resample_axis *axis, uint32_t in_size, float box0, float box1,
@@ -125,7 +135,7 @@ bool resample_axis_init(resample_axis *axis, uint32_t in_size, float box0, float
     shape.stretch = 1.0 / stretched;
     memset(axis, 0, sizeof *axis);
     axis->n = n;
-    axis->taps = ((uint32_t)ceil(shape.support) * 2 + 1 + 3) / 4 * 4;
+    axis->taps = taps_of(shape.support);
     double *w = im_alloc(axis->taps, sizeof *w);
     if (w == NULL || !axis_alloc(axis)) {
         im_free(w);
@@ -138,9 +148,7 @@ bool resample_axis_init(resample_axis *axis, uint32_t in_size, float box0, float
             axis->weights[(size_t)i * axis->taps + k] = to_fixed(w[k]);
         }
     }
-    if (axis->low != NULL) {
-        split_halves(axis);
-    }
+    split_halves(axis);
     im_free(w);
     return true;
 }
@@ -153,6 +161,44 @@ void resample_axis_clear(resample_axis *axis)
     im_free(axis->low);
     im_free(axis->high);
     memset(axis, 0, sizeof *axis);
+}
+
+static void swap_outputs(resample_axis *axis, uint32_t i, uint32_t k)
+{
+    uint32_t start = axis->start[i];
+    uint32_t count = axis->count[i];
+    axis->start[i] = axis->start[k];
+    axis->count[i] = axis->count[k];
+    axis->start[k] = start;
+    axis->count[k] = count;
+    for (uint32_t t = 0; t < axis->taps; t++) {
+        int32_t weight = axis->weights[(size_t)i * axis->taps + t];
+        axis->weights[(size_t)i * axis->taps + t] = axis->weights[(size_t)k * axis->taps + t];
+        axis->weights[(size_t)k * axis->taps + t] = weight;
+    }
+}
+
+void resample_axis_reverse(resample_axis *axis)
+{
+    for (uint32_t i = 0; i < axis->n / 2; i++) {
+        swap_outputs(axis, i, axis->n - 1 - i);
+    }
+    split_halves(axis);
+}
+
+void resample_axis_mirror(resample_axis *axis, uint32_t in_size)
+{
+    for (uint32_t i = 0; i < axis->n; i++) {
+        int32_t *w = axis->weights + (size_t)i * axis->taps;
+        uint32_t count = axis->count[i];
+        axis->start[i] = in_size - axis->start[i] - count;
+        for (uint32_t k = 0; k < count / 2; k++) {
+            int32_t weight = w[k];
+            w[k] = w[count - 1 - k];
+            w[count - 1 - k] = weight;
+        }
+    }
+    split_halves(axis);
 }
 
 static uint8_t to_byte(int32_t sum)
@@ -185,52 +231,39 @@ void resample_down_plain(const uint8_t *rows, size_t row_bytes, const resample_a
                          uint32_t i, uint8_t *out)
 {
     const int32_t *w = axis->weights + (size_t)i * axis->taps;
-    const uint8_t *first = rows + axis->start[i] * row_bytes;
     for (size_t x = 0; x < row_bytes; x++) {
         int32_t sum = 1 << (RESAMPLE_BITS - 1);
         for (uint32_t k = 0; k < axis->count[i]; k++) {
-            sum += first[k * row_bytes + x] * w[k];
+            sum += rows[k * row_bytes + x] * w[k];
         }
         out[x] = to_byte(sum);
     }
 }
 
-const resample_kernels resample_plain = {resample_across_plain, resample_down_plain};
+const resample_kernels resample_plain = {"portable", resample_across_plain, resample_down_plain};
 
-/* Rows of the input that the window's outputs need: [*out_first, returned end). */
-static uint32_t rows_needed(const resample_axis *down, uint32_t *out_first)
+/* The names are those of encoder/: one variable speaks for the process. One that this processor
+ * cannot run, or a name that is none, is encoder/'s to refuse. */
+resample_kernels resample_fastest(void)
 {
-    uint32_t last = down->n - 1;
-    *out_first = down->start[0];
-    return down->start[last] + down->count[last];
-}
-
-static im_code run_passes(const im_image *image, const resample_job *job,
-                          const resample_kernels *kernels, const resample_axis *across,
-                          resample_axis *down, im_error *err)
-{
-    uint32_t first = 0;
-    uint32_t end_row = rows_needed(down, &first);
-    size_t row_bytes = (size_t)across->n * 3;
-    size_t in_bytes = (size_t)image->width * 3;
-    const uint8_t *end = image->rgb + in_bytes * image->height;
-    uint8_t *between = im_alloc(end_row - first, row_bytes);
-    if (between == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "could not get memory to resize a picture");
+    const char *wanted = getenv("IMAGO_KERNEL");
+    if (wanted != NULL && strcmp(wanted, resample_plain.name) == 0) {
+        return resample_plain;
     }
-    for (uint32_t y = first; y < end_row; y++) {
-        kernels->across(image->rgb + y * in_bytes, end, across, between + (y - first) * row_bytes);
+#if defined(__x86_64__)
+    bool narrow = wanted != NULL && strcmp(wanted, resample_avx2.name) == 0;
+    if (im_cpu_features().avx512 && !narrow) {
+        return resample_avx512;
     }
-    for (uint32_t i = 0; i < down->n; i++) {
-        down->start[i] -= first;
-        kernels->down(between, row_bytes, down, i, job->out + i * job->out_pitch);
+    if (im_cpu_features().avx2_fma) {
+        return resample_avx2;
     }
-    im_free(between);
-    return IM_OK;
+#endif
+    return resample_plain;
 }
 
 /* Everything about the box and the sides that would make the arithmetic meaningless. */
-static im_code check_job(const im_image *image, const resample_job *job, im_error *err)
+im_code resample_check(const im_image *image, const resample_job *job, im_error *err)
 {
     bool finite =
         isfinite(job->x) && isfinite(job->y) && isfinite(job->width) && isfinite(job->height);
@@ -254,28 +287,4 @@ static im_code check_job(const im_image *image, const resample_job *job, im_erro
                        (int)job->filter);
     }
     return IM_OK;
-}
-
-im_code resample_run(const im_image *image, const resample_job *job,
-                     const resample_kernels *kernels, im_error *err)
-{
-    resample_axis across = {0};
-    resample_axis down = {0};
-    im_code rc = check_job(image, job, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    /* Pillow keeps the box in single precision */
-    if (!resample_axis_init(&across, image->width, (float)job->x, (float)(job->x + job->width),
-                            job->out_width, job->first_x, job->n_x, job->filter) ||
-        !resample_axis_init(&down, image->height, (float)job->y, (float)(job->y + job->height),
-                            job->out_height, job->first_y, job->n_y, job->filter)) {
-        rc = im_fail(err, IM_ERR_NOMEM, "could not get memory to resize a picture");
-        goto out;
-    }
-    rc = run_passes(image, job, kernels, &across, &down, err);
-out:
-    resample_axis_clear(&across);
-    resample_axis_clear(&down);
-    return rc;
 }

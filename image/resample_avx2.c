@@ -1,7 +1,7 @@
 /* image/resample_avx2.c — the two passes of resample.c in AVX2, with the same results: a weight is
  * split as high * 4096 + low so that 16-bit multiply-add takes two taps at once, and the two 32-bit
- * sums are joined exactly at the end. Chosen at run time. */
-#include "base/pool.h"
+ * sums are joined at the end. Sums wrap as 32-bit numbers do; what they join to fits, so it is
+ * exact whatever the number of taps. Chosen at run time. */
 #include "image/resample_internal.h"
 
 #if defined(__x86_64__)
@@ -56,10 +56,6 @@ AVX2 static void store_pixel(__m256i sum_low, __m256i sum_high, uint8_t *out)
 AVX2 static void across_avx2(const uint8_t *row, const uint8_t *end, const resample_axis *axis,
                              uint8_t *out)
 {
-    if (axis->low == NULL) {
-        resample_across_plain(row, end, axis, out);
-        return;
-    }
     for (uint32_t i = 0; i < axis->n; i++) {
         const int16_t *low = axis->low + (size_t)i * axis->taps;
         const int16_t *high = axis->high + (size_t)i * axis->taps;
@@ -118,28 +114,17 @@ AVX2 static void down_block(const uint8_t *p, size_t row_bytes, uint32_t n, cons
 AVX2 static void down_avx2(const uint8_t *rows, size_t row_bytes, const resample_axis *axis,
                            uint32_t i, uint8_t *out)
 {
-    if (axis->low == NULL || row_bytes < 16) {
+    if (row_bytes < 16) {
         resample_down_plain(rows, row_bytes, axis, i, out);
         return;
     }
     const int16_t *low = axis->low + (size_t)i * axis->taps;
     const int16_t *high = axis->high + (size_t)i * axis->taps;
-    const uint8_t *first = rows + axis->start[i] * row_bytes;
     for (size_t x = 0; x < row_bytes; x += 16) {
         size_t at = x + 16 <= row_bytes ? x : row_bytes - 16; /* the last block overlaps */
-        down_block(first + at, row_bytes, axis->count[i], low, high, out + at);
+        down_block(rows + at, row_bytes, axis->count[i], low, high, out + at);
     }
 }
 
-const resample_kernels resample_avx2 = {across_avx2, down_avx2};
+const resample_kernels resample_avx2 = {"avx2", across_avx2, down_avx2};
 #endif
-
-resample_kernels resample_fastest(void)
-{
-#if defined(__x86_64__)
-    if (im_cpu_features().avx2_fma) {
-        return resample_avx2;
-    }
-#endif
-    return resample_plain;
-}

@@ -68,8 +68,7 @@ static im_code resized_sides(uint32_t width, uint32_t height, const im_preproces
     return IM_OK;
 }
 
-/* The box of rgb that the picture covers, and the sides its shape is judged by. */
-static resample_job whole_of(const im_image *image, uint32_t *out_width, uint32_t *out_height)
+resample_job resample_whole(const im_image *image, uint32_t *out_width, uint32_t *out_height)
 {
     resample_job job = {.width = image->width, .height = image->height};
     *out_width = image->width;
@@ -85,12 +84,12 @@ static resample_job whole_of(const im_image *image, uint32_t *out_width, uint32_
     return job;
 }
 
-im_code im_image_prepare(const im_image *image, const im_preprocess *how, uint8_t *out,
-                         im_error *err)
+im_code resample_prepare(const im_image *image, const im_preprocess *how, uint8_t *out,
+                         resample_job *out_job, im_error *err)
 {
     uint32_t width = 0;
     uint32_t height = 0;
-    resample_job job = whole_of(image, &width, &height);
+    resample_job job = resample_whole(image, &width, &height);
     im_code rc = resized_sides(width, height, how, &job.out_width, &job.out_height, err);
     if (rc != IM_OK) {
         return rc;
@@ -104,32 +103,52 @@ im_code im_image_prepare(const im_image *image, const im_preprocess *how, uint8_
     job.filter = how->resample;
     job.out_pitch = (size_t)how->crop_w * 3;
     job.out = out + y.pad * job.out_pitch + (size_t)x.pad * 3;
+    rc = resample_check(image, &job, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
     if (x.n < how->crop_w || y.n < how->crop_h) {
         memset(out, 0, how->crop_h * job.out_pitch);
+    }
+    *out_job = job;
+    return IM_OK;
+}
+
+im_code im_image_prepare(const im_image *image, const im_preprocess *how, uint8_t *out,
+                         im_error *err)
+{
+    resample_job job;
+    im_code rc = resample_prepare(image, how, out, &job, err);
+    if (rc != IM_OK) {
+        return rc;
     }
     resample_kernels kernels = resample_fastest();
     return resample_run(image, &job, &kernels, err);
 }
 
-im_code im_image_phash(const im_image *image, uint64_t *out_hash, im_error *err)
+uint64_t resample_hash(const uint8_t *rgb)
 {
-    uint8_t rgb[8][9][3];
     uint64_t hash = 0;
-    im_code rc =
-        im_image_resize(image, 0.0, 0.0, image->width, image->height, 9, 8, &rgb[0][0][0], err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    for (size_t y = 0; y < 8; y++) {
-        unsigned grey[9];
-        for (size_t x = 0; x < 9; x++) {
+    for (size_t y = 0; y < RESAMPLE_HASH_H; y++) {
+        unsigned grey[RESAMPLE_HASH_W];
+        for (size_t x = 0; x < RESAMPLE_HASH_W; x++, rgb += 3) {
             /* ITU-R BT.601 luma, in thousandths */
-            grey[x] = 299u * rgb[y][x][0] + 587u * rgb[y][x][1] + 114u * rgb[y][x][2];
+            grey[x] = 299u * rgb[0] + 587u * rgb[1] + 114u * rgb[2];
         }
-        for (size_t x = 0; x < 8; x++) {
+        for (size_t x = 0; x + 1 < RESAMPLE_HASH_W; x++) {
             hash = hash << 1 | (grey[x] > grey[x + 1]);
         }
     }
-    *out_hash = hash;
-    return IM_OK;
+    return hash;
+}
+
+im_code im_image_phash(const im_image *image, uint64_t *out_hash, im_error *err)
+{
+    uint8_t rgb[RESAMPLE_HASH_W * RESAMPLE_HASH_H * 3];
+    im_code rc = im_image_resize(image, 0.0, 0.0, image->width, image->height, RESAMPLE_HASH_W,
+                                 RESAMPLE_HASH_H, rgb, err);
+    if (rc == IM_OK) {
+        *out_hash = resample_hash(rgb);
+    }
+    return rc;
 }

@@ -1,7 +1,6 @@
 /* image/thumbnail.c — a small sRGB JPEG of a picture, for pages and terminals. */
 #include "base/log.h"
 #include "image/image_internal.h"
-#include "image/resample_internal.h"
 #include <jpeglib.h>
 #include <setjmp.h>
 
@@ -123,47 +122,20 @@ static uint32_t scaled(uint32_t side, uint32_t longer, uint32_t max_px)
     return value > 0 ? value : 1;
 }
 
-/* Shrinks image (whose reduced form may stand for larger sides) so that its longer side is max_px.
- */
-static im_code shrink(im_image *image, uint32_t max_px, im_error *err)
+void thumbnail_sides(uint32_t width, uint32_t height, uint32_t max_px, uint32_t out[2])
 {
-    bool reduced = image->whole_width > 0;
-    uint32_t width = reduced ? image->whole_width : image->width;
-    uint32_t height = reduced ? image->whole_height : image->height;
-    uint32_t longer = IM_MAX(width, height);
-    im_image small = {.width = scaled(width, longer, max_px),
-                      .height = scaled(height, longer, max_px)};
-    if (small.width == image->width && small.height == image->height) {
-        return IM_OK;
-    }
-    small.rgb = im_alloc((size_t)small.width * small.height, 3);
-    if (small.rgb == NULL) {
-        return im_fail(err, IM_ERR_NOMEM, "could not get memory for a thumbnail");
-    }
-    im_code rc = im_image_resize(
-        image, reduced ? image->frame_x : 0.0, reduced ? image->frame_y : 0.0,
-        reduced ? image->frame_width : image->width, reduced ? image->frame_height : image->height,
-        small.width, small.height, small.rgb, err);
-    if (rc != IM_OK) {
-        im_image_clear(&small);
-        return rc;
-    }
-    im_image_clear(image);
-    *image = small;
-    return IM_OK;
+    out[0] = scaled(width, IM_MAX(width, height), max_px);
+    out[1] = scaled(height, IM_MAX(width, height), max_px);
 }
 
-static im_code use_profile(const image_source *source, im_image *image, im_error *err)
+static im_code use_profile(const image_source *source, const image_header *header, im_image *image,
+                           im_error *err)
 {
-    image_header header;
     im_bytes profile = {NULL, 0};
     const char *why = NULL;
-    im_code rc = image_read_header(source, &header, err);
-    if (rc == IM_OK) {
-        rc = icc_gather(source, &header, &profile, &why, err);
-    }
     bool out_of_memory = false;
-    if (rc == IM_OK && profile.size > 0 && header.n_components != 4 &&
+    im_code rc = icc_gather(source, header, &profile, &why, err);
+    if (rc == IM_OK && profile.size > 0 && header->n_components != 4 &&
         !icc_to_srgb(&profile, image->rgb, (size_t)image->width * image->height, &out_of_memory)) {
         why = "is not sound";
     }
@@ -177,38 +149,35 @@ static im_code use_profile(const image_source *source, im_image *image, im_error
     return rc;
 }
 
+im_code thumbnail_finish(const image_source *source, const image_header *header, im_image *image,
+                         im_bytes *out, im_error *err)
+{
+    im_code rc = use_profile(source, header, image, err);
+    return rc == IM_OK ? im_image_jpeg(image, QUALITY, source->name, out, err) : rc;
+}
+
 im_code im_image_thumbnail(const uint8_t *bytes, size_t size, const char *name,
                            const im_image_options *options, uint32_t max_px, im_bytes *out,
                            im_error *err)
 {
-    im_image_options reduced = options != NULL ? *options : (im_image_options){0};
-    im_image image = {0};
+    image_source source = image_source_of(bytes, size, name, options);
+    im_image_wish wish = {.thumbnail_px = max_px};
+    image_header header;
     im_image_info info;
-    im_bytes encoded = {NULL, 0};
     if (max_px == 0 || max_px > IM_LIMIT_PICTURE_SIDE) {
         return im_fail(err, IM_ERR_INVALID, "thumbnail side %u, expected 1 to %u", max_px,
                        IM_LIMIT_PICTURE_SIDE);
     }
-    im_code rc = im_image_probe(bytes, size, name, options, &info, err);
-    if (rc != IM_OK) {
+    im_code rc = image_read_header(&source, &header, err);
+    if (rc == IM_OK) {
+        rc = image_describe(&source, &header, &info, err);
+    }
+    if (rc != IM_OK || preview_thumbnail(&source, &header, options, &info, max_px, out)) {
         return rc;
     }
-    reduced.target_px =
-        scaled(IM_MIN(info.width, info.height), IM_MAX(info.width, info.height), max_px);
-    rc = im_image_decode(bytes, size, name, &reduced, &image, NULL, err);
+    rc = image_read_described(&source, &header, options, NULL, &wish, &info, err);
     if (rc == IM_OK) {
-        rc = shrink(&image, max_px, err);
+        *out = wish.thumbnail; /* the caller's from here */
     }
-    if (rc == IM_OK) {
-        image_source source = image_source_of(bytes, size, name, options);
-        rc = use_profile(&source, &image, err);
-    }
-    if (rc == IM_OK) {
-        rc = im_image_jpeg(&image, QUALITY, name, &encoded, err);
-    }
-    if (rc == IM_OK) {
-        *out = encoded;
-    }
-    im_image_clear(&image);
     return rc;
 }

@@ -13,16 +13,23 @@ from support import Imago, SANITIZED, Skipped
 MIB = 1 << 20
 
 
-def large_png(path, seed, width, height):
-    """Rows of one colour each: quick to make and small, yet as large as any once decoded."""
-    rows = b"".join(b"\0" + bytes(((seed * 7 + y) % 256, y % 256, seed % 256)) * width
-                    for y in range(height))
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+         (0, 1, 1, 2))  # first column and row of each pass, and the steps from there
+
+
+def large_png(path, seed, width, height, interlaced):
+    """Rows of one colour each: quick to make and small. An interlaced one is held whole while it is
+    decoded; the rows of another are forgotten as they come."""
+    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
+    rows = b"".join(b"\0" + bytes(((seed * 7 + y) % 256, y % 256, seed % 256)) *
+                    ((width - x0 + dx - 1) // dx)
+                    for x0, y0, dx, dy in passes for y in range(y0, height, dy))
 
     def chunk(kind, data):
         body = kind + data
         return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, interlaced)
     with open(path, "wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) +
                    chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b""))
@@ -45,10 +52,10 @@ def high_water(command, env):
     return most, process.returncode, out, err
 
 
-def filled():
+def filled(interlaced):
     imago = Imago()
     for i in range(8):
-        large_png(os.path.join(imago.pictures, f"large{i}.png"), i, 4000, 3000)
+        large_png(os.path.join(imago.pictures, f"large{i}.png"), i, 4000, 3000, interlaced)
     for i in range(40):
         imago.picture(f"small{i}.png", i)
     return imago
@@ -67,7 +74,7 @@ def add(imago, *options):
 def add_stays_below_its_memory():
     if SANITIZED:
         raise Skipped("sanitizers hold memory of their own")
-    imago = filled()
+    imago = filled(True)
     free, done = add(imago)
     imago.library += "-bound"
     bound, told = add(imago, "--memory", "200M")
@@ -80,6 +87,15 @@ def add_stays_below_its_memory():
     assert done["memory"]["private_bytes"] > 200 * MIB, done
     imago.sound()
     assert len(imago.hits()) == 48
+
+
+def rows_that_flow_take_next_to_nothing():
+    """Eight pictures of 36 MB at a time, without any budget: what the model takes, and not one of them."""
+    if SANITIZED:
+        raise Skipped("sanitizers hold memory of their own")
+    most, done = add(filled(False))
+    print(f"{most / MIB:.0f} MiB, told {done['memory']['private_bytes'] / MIB:.0f} MiB")
+    assert most < 36 * MIB, most
 
 
 def what_cannot_fit_is_refused_before_work():
@@ -103,14 +119,16 @@ def what_cannot_fit_is_refused_before_work():
 def a_picture_beyond_all_memory_fails_alone():
     imago = Imago()
     imago.picture("small.png", 1)
-    large_png(os.path.join(imago.pictures, "huge.png"), 1, 12000, 9000)  # 324 MB of pixels
+    large_png(os.path.join(imago.pictures, "huge.png"), 1, 12000, 9000, True)  # 324 MB
+    large_png(os.path.join(imago.pictures, "flows.png"), 2, 12000, 9000, False)
     done, lines = imago.add("--memory", "200M", imago.pictures, code=14)
-    assert done["added"] == 1 and done["failed"] == 1, done
+    assert done["added"] == 2 and done["failed"] == 1, done
     failed = [line for line in lines if line["event"] == "failed"]
+    assert "huge.png" in failed[0]["path"], failed
     assert failed[0]["error"]["code"] == "picture_memory", failed
     assert "--memory" in failed[0]["error"]["hint"], failed
     imago.add("--retry-failed", imago.pictures)
-    assert len(imago.hits()) == 2
+    assert len(imago.hits()) == 3
 
 
 def memory_group():
@@ -145,7 +163,7 @@ def the_cgroup_is_the_default():
         raise Skipped("sanitizers hold memory of their own")
     group = memory_group()
     try:
-        imago = filled()
+        imago = filled(True)
         enter = f"echo $$ > {group}/cgroup.procs && exec \"$@\""
         done, _ = imago.add(imago.pictures, under=["sh", "-c", enter, "sh"])
         assert done["memory"]["budget_bytes"] == 256 * MIB // 5 * 3, done
@@ -155,6 +173,7 @@ def the_cgroup_is_the_default():
 
 
 support.main([add_stays_below_its_memory,
+              rows_that_flow_take_next_to_nothing,
               what_cannot_fit_is_refused_before_work,
               a_picture_beyond_all_memory_fails_alone,
               the_cgroup_is_the_default])

@@ -137,9 +137,10 @@ def each_kernel_set_answers_alike_from_a_file_of_its_own():
 def add_tells_what_set_the_pace():
     imago, _ = start()
     done, _ = imago.add()
-    assert [s["name"] for s in done["stages"]] == ["prepare", "scan", "read", "decode", "encode", "write"]
+    assert [s["name"] for s in done["stages"]] == ["prepare", "scan", "read", "hash", "decode",
+                                                   "encode", "write"]
     assert all(0 <= s["busy_share"] <= 1.5 and s["threads"] >= 1 for s in done["stages"])
-    assert done["pace"] in {"scan", "read", "decode", "encode", "write"}
+    assert done["pace"] in {"scan", "read", "hash", "decode", "encode", "write"}
     imago.picture("c.png", 3)
     out = imago.run("add", "--profile", "--yes", imago.pictures).stdout.decode()
     assert out.count("sets the pace") == 1 and "decode" in out, out

@@ -58,6 +58,24 @@ static void mend_checksums(uint8_t *file, size_t size)
     }
 }
 
+/* What flows is what is held: the same code, and the same pixels. */
+static void check_read(const uint8_t *file, size_t size, const im_image_options *options,
+                       const im_image *held, im_code code)
+{
+    uint8_t a[32 * 32 * 3];
+    uint8_t b[32 * 32 * 3];
+    im_preprocess how = {32, 32, 32, IM_RESAMPLE_BICUBIC};
+    im_image_wish wish = {.prepare = &how, .pixels = a, .hash = true, .thumbnail_px = 24};
+    im_error err = IM_ERROR_INIT;
+    im_code rc = im_image_read(file, size, "fuzz", options, &wish, NULL, &err);
+    require(rc == code || rc == IM_ERR_LIMIT || code == IM_ERR_LIMIT); /* memory and time differ */
+    if (rc == IM_OK && code == IM_OK) {
+        require(im_image_prepare(held, &how, b, &err) == IM_OK);
+        require(memcmp(a, b, sizeof a) == 0 && wish.thumbnail.size > 0);
+    }
+    im_bytes_clear(&wish.thumbnail);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 8) {
@@ -82,7 +100,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (im_image_probe(file, size, "fuzz", &options, &info, &err) == IM_OK) {
         check_info(&info);
     }
-    if (im_image_decode(file, size, "fuzz", &options, &image, &info, &err) == IM_OK) {
+    im_code rc = im_image_decode(file, size, "fuzz", &options, &image, &info, &err);
+    check_read(file, size, &options, &image, rc);
+    if (rc == IM_OK) {
         check_info(&info);
         check_picture(&image, &info, options.target_px);
         require(im_image_thumbnail(file, size, "fuzz", &options, 16, &thumbnail, &err) == IM_OK);

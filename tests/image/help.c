@@ -201,7 +201,8 @@ static void reset_peak(void)
     }
 }
 
-static void decode_in_child(const bytes *file, const im_image_options *options, int to)
+static void decode_in_child(const bytes *file, const im_image_options *options, im_image_wish *wish,
+                            int to)
 {
     cost c = {0};
     im_image image = {0};
@@ -209,7 +210,9 @@ static void decode_in_child(const bytes *file, const im_image_options *options, 
     reset_peak();
     size_t before = status_bytes("VmRSS");
     uint64_t start = im_clock_ns();
-    c.code = im_image_decode(file->data, file->size, "a.jpg", options, &image, &c.info, &err);
+    c.code = wish != NULL
+                 ? im_image_read(file->data, file->size, "a.jpg", options, wish, &c.info, &err)
+                 : im_image_decode(file->data, file->size, "a.jpg", options, &image, &c.info, &err);
     c.ms = im_clock_ms_since(start);
     size_t peak = status_bytes("VmHWM");
     c.peak_bytes = peak > before ? peak - before : 0;
@@ -224,6 +227,11 @@ static void decode_in_child(const bytes *file, const im_image_options *options, 
 
 cost cost_of(const bytes *file, const im_image_options *options)
 {
+    return cost_of_read(file, options, NULL);
+}
+
+cost cost_of_read(const bytes *file, const im_image_options *options, im_image_wish *wish)
+{
     cost c = {0};
     int ends[2];
     assert_int_equal(pipe(ends), 0);
@@ -231,7 +239,7 @@ cost cost_of(const bytes *file, const im_image_options *options)
     assert_true(child >= 0);
     if (child == 0) {
         close(ends[0]);
-        decode_in_child(file, options, ends[1]);
+        decode_in_child(file, options, wish, ends[1]);
     }
     close(ends[1]);
     size_t got = 0;

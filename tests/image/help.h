@@ -61,6 +61,8 @@ typedef struct cost {
 } cost;
 
 cost cost_of(const bytes *file, const im_image_options *options);
+/** The same of im_image_read; what it gives out stays in the child. */
+cost cost_of_read(const bytes *file, const im_image_options *options, im_image_wish *wish);
 /** Asserts time and memory, but not under sanitizers, whose figures mean nothing. */
 void assert_cheap(const cost *c, double max_ms, size_t max_bytes);
 /** True when built with a sanitizer. */

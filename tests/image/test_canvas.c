@@ -47,10 +47,12 @@ static void strips_and_pixels_and_rows_place_alike(void **state)
     const uint32_t h = 11;
     uint8_t *rgb = scene(w, h);
     for (uint8_t orientation = 1; orientation <= 8; orientation++) {
-        image_canvas strips;
-        image_canvas pixels;
-        assert_true(canvas_init(&strips, w, h, orientation));
-        assert_true(canvas_init(&pixels, w, h, orientation));
+        image_canvas strips = {0};
+        image_canvas pixels = {0};
+        canvas_shape(&strips, w, h, orientation, 1);
+        canvas_shape(&pixels, w, h, orientation, 1);
+        assert_true(canvas_open(&strips));
+        assert_true(canvas_open(&pixels));
         for (uint32_t y = 0; y < h; y += 4) {
             canvas_place(&strips, rgb + (size_t)y * w * 3, y, IM_MIN(4u, h - y));
         }

@@ -35,6 +35,18 @@ static im_code thumbnail(const bytes *file, im_error *err)
     return rc;
 }
 
+static im_code read_all(const bytes *file, im_error *err)
+{
+    static uint8_t pixels[16 * 16 * 3];
+    const im_preprocess how = {16, 16, 16, IM_RESAMPLE_BICUBIC};
+    im_image_wish wish = {.prepare = &how, .pixels = pixels, .hash = true, .thumbnail_px = 20};
+    im_image_info info;
+    im_code rc = im_image_read(file->data, file->size, "f", NULL, &wish, &info, err);
+    assert_true(rc == IM_OK || wish.thumbnail.data == NULL);
+    im_bytes_clear(&wish.thumbnail);
+    return rc;
+}
+
 static im_code prepare(const bytes *file, im_error *err)
 {
     static uint8_t rgb[60 * 40 * 3];
@@ -84,6 +96,7 @@ static void every_allocation_may_fail(void **state)
         bytes file = golden_picture(names[i]);
         walk(decode, &file, 2);
         walk(thumbnail, &file, 5);
+        walk(read_all, &file, 20);
         walk(probe, &file, 0);
         bytes_free(&file);
     }

@@ -1,5 +1,6 @@
 /* tests/image/test_resize.c — properties of the resampler: fast passes equal plain ones, windows
  * equal the crop of the whole, constants stay constant; refusals. */
+#include "base/pool.h"
 #include "image/resample_internal.h"
 #include "tests/image/help.h"
 #include <math.h>
@@ -15,46 +16,126 @@ static im_image noise(uint32_t w, uint32_t h, uint64_t seed)
     return image;
 }
 
+/* Every kernel set that this processor runs, the plain one left out. */
+static size_t fast_kernels(const resample_kernels *out[2])
+{
+    size_t n = 0;
+#if defined(__x86_64__)
+    if (im_cpu_features().avx2_fma) {
+        out[n++] = &resample_avx2;
+    }
+    if (im_cpu_features().avx512) {
+        out[n++] = &resample_avx512;
+    }
+#else
+    (void)out;
+#endif
+    return n;
+}
+
+static void assert_kernels_agree(const im_image *image, resample_job job)
+{
+    const resample_kernels *fast[2];
+    size_t n = fast_kernels(fast);
+    size_t size = (size_t)job.n_x * job.n_y * 3;
+    uint8_t *plain = malloc(size); /* own blocks: a write beyond is seen */
+    uint8_t *out = malloc(size);
+    im_error err = IM_ERROR_INIT;
+    job.out = plain;
+    job.out_pitch = (size_t)job.n_x * 3;
+    assert_int_equal(resample_run(image, &job, &resample_plain, &err), IM_OK);
+    job.out = out;
+    for (size_t i = 0; i < n; i++) {
+        memset(out, 7, size);
+        assert_int_equal(resample_run(image, &job, fast[i], &err), IM_OK);
+        assert_memory_equal(out, plain, size);
+    }
+    free(plain);
+    free(out);
+}
+
+/* A job with a box, sides and a window drawn from the seed. */
+static resample_job any_job(uint32_t w, uint32_t h, uint64_t *seed)
+{
+    const im_resample filters[] = {IM_RESAMPLE_BILINEAR, IM_RESAMPLE_BICUBIC, IM_RESAMPLE_LANCZOS};
+    resample_job job = {.filter = filters[next_random(seed) % 3]};
+    job.x = (next_random(seed) % 100) / 250.0 * w;
+    job.y = (next_random(seed) % 100) / 250.0 * h;
+    job.width = (w - job.x) * (1 + next_random(seed) % 100) / 100.0;
+    job.height = (h - job.y) * (1 + next_random(seed) % 100) / 100.0;
+    job.out_width = 1 + next_random(seed) % 120;
+    job.out_height = 1 + next_random(seed) % 120;
+    job.first_x = next_random(seed) % job.out_width;
+    job.first_y = next_random(seed) % job.out_height;
+    job.n_x = 1 + next_random(seed) % (job.out_width - job.first_x);
+    job.n_y = 1 + next_random(seed) % (job.out_height - job.first_y);
+    return job;
+}
+
 static void fast_passes_give_the_bytes_of_the_plain_ones(void **state)
 {
     (void)state;
     uint64_t seed = 5;
-    for (int round = 0; round < 300; round++) {
+    for (int round = 0; round < 600; round++) {
         uint32_t w = 1 + next_random(&seed) % 90;
         uint32_t h = 1 + next_random(&seed) % 90;
-        uint32_t ow = 1 + next_random(&seed) % 120;
-        uint32_t oh = 1 + next_random(&seed) % 120;
-        double x = (next_random(&seed) % 100) / 250.0 * w;
-        double y = (next_random(&seed) % 100) / 250.0 * h;
-        double bw = (w - x) * (1 + next_random(&seed) % 100) / 100.0;
-        double bh = (h - y) * (1 + next_random(&seed) % 100) / 100.0;
         im_image image = noise(w, h, seed);
-        uint8_t *a = malloc((size_t)ow * oh * 3); /* own blocks: a write beyond is seen */
-        uint8_t *b = malloc((size_t)ow * oh * 3);
-        im_error err = IM_ERROR_INIT;
-        assert_int_equal(im_image_resize(&image, x, y, bw, bh, ow, oh, a, &err), IM_OK);
-        assert_int_equal(im_image_resize_plain(&image, x, y, bw, bh, ow, oh, b, &err), IM_OK);
-        assert_memory_equal(a, b, (size_t)ow * oh * 3);
-        free(a);
-        free(b);
+        assert_kernels_agree(&image, any_job(w, h, &seed));
         im_image_clear(&image);
     }
 }
 
-static void a_very_long_side_uses_the_plain_pass_and_stays_right(void **state)
+/* 65,535 weights an output: sums of halves wrap, and what they join to does not. */
+static void a_very_long_side_stays_right(void **state)
 {
     (void)state;
     im_image image = noise(65535, 2, 9);
+    im_image white = {.width = 65535, .height = 2, .rgb = im_alloc(65535 * 2, 3)};
     uint8_t a[3 * 4 * 2];
-    uint8_t b[3 * 4 * 2];
     im_error err = IM_ERROR_INIT;
+    memset(white.rgb, 255, (size_t)65535 * 2 * 3);
+    const resample_job job = {.width = 65535,
+                              .height = 2,
+                              .out_width = 4,
+                              .out_height = 2,
+                              .n_x = 4,
+                              .n_y = 2,
+                              .filter = IM_RESAMPLE_BICUBIC};
+    assert_kernels_agree(&image, job);
+    assert_kernels_agree(&white, job);
     assert_int_equal(im_image_resize(&image, 0, 0, 65535, 2, 4, 2, a, &err), IM_OK);
-    assert_int_equal(im_image_resize_plain(&image, 0, 0, 65535, 2, 4, 2, b, &err), IM_OK);
-    assert_memory_equal(a, b, sizeof a);
     for (size_t i = 0; i < sizeof a; i++) { /* the mean of 65,535 / 4 uniform bytes */
         assert_true(a[i] >= 125 && a[i] <= 130);
     }
     im_image_clear(&image);
+    im_image_clear(&white);
+}
+
+static void one_variable_forces_the_kernel_set(void **state)
+{
+    (void)state;
+    const resample_kernels *fast[2];
+    size_t n = fast_kernels(fast);
+    const resample_kernels *best = n > 0 ? fast[n - 1] : &resample_plain;
+    const char *before = getenv("IMAGO_KERNEL");
+    char *kept = before != NULL ? strdup(before) : NULL;
+    setenv("IMAGO_KERNEL", "portable", 1);
+    assert_string_equal(resample_fastest().name, "portable");
+    for (size_t i = 0; i < n; i++) {
+        setenv("IMAGO_KERNEL", fast[i]->name, 1);
+        assert_string_equal(resample_fastest().name, fast[i]->name);
+    }
+    const char *const best_of[] = {"avx512_bf16", "", "no such"}; /* encoder/ refuses the last */
+    for (size_t i = 0; i < IM_COUNT(best_of); i++) {
+        setenv("IMAGO_KERNEL", best_of[i], 1);
+        assert_string_equal(resample_fastest().name, best->name);
+    }
+    unsetenv("IMAGO_KERNEL");
+    assert_string_equal(resample_fastest().name, best->name);
+    if (kept != NULL) {
+        setenv("IMAGO_KERNEL", kept, 1);
+    }
+    free(kept);
 }
 
 static void weights_of_each_output_sum_to_one(void **state)
@@ -150,7 +231,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fast_passes_give_the_bytes_of_the_plain_ones),
-        cmocka_unit_test(a_very_long_side_uses_the_plain_pass_and_stays_right),
+        cmocka_unit_test(a_very_long_side_stays_right),
+        cmocka_unit_test(one_variable_forces_the_kernel_set),
         cmocka_unit_test(weights_of_each_output_sum_to_one),
         cmocka_unit_test(prepare_is_the_crop_of_the_whole_resize),
         cmocka_unit_test(a_resize_to_its_own_size_changes_nothing),
