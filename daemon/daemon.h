@@ -17,6 +17,9 @@ typedef struct im_daemon_options {
     const char *immich_listen;
     const char *const *immich_models; /* [n_immich_models] "NAME=MODEL", MODEL a name or folder */
     size_t n_immich_models;
+    /* "http://HOST:PORT" of the server that is asked for what is not done here; NULL: nobody */
+    const char *immich_upstream;
+    uint32_t immich_ms; /* … and given up after so long; 0: 120 s */
     bool local; /* also on the library's Unix socket (im_app_socket_path), for the command line */
     im_library_options library;
     im_image_limits limits; /* of pictures that requests bring */
@@ -29,11 +32,12 @@ typedef struct im_daemon_options {
     void *context;
 } im_daemon_options;
 
-/** Serves until im_stop_asked(); opens library and keys again at im_reload_take(), keeping the old when
- * that fails. Then finishes the answers that are under way (at most 10 s).
- * @return IM_OK after such a stop; IM_ERR_INVALID for an address that cannot be listened on, or that
- * others could reach while the library has no API key; IM_ERR_CONFLICT when another program has the
- * port, or another daemon the library's socket; what im_library_open gave; IM_ERR_NOMEM, IM_ERR_IO */
+/** Serves until im_stop_asked(); opens library and keys again at im_reload_take(), keeping the old
+ * when that fails. Then finishes the answers that are under way (at most 10 s).
+ * @return IM_OK after such a stop; IM_ERR_INVALID for an address that cannot be listened on, or
+ * that others could reach while the library has no API key; IM_ERR_CONFLICT when another program
+ * has the port, or another daemon the library's socket; what im_library_open gave; IM_ERR_NOMEM,
+ * IM_ERR_IO */
 IM_NODISCARD im_code im_daemon_run(const im_daemon_options *options, im_error *err);
 
 /** Appends the description of all routes: the body of GET /openapi.json. */
