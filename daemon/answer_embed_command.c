@@ -10,7 +10,10 @@ static im_code read_pieces(piece_list *pieces, const json_t *root, im_error *err
     const json_t *inputs = json_object_get(root, "inputs");
     im_code rc = pieces_open(pieces, "inputs", json_array_size(inputs), MOST_INPUTS, err);
     for (size_t i = 0; rc == IM_OK && i < pieces->n; i++) {
-        rc = pieces_read(pieces, i, "inputs", json_array_get(inputs, i), false, err);
+        const json_t *input = json_array_get(inputs, i);
+        rc = json_is_object(input)
+                 ? pieces_read(pieces, i, "inputs", input, false, err)
+                 : body_wrong(err, "inputs", "expected {\"text\": ...} or {\"image\": ...}");
     }
     return rc;
 }
