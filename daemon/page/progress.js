@@ -1,23 +1,30 @@
-// Jobs under way, live. A server without jobs has no such route: then nothing is shown.
-import { $, count, h } from "./dom.js";
+// Jobs, live: those under way with how far they are, and those that ended otherwise than well until they
+// are put away.
+import { $, button, count, h } from "./dom.js";
 import { ask, send } from "./api.js";
 
-const AGAIN_MS = 10000;
+const AGAIN_MS = 5000;
 const OPEN = new Set(["waiting", "running"]);
 const KINDS = { add: "Adding", rebuild: "Building the index", compact: "Compacting the index" };
 
 export class Progress {
-  constructor(finished) {
-    Object.assign(this, { finished, followed: new Set() });
+  // finished(job): after each job that was followed; looked(): whenever jobs may have changed something
+  constructor({ finished, looked }) {
+    Object.assign(this, { finished, looked, followed: new Set(), newest: null }); // newest: of the jobs that were seen
     this.look();
   }
 
   async look() {
     try {
       const answer = await ask("/v1/jobs");
-      (answer.jobs ?? []).filter((job) => OPEN.has(job.state)).forEach((job) => this.follow(job));
+      const jobs = answer.jobs ?? [];
+      const missed = jobs.filter((job) => this.newest !== null && job.id > this.newest && !OPEN.has(job.state));
+      this.newest = Math.max(this.newest ?? 0, ...jobs.map((job) => job.id));
+      jobs.filter((job) => OPEN.has(job.state)).forEach((job) => this.follow(job));
+      missed.forEach((job) => this.#end(this.#row(), job)); // begun and ended since the last look
+      if (this.followed.size > 0) this.looked();
     } catch (error) {
-      if (error.status === 404 || error.status === 401 || error.status === 403) return;
+      if (error.status === 401 || error.status === 403) return; // it may not be seen
     }
     setTimeout(() => (document.hidden ? document.addEventListener("visibilitychange", () => this.look(), { once: true }) : this.look()), AGAIN_MS);
   }
@@ -25,42 +32,78 @@ export class Progress {
   async follow(job) {
     if (this.followed.has(job.id)) return;
     this.followed.add(job.id);
-    const row = h("div", { class: "job" }, h("span", { class: "text" }), h("progress", { "aria-label": "pictures added" }));
-    $("progress").append(row);
-    $("progress").hidden = false;
+    const row = this.#row();
     this.#draw(row, job);
     let last = job;
     try {
-      for await (const event of events(`/v1/jobs/${Number(job.id)}/events`)) {
-        last = "state" in event || "progress" in event ? { ...last, ...event } : { ...last, progress: event };
-        this.#draw(row, last);
+      for await (const { name, data } of events(`/v1/jobs/${Number(job.id)}/events`)) {
+        if (name === "progress") last = { ...last, state: "running", progress: data };
+        else if (name !== "warning") last = { ...last, ...data };
         if (!OPEN.has(last.state)) break;
+        this.#draw(row, last);
       }
       last = await ask(`/v1/jobs/${Number(job.id)}`); // how it ended
     } catch { /* the next look finds it again */ }
-    row.remove();
     this.followed.delete(job.id);
-    $("progress").hidden = $("progress").children.length === 0;
-    if (!OPEN.has(last.state)) this.finished(last);
+    this.#end(row, last);
+  }
+
+  #row() {
+    const row = h("div", { class: "job" }, h("span", { class: "text" }), h("progress", { "aria-label": "pictures done" }));
+    $("progress").append(row);
+    $("progress").hidden = false;
+    return row;
+  }
+
+  #end(row, job) {
+    const trouble = troubleOf(job);
+    if (trouble) this.#keep(row, `${titleOf(job)} · ${trouble}`);
+    else this.#drop(row);
+    if (!OPEN.has(job.state)) this.finished(job);
   }
 
   #draw(row, job) {
     const { done = 0, total = 0, failed = 0 } = job.progress ?? {};
     const [text, bar] = row.children;
-    const what = KINDS[job.kind] ?? KINDS.add;
-    const words = [job.paths?.length ? `${what} ${job.paths.join(", ")}` : what];
-    if (job.state === "waiting") words.push("waiting");
-    else words.push(total ? `${count(done)} of ${count(total)}` : count(done));
+    const words = [titleOf(job)];
+    if (job.state === "waiting") words.push(job.message ? `waiting: ${job.message}` : "waiting");
+    else words.push(total ? `${count(done)} of ${count(total)}` : done ? count(done) : "beginning");
     if (failed) words.push(`${count(failed)} could not be read`);
     text.textContent = words.join(" · ");
-    if (total) {
+    if (total && job.state !== "waiting") {
       bar.max = total;
       bar.value = done;
+    } else {
+      bar.removeAttribute("value"); // nobody knows how far it is
     }
+  }
+
+  #drop(row) {
+    row.remove();
+    $("progress").hidden = $("progress").children.length === 0;
+  }
+
+  #keep(row, words) {
+    row.className = "job ended";
+    row.replaceChildren(h("span", { class: "text" }, words), button("Put away", "close", { onclick: () => this.#drop(row) }));
   }
 }
 
-// The objects of a stream of server-sent events. Not EventSource: it sends no key.
+const titleOf = (job) => {
+  const what = KINDS[job.kind] ?? KINDS.add;
+  return job.paths?.length ? `${what} ${job.paths.join(", ")}` : what;
+};
+
+// What a person should know of a job that is over; empty when all went well.
+function troubleOf(job) {
+  const { added = 0, failed = 0 } = job.progress ?? {};
+  if (OPEN.has(job.state)) return "";
+  if (job.state === "stopped") return "stopped";
+  if (failed && job.state === "done") return `${count(added)} added, ${count(failed)} could not be read`;
+  return job.state === "failed" || job.error ? job.error?.message ?? "did not come to its end" : "";
+}
+
+// {name, data} of a stream of server-sent events. Not EventSource: it sends no key.
 async function* events(path) {
   const answer = await send(path, { accept: "text/event-stream" });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -71,8 +114,10 @@ async function* events(path) {
     const blocks = (rest + value).split(/\r?\n\r?\n/);
     rest = blocks.pop();
     for (const block of blocks) {
-      const data = block.split(/\r?\n/).filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trimStart()).join("\n");
-      if (data) yield JSON.parse(data);
+      const lines = block.split(/\r?\n/);
+      const field = (key) => lines.filter((line) => line.startsWith(key + ":")).map((line) => line.slice(key.length + 1).trimStart());
+      const data = field("data").join("\n");
+      if (data) yield { name: field("event")[0] ?? "message", data: JSON.parse(data) };
     }
   }
 }
