@@ -302,6 +302,7 @@ def answers_under_way_are_finished_at_the_end():
 
 
 def no_server_is_502():
+    """T82: nor one that may not be asked"""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
