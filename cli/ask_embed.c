@@ -3,7 +3,8 @@
 #include "base/file.h"
 #include "cli/commands_internal.h"
 
-#define BODY_BYTES (32u << 20) /* as the route takes it */
+#define BODY_BYTES (32u << 20) /* as the route takes it … */
+#define MOST_INPUTS 16u        /* … and as many: others would wait */
 
 /* ---- asking ---- */
 
@@ -98,7 +99,7 @@ bool cli_ask_embed(cli_session *s, const im_embed_request *request, im_embed_res
     im_json_writer w;
     im_str answer;
     json_t *root = NULL;
-    if (request->exact_decode || !cli_may_ask(s)) {
+    if (request->exact_decode || request->n_inputs > MOST_INPUTS || !cli_may_ask(s)) {
         return false;
     }
     im_json_init(&w, BODY_BYTES);

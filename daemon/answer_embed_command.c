@@ -1,9 +1,9 @@
-/* daemon/answer_embed_command.c — vectors as `imago embed` would have made them, of texts and of
- * the bytes of pictures: by its model and its precision, or not at all. */
+/* daemon/answer_embed_command.c — vectors of texts and of the bytes of pictures, for `imago embed`:
+ * all of them, or none. */
 #include "base/clock.h"
 #include "daemon/pieces_internal.h"
 
-#define MOST_INPUTS 4096u
+#define MOST_INPUTS 16u /* searches wait meanwhile; for more the command line has its own model */
 
 static im_code read_pieces(piece_list *pieces, const json_t *root, im_error *err)
 {
@@ -27,8 +27,8 @@ static im_code embed(server *s, const piece_list *pieces, im_embed_result *out, 
         rc = im_app_embed_many(work_library(s->work), pieces->list, pieces->n, &s->options->limits,
                                out, tokens, err);
     }
-    for (size_t i = 0; rc == IM_OK && i < out->n;
-         i++) { /* whoever asks tells it in its own words */
+    /* whoever asks tells a failure in its own words */
+    for (size_t i = 0; rc == IM_OK && i < out->n; i++) {
         if (out->errors[i].code != IM_OK) {
             *err = out->errors[i];
             rc = err->code;

@@ -32,12 +32,11 @@ typedef struct im_daemon_options {
     void *context;
 } im_daemon_options;
 
-/** Serves until im_stop_asked(); opens library and keys again at im_reload_take(), keeping the old
- * when that fails. Then finishes the answers that are under way (at most 10 s).
- * @return IM_OK after such a stop; IM_ERR_INVALID for an address that cannot be listened on, or
- * that others could reach while the library has no API key; IM_ERR_CONFLICT when another program
- * has the port, or another daemon the library's socket; what im_library_open gave; IM_ERR_NOMEM,
- * IM_ERR_IO */
+/** Serves until im_stop_asked(); opens library and keys again at im_reload_take(), keeping the old when
+ * that fails. Then finishes the answers that are under way (at most 10 s).
+ * @return IM_OK after such a stop; IM_ERR_INVALID for an address that cannot be listened on, or that
+ * others could reach while the library has no API key; IM_ERR_CONFLICT when another program has the
+ * port, or another daemon the library's socket; what im_library_open gave; IM_ERR_NOMEM, IM_ERR_IO */
 IM_NODISCARD im_code im_daemon_run(const im_daemon_options *options, im_error *err);
 
 /** Appends the description of all routes: the body of GET /openapi.json. */

@@ -106,7 +106,7 @@ def vectors_are_those_made_without_a_daemon():
     outside, inside = os.path.join(home.base, "outside.png"), os.path.join(home.pictures, "d0", "00.png")
     long = " ".join(["long"] * 500)
     for query in (["--text", "red"], ["--text", "caf\u00e9 \u2028 x", outside], [inside, "--text", long, outside, "--text", "b"],
-                  [inside] * 20, ["--text", "a", "--batch", "3", inside]):
+                  [inside] * 16, ["--text", "a", "--batch", "3", inside]):
         for form in (["--json"], [], ["--format", "npy"], ["--format", "f32"]):
             before = asked(server)
             ours = home.run("embed", *query, *form, "--no-daemon", env=WITH)
@@ -118,7 +118,7 @@ def vectors_are_those_made_without_a_daemon():
     assert json.loads(home.run("embed", "--json", "--text", "a", env=WITH).stdout)["model"] == os.path.basename(MODEL)
     for query, most in (([strange], 1), (["--text", ""], 1), ([os.path.join(home.library, "library.db"), "--text", "a"], 1),
                         (["/no/such/file"], 0), (["--text", "a", "--exact-decode"], 0), (["--text", "a", "--model", MODEL], 0),
-                        (["--text", "a", "--precision", "fp32"], 0), (["--text", "a", "--threads", "1"], 0)):
+                        (["--text", "a", "--precision", "fp32"], 0), ([inside] * 17, 0), (["--text", "a", "--threads", "1"], 0)):
         before = asked(server)
         ours, theirs = (home.run("embed", *query, *more, code=None, env=WITH) for more in (["--no-daemon"], []))
         assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, theirs.stderr), query
