@@ -14,6 +14,7 @@ home = serving.library(5)
 UID = 200000 + os.getpid() % 100000  # the kernel counts by user: one of our own
 THEM = {"user": UID, "group": UID, "extra_groups": []}
 MOST = 64  # threads and processes of that user
+LEAST = 2 if SANITIZED else 1  # the search for leaks at the end takes one
 
 
 def hand_over():
@@ -42,9 +43,9 @@ def a_start_without_threads_is_9():
     """At each limit: exit 9 with a sentence, or a whole daemon."""
     need(ROOT, "root, to be another user")
     hand_over()
-    outcomes = []
     for args in ((), ("--immich-listen", "127.0.0.1:0", "--immich-upstream", "http://127.0.0.1:9")):
-        for n in range(1, 16):
+        outcomes = []
+        for n in range(LEAST, 16):
             own = Limited(n, *args)
             if "listening on" in own.said:
                 assert own.ask("/v1/search?q=red").status == 200 and own.n_threads() <= n, n
@@ -54,7 +55,7 @@ def a_start_without_threads_is_9():
                 assert "thread" in own.said, own.said
                 outcomes.append(own.process.wait(timeout=30))
                 own.process.stderr.close()
-    assert set(outcomes) == {0, 9} and outcomes[0] == outcomes[15] == 9 and outcomes[14] == outcomes[29] == 0, outcomes
+        assert set(outcomes) == {0, 9} and outcomes == sorted(outcomes, reverse=True), outcomes  # 9 … 9 0 … 0
     home.sound()
 
 
@@ -109,12 +110,12 @@ def commands_have_fewer_threads_or_are_9():
             file.write(png(300 + i))
     hand_over()
     codes = {}
-    for n in range(1, 12):
+    for n in range(LEAST, 12):
         for args in (("search", "red"), ("add", "--yes", path), ("rebuild",), ("check",)):
             done = subprocess.run(home.command(*args), capture_output=True, timeout=60, check=False, **limited(n))
             codes.setdefault(args[0], []).append(done.returncode)
             assert done.returncode == 0 or (done.returncode == 9 and b"thread" in done.stderr), (n, args, done)
-    assert codes["search"] == codes["check"] == [0] * 11, codes  # alone, then
+    assert set(codes["search"] + codes["check"]) == {0}, codes  # alone, then
     assert codes["add"][0] == 9 and codes["add"][-1] == 0, codes
     home.sound()
 
