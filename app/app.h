@@ -7,7 +7,7 @@
  *   jobs                   the same as work that is asked for and done later
  *   folders                that were added: list, add, forget, relocate
  *   search                 one query, many at once, their answers as JSON
- *   vision-language model  probe, rerank an answer, calibrate, explain, allow
+ *   vision-language model  probe, rerank an answer, calibrate, explain, ask, allow
  *   embed                  vectors of texts and pictures
  *   rerank                 documents of a caller in the order of a query
  *   items                  show, remove, change, upload, purge
@@ -418,6 +418,72 @@ IM_NODISCARD im_code im_app_vlm_calibrate(im_library *library, const im_vlm_requ
 IM_NODISCARD im_code im_app_explain(im_library *library, const im_search_request *request,
                                     uint64_t item, const im_vlm_request *vlm, im_json_writer *w,
                                     im_error *err);
+/** The same of an answer whose one hit is the item (im_search_how.only, k 1, exact); the answer may
+ * be of another handle on the library. */
+IM_NODISCARD im_code im_app_explain_hit(im_library *library, uint64_t item, const im_answer *answer,
+                                        const im_vlm_request *vlm, im_json_writer *w,
+                                        im_error *err);
+/** Which server would be asked; *out_known false: none is known. Asks nobody. */
+IM_NODISCARD im_code im_app_vlm_known(im_library *library, const im_vlm_request *request,
+                                      im_vlm_server *out_server, bool *out_known, im_error *err);
+#define IM_ASK_K 5u     /* hits that a question is about, unless told … */
+#define IM_ASK_MOST 16u /* … and at most */
+typedef enum im_ask_status {
+    IM_ASK_NOTHING,  /* no hit is like the query: nobody was asked */
+    IM_ASK_ANSWERED, /* text and references */
+    IM_ASK_ABSTAINED /* the model cannot tell */
+} im_ask_status;
+const char *im_ask_status_name(im_ask_status status);
+
+typedef struct im_ask_left_out {
+    uint64_t item;
+    char why[384];
+} im_ask_left_out;
+
+typedef struct im_ask_result {
+    im_ask_status status;
+    char *text;      /* owned, plain UTF-8 of at most 4,000 bytes; NULL unless answered */
+    char model[256]; /* that answered */
+    uint64_t items[IM_ASK_MOST]; /* [n_items] of the pictures that were sent, picture 1 first */
+    size_t n_items;
+    size_t references[IM_ASK_MOST]; /* [n_references] numbers of such pictures, each once */
+    size_t n_references;
+    size_t n_dropped; /* references to what was not sent */
+    size_t n_unseen;  /* pictures that were sent and of which the server said nothing */
+    im_ask_left_out left_out[IM_ASK_MOST]; /* [n_left_out] hits that were not sent */
+    size_t n_left_out;
+    bool together; /* one request showed all pictures; else each had one of its own */
+    bool cached;   /* the answer was known */
+    size_t requests;
+    uint64_t tokens, bytes_sent;
+    double ms;
+} im_ask_result;
+
+/** Told while it is answered; each may be NULL. On the caller's thread. */
+typedef struct im_ask_told {
+    void (*sent)(void *context, const im_ask_result *result); /* items and left_out are known */
+    /** More of the answer, safe to show; the result's text is what counts. Without it a server is
+     * not asked to send its words as they come. */
+    void (*words)(void *context, im_view more);
+    void *context;
+} im_ask_told;
+
+/** Asks the model a question about the hits of an answer: those that may be sent, best first. What
+ * it says is bound by a schema where its server can; each send has its line in vlm_audit, answers
+ * are kept as of im_app_vlm_rerank.
+ * @param question plain words @param answer of im_app_search, k at most IM_ASK_MOST
+ * @param told NULL: the answer comes at once @param out im_ask_result_clear
+ * @return IM_ERR_INVALID (no question, no server known), url_refused, vlm_budget_spent,
+ * IM_ERR_DENIED when none of the hits may be sent, IM_ERR_UNSUPPORTED (profile rerank),
+ * IM_ERR_UPSTREAM, IM_ERR_TIMEOUT, interrupted */
+IM_NODISCARD im_code im_app_ask(im_library *library, const im_vlm_request *request,
+                                im_view question, const im_answer *answer, const im_ask_told *told,
+                                im_ask_result *out, im_error *err);
+void im_ask_result_clear(im_ask_result *result);
+/** "pictures" and "left_out" of that object. */
+void im_ask_pictures_json(im_json_writer *w, const im_answer *answer, const im_ask_result *result);
+void im_ask_json(im_json_writer *w, im_view question, const im_answer *answer,
+                 const im_ask_result *result);
 /** Whether pictures of a folder that was added may be sent. */
 IM_NODISCARD im_code im_app_vlm_allow(im_library *library, const char *folder, bool allowed,
                                       im_error *err);

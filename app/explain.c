@@ -332,6 +332,36 @@ static im_code check_answer(const im_answer *answer, uint64_t item, im_error *er
     return IM_OK;
 }
 
+im_code im_app_explain_hit(im_library *library, uint64_t item, const im_answer *answer,
+                           const im_vlm_request *vlm, im_json_writer *w, im_error *err)
+{
+    im_code rc = check_answer(answer, item, err);
+    if (rc == IM_OK) {
+        im_json_begin_object(w);
+        im_json_put_uint(w, "id", item);
+        answer_put_path(w, answer->hits[0].path);
+        im_json_put_string(w, "query", answer->query);
+        im_json_put_string(w, "encoder", answer->model);
+        im_json_put_float(w, "score", answer->hits[0].score);
+        put_parts(w, answer);
+    }
+    if (rc == IM_OK && vlm != NULL) {
+        vlm_use use;
+        rc = vlm_use_open(library, vlm, false, &use, err);
+        if (rc == IM_OK) {
+            rc = library_model(library, err); /* the answer may be another handle's */
+        }
+        if (rc == IM_OK) {
+            rc = explain_with(library, &use, answer, w, err);
+        }
+        vlm_use_close(&use);
+    }
+    if (rc == IM_OK) {
+        im_json_end_object(w);
+    }
+    return rc;
+}
+
 im_code im_app_explain(im_library *library, const im_search_request *request, uint64_t item,
                        const im_vlm_request *vlm, im_json_writer *w, im_error *err)
 {
@@ -347,27 +377,7 @@ im_code im_app_explain(im_library *library, const im_search_request *request, ui
         rc = im_app_search(library, &one, &answer, err);
     }
     if (rc == IM_OK) {
-        rc = check_answer(&answer, item, err);
-    }
-    if (rc == IM_OK) {
-        im_json_begin_object(w);
-        im_json_put_uint(w, "id", item);
-        answer_put_path(w, answer.hits[0].path);
-        im_json_put_string(w, "query", answer.query);
-        im_json_put_string(w, "encoder", answer.model);
-        im_json_put_float(w, "score", answer.hits[0].score);
-        put_parts(w, &answer);
-    }
-    if (rc == IM_OK && vlm != NULL) {
-        vlm_use use;
-        rc = vlm_use_open(library, vlm, false, &use, err);
-        if (rc == IM_OK) {
-            rc = explain_with(library, &use, &answer, w, err);
-        }
-        vlm_use_close(&use);
-    }
-    if (rc == IM_OK) {
-        im_json_end_object(w);
+        rc = im_app_explain_hit(library, item, &answer, vlm, w, err);
     }
     im_answer_clear(&answer);
     return rc;

@@ -203,6 +203,24 @@ im_code vlm_use_open(im_library *library, const im_vlm_request *request, bool as
     return rc;
 }
 
+im_code im_app_vlm_known(im_library *library, const im_vlm_request *request,
+                         im_vlm_server *out_server, bool *out_known, im_error *err)
+{
+    vlm_use use = {.store = library->store};
+    char *kept = NULL;
+    *out_known = false;
+    im_code rc = request->url != NULL
+                     ? IM_OK
+                     : im_store_get_setting(library->store, SERVER_SETTING, &kept, err);
+    if (rc == IM_OK && (request->url != NULL || kept != NULL)) {
+        rc = read_server(&use, request, false, err);
+        *out_known = rc == IM_OK;
+        *out_server = use.server;
+    }
+    im_free(kept);
+    return rc;
+}
+
 void vlm_use_close(vlm_use *use)
 {
     im_store_close(use->own_store);
@@ -235,23 +253,56 @@ static im_code check_budget(const vlm_use *use, const uint32_t *tokens, size_t n
     return rc;
 }
 
+/* One line; items that are 0 stand for no picture of the library. */
+static im_code begin_send(const vlm_use *use, const char *purpose, const uint64_t *items, size_t n,
+                          uint32_t tokens, uint64_t *out_id, im_error *err)
+{
+    im_str list;
+    im_str_init(&list, 4096);
+    im_str_add_c(&list, "[");
+    for (size_t i = 0; i < n; i++) {
+        if (items[i] != 0) {
+            im_str_addf(&list, "%s%llu", list.size > 1 ? "," : "", (unsigned long long)items[i]);
+        }
+    }
+    im_str_add_c(&list, "]");
+    const im_vlm_send send = {.host = use->host,
+                              .model = use->server.model,
+                              .purpose = purpose,
+                              .items = im_str_text(&list),
+                              .tokens = tokens + PROMPT_TOKENS};
+    im_code rc = list.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for an audit line")
+                             : im_store_begin_vlm_send(use->store, &send, out_id, err);
+    im_str_clear(&list);
+    return rc;
+}
+
 static im_code begin_sends(const vlm_use *use, const char *purpose, const uint64_t *items,
                            const uint32_t *tokens, size_t n, uint64_t *out_ids, im_error *err)
 {
     im_code rc = IM_OK;
     for (size_t i = 0; rc == IM_OK && i < n; i++) {
-        char list[32] = "[]";
-        if (items[i] != 0) {
-            (void)snprintf(list, sizeof(list), "[%llu]", (unsigned long long)items[i]);
-        }
-        const im_vlm_send send = {.host = use->host,
-                                  .model = use->server.model,
-                                  .purpose = purpose,
-                                  .items = list,
-                                  .tokens = tokens[i] + PROMPT_TOKENS};
-        rc = im_store_begin_vlm_send(use->store, &send, &out_ids[i], err);
+        rc = begin_send(use, purpose, items + i, 1, tokens[i], &out_ids[i], err);
     }
     return rc;
+}
+
+im_code vlm_use_begin_one(const vlm_use *use, const char *purpose, const uint64_t *items, size_t n,
+                          uint32_t tokens, uint64_t *out_id, im_error *err)
+{
+    im_code rc = im_store_begin(use->store, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    rc = check_budget(use, &tokens, 1, err);
+    if (rc == IM_OK) {
+        rc = begin_send(use, purpose, items, n, tokens, out_id, err);
+    }
+    if (rc != IM_OK) {
+        im_store_rollback(use->store);
+        return rc;
+    }
+    return im_store_commit(use->store, err);
 }
 
 im_code vlm_use_begin(const vlm_use *use, const char *purpose, const uint64_t *items,

@@ -35,6 +35,10 @@ IM_NODISCARD im_code vlm_use_keep_weights(const vlm_use *use, const im_vlm_weigh
 IM_NODISCARD im_code vlm_use_begin(const vlm_use *use, const char *purpose, const uint64_t *items,
                                    const uint32_t *tokens, size_t n, uint64_t *out_ids,
                                    im_error *err);
+/** The same for one request that shows n pictures: one line. */
+IM_NODISCARD im_code vlm_use_begin_one(const vlm_use *use, const char *purpose,
+                                       const uint64_t *items, size_t n, uint32_t tokens,
+                                       uint64_t *out_id, im_error *err);
 /** Notes what became of them; joins the caller's transaction. */
 IM_NODISCARD im_code vlm_use_end(const vlm_use *use, const uint64_t *ids,
                                  const im_vlm_judgement *judgements, size_t n, im_error *err);

@@ -1,9 +1,7 @@
-/* app/vlm_rerank.c — the best hits of an answer, judged by a vision-language model: what it says moves
- * them by a bounded amount, and what it does not say leaves them where they were. */
+/* app/vlm_rerank.c — the best hits of an answer, judged by a vision-language model: what it says
+ * moves them by a bounded amount, and what it does not say leaves them where they were. */
 #include "app/vlm_internal.h"
 #include "base/clock.h"
-
-#define MOST_RERANKED 100u
 
 void reranking_close(reranking *r)
 {
@@ -181,10 +179,10 @@ static im_code check(const im_answer *answer, size_t n, im_view query, im_error 
         im_hint(err, "rerank works by text: add some words to the pictures");
         return rc;
     }
-    return n >= 1 && n <= MOST_RERANKED
+    return n >= 1 && n <= IM_RERANK_MOST
                ? IM_OK
                : im_fail(err, IM_ERR_INVALID, "rerank of %zu hits, expected 1 to %u", n,
-                         MOST_RERANKED);
+                         IM_RERANK_MOST);
 }
 
 static void free_pictures(reranking *r)
@@ -245,7 +243,7 @@ static bool is_askers(im_code rc)
 }
 
 im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, size_t n,
-                      im_answer *answer, im_error *err)
+                          im_answer *answer, im_error *err)
 {
     vlm_use use;
     im_str query;
@@ -263,6 +261,10 @@ im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, si
         return rc;
     }
     rc = vlm_use_open(library, request, false, &use, &cause);
+    if (rc == IM_OK) {
+        rc =
+            library_model(library, &cause); /* its background: the answer may be another handle's */
+    }
     if (rc == IM_OK) {
         report->weights = use.weights;
         report->mode = im_vlm_mode_name(use.server.mode);

@@ -23,6 +23,10 @@ struct im_http_client {
     bool too_large;
     size_t max_bytes;
     size_t head_bytes;
+    size_t taken_bytes; /* by request->take */
+    const im_http_request *request;
+    im_code take_failed; /* what request->take returned … */
+    im_error take_error; /* … and why */
     im_http_answer *answer;
 };
 
@@ -186,13 +190,28 @@ im_code im_http_allowed(const im_http_rules *rules, const char *url, im_error *e
 
 /* ---- what libcurl calls ---- */
 
+static bool is_good(const im_http_client *client)
+{
+    long status = 0;
+    (void)http_curl()->easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+    return status >= 200 && status < 300;
+}
+
 static size_t take_body(char *data, size_t size, size_t n, void *context)
 {
     im_http_client *client = context;
+    const im_http_request *request = client->request;
     size_t bytes = size * n;
-    if (bytes > client->max_bytes - IM_MIN(client->answer->body.size, client->max_bytes)) {
+    size_t before = client->taken_bytes + client->answer->body.size;
+    if (bytes > client->max_bytes - IM_MIN(before, client->max_bytes)) {
         client->too_large = true;
         return 0;
+    }
+    if (request->take != NULL && is_good(client)) {
+        client->taken_bytes += bytes;
+        client->take_failed =
+            request->take(request->context, im_view_of(data, bytes), &client->take_error);
+        return client->take_failed == IM_OK ? bytes : 0;
     }
     im_str_add(&client->answer->body, data, bytes);
     return client->answer->body.failed ? 0 : bytes;
@@ -354,6 +373,11 @@ static im_code fail_sent(const im_http_client *client, CURLcode code,
     if (client->refused) {
         rc = im_fail_as(err, IM_REASON_URL_REFUSED, "host '%s' has an address that is not asked%s",
                         host, client->loopback_only ? ": it is not this machine's" : "");
+    } else if (client->take_failed != IM_OK) {
+        rc = client->take_failed;
+        if (err != NULL) {
+            *err = client->take_error;
+        }
     } else if (client->too_large) {
         rc = im_fail(err, IM_ERR_UPSTREAM, "'%s' answered with more than %zu bytes", host,
                      client->max_bytes);
@@ -397,7 +421,10 @@ im_code im_http_send(im_http_client *client, const im_http_rules *rules,
     client->answer = out;
     client->loopback_only = place.loopback;
     client->refused = client->too_large = false;
-    client->head_bytes = 0;
+    client->head_bytes = client->taken_bytes = 0;
+    client->request = request;
+    client->take_failed = IM_OK;
+    client->take_error = (im_error)IM_ERROR_INIT;
     http_curl()->easy_reset(client->curl); /* connections stay */
     if (set_rules(client->curl, client, request) && set_request(client->curl, request, &lines)) {
         CURLcode code = http_curl()->easy_perform(client->curl);
@@ -413,5 +440,6 @@ im_code im_http_send(im_http_client *client, const im_http_rules *rules,
     (void)http_curl()->easy_setopt(client->curl, CURLOPT_HTTPHEADER, NULL);
     http_curl()->slist_free_all(lines);
     client->answer = NULL;
+    client->request = NULL;
     return rc;
 }

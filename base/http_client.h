@@ -31,6 +31,9 @@ typedef struct im_http_request {
     size_t max_bytes;    /* of the answer's body; 0: 1 MiB */
     /** Asked about once a second: true ends the request. NULL: im_stop_asked. */
     bool (*stopped)(void *context);
+    /** Given the body of a good answer (2xx) piece by piece as it comes, which is then not kept;
+     * NULL: it is. What it returns, when that is a failure, ends the request. */
+    im_code (*take)(void *context, im_view piece, im_error *err);
     void *context;
 } im_http_request;
 
@@ -65,7 +68,7 @@ void im_http_close(im_http_client *client);
  * multicast or unspecified.
  * @param out cleared by im_http_answer_clear, also after a failure
  * @return url_refused; IM_ERR_TIMEOUT; IM_ERR_UPSTREAM (no connection, cut, larger than max_bytes,
- * a certificate that does not hold); interrupted when `stopped` said so */
+ * a certificate that does not hold); interrupted when `stopped` said so; what `take` returned */
 IM_NODISCARD im_code im_http_send(im_http_client *client, const im_http_rules *rules,
                                   const im_http_request *request, im_http_answer *out,
                                   im_error *err);

@@ -113,7 +113,8 @@ typedef struct cli_options {
     const char *vlm_url, *vlm_model, *vlm_key_file, *judged;
     uint64_t vlm_profile, vlm_daily_tokens, vlm_seconds, vlm_parallel;
     cli_texts vlm_hosts;
-    bool vlm;
+    bool vlm, no_vlm;
+    const char *ask_query;
     bool json, quiet, no_color, help, version;
     uint64_t verbose;
     bool part; /* where PART options point; never written */

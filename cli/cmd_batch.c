@@ -86,6 +86,10 @@ static void take_line(batch *b, const im_str *line, const char *file)
     if (rc == IM_OK && read.several) {
         rc = im_fail(refused, IM_ERR_INVALID, "%s: 'queries' in a line, which is one query", name);
     }
+    if (rc == IM_OK && read.requests[0].rerank > 0) {
+        rc =
+            im_fail(refused, IM_ERR_INVALID, "%s: 'rerank' is for one query, not for a file", name);
+    }
     if (rc == IM_OK) {
         b->requests[b->n_requests++] = read.requests[0];
         memset(&read.requests[0], 0, sizeof(read.requests[0]));
@@ -220,6 +224,17 @@ static im_code put_answers(cli_session *s, const im_answer *answers, const im_er
     return rc;
 }
 
+/* What a request says of rerank counts for one alone: several would be looked at one by one. */
+static im_code check_rerank(const im_query_requests *asked, im_error *err)
+{
+    for (size_t i = 0; asked->several && i < asked->n; i++) {
+        if (asked->requests[i].rerank > 0) {
+            return im_fail(err, IM_ERR_INVALID, "'rerank' is for one query, not for several");
+        }
+    }
+    return IM_OK;
+}
+
 static im_code answer_requests(cli_session *s, im_library *library, im_query_requests *asked,
                                im_error *err)
 {
@@ -229,10 +244,16 @@ static im_code answer_requests(cli_session *s, im_library *library, im_query_req
     const im_error *first = NULL;
     im_answer *answers = im_alloc_zero(asked->n, sizeof(*answers));
     im_error *errors = im_alloc_zero(asked->n, sizeof(*errors));
-    im_code rc =
-        answers != NULL && errors != NULL
-            ? im_app_search_many(library, &how, asked->requests, asked->n, answers, errors, err)
-            : im_fail(err, IM_ERR_NOMEM, "no memory for queries");
+    size_t rerank = asked->several ? 0 : asked->requests[0].rerank;
+    im_code rc = answers != NULL && errors != NULL
+                     ? check_rerank(asked, err)
+                     : im_fail(err, IM_ERR_NOMEM, "no memory for queries");
+    if (rc == IM_OK) {
+        rc = im_app_search_many(library, &how, asked->requests, asked->n, answers, errors, err);
+    }
+    if (rc == IM_OK && rerank > 0 && errors[0].code == IM_OK) {
+        rc = cli_rerank(s, library, rerank, &answers[0], err);
+    }
     if (rc == IM_OK && !asked->several) {
         if (errors[0].code != IM_OK) {
             *err = errors[0];

@@ -76,15 +76,13 @@ static im_code read_input(void *context, im_view *out_bytes, im_error *err)
     return rc;
 }
 
-/* The best of the hits that are shown, looked at by the vision-language model. */
-static im_code rerank(cli_session *s, im_library *library, im_answer *answer, im_error *err)
+im_code cli_rerank(cli_session *s, im_library *library, size_t n, im_answer *answer, im_error *err)
 {
     const cli_options *options = &s->args->options;
     im_vlm_request request;
     im_str key;
     im_code rc = cli_vlm_request(options, &request, &key, err);
     if (rc == IM_OK) {
-        size_t n = (size_t)IM_MIN(options->rerank, options->k);
         rc = im_app_vlm_rerank(library, &request, n, answer, err);
     }
     im_str_clear(&key);
@@ -100,7 +98,8 @@ static im_code answer_here(cli_session *s, const im_search_request *request, im_
         rc = im_app_search(library, request, &answer, err);
     }
     if (rc == IM_OK && s->args->options.rerank > 0) {
-        rc = rerank(s, library, &answer, err);
+        const cli_options *options = &s->args->options;
+        rc = cli_rerank(s, library, (size_t)IM_MIN(options->rerank, options->k), &answer, err);
     }
     if (rc == IM_OK && s->args->options.json) {
         rc = cli_put_answer_json(s, &answer, err);

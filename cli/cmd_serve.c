@@ -48,6 +48,9 @@ static bool answers_as_the_command_line(const cli_args *args)
 im_code cmd_serve(cli_session *s, im_error *err)
 {
     const cli_options *options = &s->args->options;
+    im_vlm_request vlm;
+    im_str key;
+    im_code rc = cli_vlm_request(options, &vlm, &key, err);
     const im_daemon_options wanted = {
         .listen = options->listen.texts,
         .n_listen = options->listen.n,
@@ -60,6 +63,8 @@ im_code cmd_serve(cli_session *s, im_error *err)
         .immich_ms = (uint32_t)options->immich_seconds * 1000u,
         .local = answers_as_the_command_line(s->args),
         .library = cli_library_options(s, false),
+        .vlm = vlm,
+        .no_vlm = options->no_vlm,
         .limits = cli_limits(options),
         .log = options->verbose > 0,
         .listening = listening,
@@ -67,7 +72,13 @@ im_code cmd_serve(cli_session *s, im_error *err)
         .context = s,
     };
     handle_reload();
-    im_code rc = im_daemon_run(&wanted, err);
+    if (rc == IM_OK && options->no_vlm && options->vlm_url != NULL) {
+        rc = im_fail(err, IM_ERR_INVALID, "options '--no-vlm' and '--vlm-url' exclude each other");
+    }
+    if (rc == IM_OK) {
+        rc = im_daemon_run(&wanted, err);
+    }
+    im_str_clear(&key);
     if (rc == IM_OK) {
         im_stop_reset(); /* to be stopped is how a daemon ends well */
     }

@@ -95,6 +95,11 @@ bool cli_ask_search(cli_session *s, const im_search_request *request, const im_b
  * @return as cli_ask */
 bool cli_ask_embed(cli_session *s, const im_embed_request *request, im_embed_result *out_result);
 
+/* ---- cmd_search.c ---- */
+/** Lets the vision-language model of the options look at the n best hits of an answer. */
+IM_NODISCARD im_code cli_rerank(cli_session *s, im_library *library, size_t n, im_answer *answer,
+                                im_error *err);
+
 /* ---- cmd_batch.c ---- */
 /** `search --batch` and `--query-json`. */
 IM_NODISCARD im_code cli_search_batch(cli_session *s, im_error *err);

@@ -1,6 +1,6 @@
 /* daemon/answer_search.c — searches: all that wait become one call of app/, so that their texts go
  * through the model together. */
-#include "daemon/daemon_internal.h"
+#include "daemon/talk_internal.h"
 
 #include <string.h>
 
@@ -177,6 +177,14 @@ static im_code read_form(im_library *library, exchange *ex, im_query_requests *o
     return rc;
 }
 
+static im_code read_rerank(const http_parameters *p, im_query_request *request, im_error *err)
+{
+    uint64_t n = 0;
+    im_code rc = read_number(p, "rerank", 1, IM_RERANK_MOST, &n, err);
+    request->rerank = (size_t)n;
+    return rc == IM_OK ? im_query_request_check(request, err) : rc;
+}
+
 /* *out->requests is one block, whichever way they came. */
 static im_code read_exchange(im_library *library, exchange *ex, im_query_requests *out,
                              im_error *err)
@@ -199,12 +207,30 @@ static im_code read_exchange(im_library *library, exchange *ex, im_query_request
         return im_fail(err, IM_ERR_NOMEM, "no memory for a query");
     }
     rc = im_app_read_search(library, &words, &out->requests[0], err);
+    if (rc == IM_OK) {
+        rc = read_rerank(&ex->parameters, &out->requests[0], err);
+    }
     out->n = rc == IM_OK;
     if (rc != IM_OK) {
+        im_query_request_clear(&out->requests[0]);
         im_free(out->requests);
         out->requests = NULL;
     }
     return rc;
+}
+
+/* The vision-language model is asked about one query alone, and where there is one. */
+static im_code check_rerank(server *s, const im_query_requests *asked, im_error *err)
+{
+    for (size_t i = 0; i < asked->n; i++) {
+        if (asked->requests[i].rerank > 0 && asked->several) {
+            im_code rc =
+                im_fail_as(err, IM_REASON_QUERY_JSON, "'rerank' is for one query, not for several");
+            im_at_field(err, "queries[%zu].rerank", i);
+            return rc;
+        }
+    }
+    return asked->requests[0].rerank > 0 ? talk_allowed(s, err) : IM_OK;
 }
 
 /* ---- answering ---- */
@@ -291,7 +317,29 @@ static void keep_words(const exchange *ex, im_answer *answer)
     }
 }
 
-static void put_answers(search_batch *batch)
+/* The first stage is answered; a talk has the rest. */
+static void begin_rerank(server *s, exchange *ex, size_t n, im_answer *answer)
+{
+    im_error error = IM_ERROR_INIT;
+    im_json_writer first;
+    talk *t = talk_new(TALK_RERANK, ex);
+    if (t == NULL) {
+        (void)!im_fail(&error, IM_ERR_NOMEM, "no memory for a rerank");
+        exchange_fail(ex, 0, &error);
+        return;
+    }
+    im_json_init(&first, DAEMON_ANSWER_BYTES);
+    if (t->streams) {
+        im_answer_json(&first, answer);
+    }
+    t->n = n;
+    t->answer = *answer;
+    *answer = (im_answer){0};
+    talk_begin(s, ex, t, "hits", &first);
+    im_json_clear(&first);
+}
+
+static void put_answers(server *s, search_batch *batch)
 {
     size_t at = 0;
     for (size_t i = 0; i < batch->n; i++) {
@@ -304,6 +352,11 @@ static void put_answers(search_batch *batch)
             exchange_fail(ex, 0, &batch->errors[at]);
         } else {
             keep_words(ex, &batch->answers[at]);
+            if (batch->requests[at].rerank > 0) {
+                begin_rerank(s, ex, batch->requests[at].rerank, &batch->answers[at]);
+                at += asked->n;
+                continue;
+            }
             im_answer_json(&ex->answer, &batch->answers[at]);
             exchange_done(ex, "application/json");
         }
@@ -336,7 +389,12 @@ void answer_searches(server *s, exchange *const *list, size_t n)
     for (size_t i = 0; i < n; i++) {
         im_error refused = IM_ERROR_INIT;
         im_query_requests asked = {0};
-        if (read_exchange(work_library(s->work), list[i], &asked, &refused) != IM_OK) {
+        im_code rc = read_exchange(work_library(s->work), list[i], &asked, &refused);
+        if (rc == IM_OK) {
+            rc = check_rerank(s, &asked, &refused);
+        }
+        if (rc != IM_OK) {
+            im_query_requests_clear(&asked);
             exchange_fail(list[i], 0, &refused);
             continue;
         }
@@ -346,7 +404,7 @@ void answer_searches(server *s, exchange *const *list, size_t n)
     }
     im_code rc = batch.n > 0 ? answer_batch(s, &batch, &error) : IM_OK;
     if (rc == IM_OK) {
-        put_answers(&batch);
+        put_answers(s, &batch);
     }
     size_t n_read = batch.n;
     free_batch(&batch);

@@ -18,6 +18,7 @@
 static void watch(server *s, connection *c)
 {
     uint32_t events = c->state == CONN_WAIT    ? 0
+                      : c->state == CONN_TALK  ? (uint32_t)EPOLLRDHUP
                       : c->state == CONN_WRITE ? (uint32_t)EPOLLOUT
                       : c->state == CONN_STREAM
                           ? (uint32_t)EPOLLIN | (c->sent < c->out.size ? (uint32_t)EPOLLOUT : 0)
@@ -55,6 +56,7 @@ static void close_connection(server *s, connection *c)
 {
     uint32_t slot = (uint32_t)c->id;
     drop_exchange(s, c);
+    talk_leave(c->talk);
     s->answer_bytes -= c->out_counted;
     close_file(c);
     (void)close(c->fd);
@@ -225,7 +227,7 @@ static step end_answer(server *s, connection *c)
         im_str_init(&c->out, DAEMON_ANSWER_BYTES + (64u << 10));
     }
     im_str_reset(&c->out);
-    if (c->stream != 0) {
+    if (c->stream != 0 || c->talk != NULL) {
         c->state = CONN_STREAM;
         c->beat_ns = im_clock_ns();
         return STEP_ON;
@@ -272,15 +274,22 @@ static step stream_step(server *s, connection *c)
         return STEP_CLOSE;
     }
     c->in_size = 0;
-    c->stream_after = jobs_listen(s->jobs, c->stream, c->stream_after, &c->out, &ended);
+    if (c->talk != NULL) {
+        ended = talk_take(c->talk, &c->out);
+    } else {
+        c->stream_after = jobs_listen(s->jobs, c->stream, c->stream_after, &c->out, &ended);
+        ended = ended || s->stopping;
+    }
     if (c->out.size == 0 && im_clock_ms_since(c->beat_ns) > DAEMON_HEARTBEAT_MS) {
         im_str_add_c(&c->out, ": still here\n\n");
     }
     if (c->out.failed || c->out.size > CONNECTION_STREAM_BYTES) {
         return STEP_CLOSE;
     }
-    if (ended || s->stopping) { /* what is left is sent as any answer is */
+    if (ended) { /* what is left is sent as any answer is */
         c->stream = 0;
+        talk_leave(c->talk);
+        c->talk = NULL;
         c->state = CONN_WRITE;
         connection_deadline(c, DAEMON_WRITE_MS);
         return STEP_ON;
@@ -299,6 +308,12 @@ static step stream_step(server *s, connection *c)
     c->sent = 0;
     im_str_reset(&c->out);
     return STEP_WAIT;
+}
+
+/* The answer comes when the talk has ended; what the client sends meanwhile waits in the socket. */
+static step talk_step(server *s, connection *c)
+{
+    return talk_finish(c->exchange->talk, c->exchange) ? connection_finish(s, c) : STEP_WAIT;
 }
 
 /* Drops what still comes, so that the last answer is not lost in a reset. */
@@ -320,6 +335,8 @@ static step one_step(server *s, connection *c)
         return write_step(s, c);
     case CONN_STREAM:
         return stream_step(s, c);
+    case CONN_TALK:
+        return talk_step(s, c);
     case CONN_LINGER:
         return linger_step(c);
     case CONN_WAIT:
@@ -358,8 +375,10 @@ void connection_event(server *s, uint64_t id, uint32_t events)
     if (c == NULL) {
         return;
     }
-    if (c->state == CONN_WAIT && (events & (EPOLLERR | EPOLLHUP)) != 0) {
-        close_connection(s, c); /* nobody is there to read the answer */
+    bool gone = (events & (EPOLLERR | EPOLLHUP)) != 0;
+    if ((c->state == CONN_WAIT && gone) ||
+        (c->state == CONN_TALK && (gone || (events & EPOLLRDHUP) != 0))) {
+        close_connection(s, c); /* nobody is there to read the answer: nobody is asked for it */
         return;
     }
     go_on(s, c);
@@ -373,7 +392,9 @@ void connection_answer(server *s, exchange *ex)
         exchange_free(ex);
         return;
     }
-    if (connection_finish(s, c) == STEP_CLOSE) {
+    if (ex->talk != NULL && ex->status == 0) {
+        c->state = CONN_TALK;
+    } else if (connection_finish(s, c) == STEP_CLOSE) {
         close_connection(s, c);
         return;
     }
@@ -383,7 +404,8 @@ void connection_answer(server *s, exchange *ex)
 void connections_stream(server *s)
 {
     for (size_t i = 0; i < DAEMON_MOST_CONNECTIONS; i++) {
-        if (s->connections[i] != NULL && s->connections[i]->state == CONN_STREAM) {
+        if (s->connections[i] != NULL && (s->connections[i]->state == CONN_STREAM ||
+                                          s->connections[i]->state == CONN_TALK)) {
             go_on(s, s->connections[i]);
         }
     }
@@ -393,7 +415,7 @@ void connections_tick(server *s, uint64_t now_ns)
 {
     for (size_t i = 0; i < DAEMON_MOST_CONNECTIONS; i++) {
         connection *c = s->connections[i];
-        if (c == NULL || c->state == CONN_WAIT) {
+        if (c == NULL || c->state == CONN_WAIT || c->state == CONN_TALK) {
             continue;
         }
         if (c->state == CONN_STREAM) {

@@ -20,6 +20,7 @@ struct connection {
         CONN_HEAD,
         CONN_BODY,
         CONN_WAIT, /* for the library's thread, which has the exchange */
+        CONN_TALK, /* for the exchange's talk */
         CONN_WRITE,
         CONN_STREAM, /* events are sent as they come */
         CONN_LINGER
@@ -39,6 +40,7 @@ struct connection {
     im_file_stamp file_stamp;
     bool close; /* behind what is in out */
     uint64_t stream, stream_after; /* job whose events follow what is in out; 0: none */
+    talk *talk;                    /* whose events follow instead; NULL: none */
     uint64_t beat_ns;              /* when something was sent last */
     uint64_t deadline_ns;
     uint32_t events; /* that epoll watches for */

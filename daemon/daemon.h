@@ -22,6 +22,8 @@ typedef struct im_daemon_options {
     uint32_t immich_ms; /* … and given up after so long; 0: 120 s */
     bool local; /* also on the library's Unix socket (im_app_socket_path), for the command line */
     im_library_options library;
+    im_vlm_request vlm;     /* how the vision-language model is asked */
+    bool no_vlm;            /* it is not, whatever the library knows */
     im_image_limits limits; /* of pictures that requests bring */
     bool log;               /* a JSON line on standard error for each request */
     /** Called for each address when connections are taken, with "http://127.0.0.1:7070"; may be

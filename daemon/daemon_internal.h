@@ -39,6 +39,8 @@
 
 typedef struct server server;
 typedef struct exchange exchange;
+typedef struct talk talk;   /* talk_internal.h */
+typedef struct talks talks;
 
 /* ---- routes.c ---- */
 
@@ -185,6 +187,8 @@ struct exchange {
     atomic_bool abandoned; /* nobody waits for the answer any more */
 
     forwarding *onward; /* what is still to be asked of Immich's upstream; NULL: nothing */
+    bool wants_events; /* Accept names text/event-stream */
+    talk *talk;        /* goes on with the answer: behind it when it streams, else in place of it */
 
     uint64_t last_event;   /* Last-Event-ID; 0: none */
     bool streams;          /* the answer has no length: it ends with the connection … */
@@ -209,6 +213,10 @@ exchange *exchange_new(uint64_t whose);
 void exchange_free(exchange *ex);
 /** The answer becomes `error` as application/problem+json. status 0: that of its class. */
 void exchange_fail(exchange *ex, int status, const im_error *error);
+/** The status that an error has. */
+int exchange_status(const im_error *error);
+/** That problem as JSON. */
+void exchange_problem(im_json_writer *w, const char *request_id, int status, const im_error *error);
 /** Answers 200 with what was written to ex->answer, or fails when it did not fit. */
 void exchange_done(exchange *ex, const char *type);
 /** Answers with what was written to ex->answer as JSON, and this status; or fails, when rc does. */
@@ -330,6 +338,15 @@ char *jobs_progress(jobs *j, uint64_t *out_id);
 uint64_t jobs_listen(jobs *j, uint64_t job, uint64_t after, im_str *out, bool *out_ended);
 /** Ends the job that runs (the next daemon goes on with it) and the thread. */
 void jobs_close(jobs *j);
+
+/* ---- talk.c: threads that ask the vision-language model ---- */
+
+/** Nobody listens any more (NULL: does nothing). */
+void talk_leave(talk *t);
+/** Appends the events since the last call; true when none follow. */
+bool talk_take(talk *t, im_str *out);
+/** Gives the exchange its answer; false: there is none yet. */
+bool talk_finish(talk *t, exchange *ex);
 
 /* ---- answer_*.c ---- */
 
@@ -459,6 +476,7 @@ struct server {
     work *writer;                     /* of PLACE_WRITER: a handle of its own */
     work *pictures;                   /* of PLACE_PICTURES: likewise */
     forward *forward;                 /* NULL: there is no other server */
+    talks *talks;
     connection *connections[DAEMON_MOST_CONNECTIONS];
     uint32_t generations[DAEMON_MOST_CONNECTIONS];
     size_t n_connections, most_connections;

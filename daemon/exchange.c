@@ -46,6 +46,7 @@ void exchange_free(exchange *ex)
         return;
     }
     http_parameters_clear(&ex->parameters);
+    talk_leave(ex->talk);
     im_map_close(ex->map);
     close_fd(ex->spool);
     close_fd(ex->file);
@@ -59,12 +60,12 @@ void exchange_free(exchange *ex)
     im_free(ex);
 }
 
-static void put_problem(im_json_writer *w, const exchange *ex, const im_error *error)
+void exchange_problem(im_json_writer *w, const char *request_id, int status, const im_error *error)
 {
     im_json_begin_object(w);
     im_json_put_string(w, "type", "about:blank");
-    im_json_put_string(w, "title", http_status_title(ex->status));
-    im_json_put_int(w, "status", ex->status);
+    im_json_put_string(w, "title", http_status_title(status));
+    im_json_put_int(w, "status", status);
     im_json_put_string(w, "detail", error->message);
     im_json_put_string(w, "code", error->reason);
     im_json_put_string(w, "class", im_code_name(error->code));
@@ -77,8 +78,17 @@ static void put_problem(im_json_writer *w, const exchange *ex, const im_error *e
     if (error->hint[0] != '\0') {
         im_json_put_string(w, "hint", error->hint);
     }
-    im_json_put_string(w, "request_id", ex->request_id);
+    im_json_put_string(w, "request_id", request_id);
     im_json_end_object(w);
+}
+
+int exchange_status(const im_error *error)
+{
+    if (strcmp(error->reason, im_reason_name(IM_REASON_VLM_BUDGET_SPENT)) == 0) {
+        return 429;
+    }
+    int status = im_code_http(error->code);
+    return status != 200 ? status : 500; /* IM_ERR_PARTIAL has no answer of its own here */
 }
 
 void exchange_fail(exchange *ex, int status, const im_error *error)
@@ -90,12 +100,9 @@ void exchange_fail(exchange *ex, int status, const im_error *error)
     ex->file = -1;
     ex->cache = "no-store";
     ex->policy = NULL;
-    ex->status = status != 0 ? status : im_code_http(error->code);
-    if (ex->status == 200) { /* IM_ERR_PARTIAL has no answer of its own here */
-        ex->status = 500;
-    }
+    ex->status = status != 0 ? status : exchange_status(error);
     ex->type = "application/problem+json";
-    put_problem(&ex->answer, ex, error);
+    exchange_problem(&ex->answer, ex->request_id, ex->status, error);
 }
 
 void exchange_done(exchange *ex, const char *type)

@@ -272,6 +272,21 @@ static void read_condition(im_view name, im_view value, http_head *out)
     }
 }
 
+/* A list of media types; what stands behind ";" (a weight) is not looked at. */
+static bool names_events(im_view list)
+{
+    for (im_view rest = list;;) {
+        im_view item = until(rest, ',');
+        if (http_same_word(trim(until(item, ';')), "text/event-stream")) {
+            return true;
+        }
+        if (item.size == rest.size) {
+            return false;
+        }
+        rest = behind(rest, item.size + 1);
+    }
+}
+
 static http_state read_header(im_view name, im_view value, http_head *out, bool *close,
                               http_fault *fault)
 {
@@ -306,6 +321,8 @@ static http_state read_header(im_view name, im_view value, http_head *out, bool 
             return REFUSE("there are two 'Content-Type' headers");
         }
         out->content_type = value;
+    } else if (http_same_word(name, "accept")) {
+        out->wants_events = out->wants_events || names_events(value);
     } else {
         read_condition(name, value, out);
     }

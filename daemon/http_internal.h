@@ -39,7 +39,8 @@ typedef struct http_head {
     bool has_length;
     uint64_t length; /* UINT64_MAX: more than can be counted */
     bool expects_continue;
-    size_t size; /* with the empty line */
+    bool wants_events; /* Accept names text/event-stream */
+    size_t size;       /* with the empty line */
 } http_head;
 
 typedef enum http_state { HTTP_MORE, HTTP_READY, HTTP_REFUSED } http_state;

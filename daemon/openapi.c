@@ -116,12 +116,18 @@ static void put_answers(im_str *out, const route *r)
     if (r->answer != NULL) {
         im_str_addf(out,
                     "\"200\":{\"description\":\"done\",\"content\":{\"application/json\":"
-                    "{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}",
+                    "{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}",
                     r->answer);
+        for (size_t i = 0; i < IM_COUNT(answers); i++) { /* the same in other forms */
+            if (answers[i].route == r->id && answers[i].status == 200) {
+                im_str_addf(out, ",\"%s\":{\"schema\":%s}", answers[i].type, answers[i].schema);
+            }
+        }
+        im_str_add_c(out, "}}");
         n++;
     }
     for (size_t i = 0; i < IM_COUNT(answers); i++) {
-        if (answers[i].route != r->id) {
+        if (answers[i].route != r->id || (r->answer != NULL && answers[i].status == 200)) {
             continue;
         }
         im_str_addf(out, "%s\"%d\":{\"description\":", n++ > 0 ? "," : "", answers[i].status);

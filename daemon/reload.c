@@ -2,7 +2,7 @@
  * thread opens its own once more between two answers, and tries it. When all could, all take the
  * new one; else all keep the old. Jobs come last: their thread tries until it can. */
 #include "base/clock.h"
-#include "daemon/daemon_internal.h"
+#include "daemon/talk_internal.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -43,6 +43,7 @@ static void end_reload(server *s)
     const im_error *error = &s->reload.error;
     if (error->code == IM_OK) {
         jobs_reopen(s->jobs);
+        talks_reopen(s->talks);
         im_guard_close(s->guard);
         s->guard = s->reload.guard;
         s->folder = s->reload.folder;

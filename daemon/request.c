@@ -48,6 +48,10 @@ step connection_finish(server *s, connection *c)
     c->close = ex->close;
     c->stream = ex->streams && ex->status == 200 && !ex->head_only && !s->stopping ? ex->stream : 0;
     c->stream_after = ex->stream_after;
+    if (ex->streams && ex->status == 200 && !ex->head_only) {
+        c->talk = ex->talk; /* its events follow; else it is left with the exchange */
+        ex->talk = NULL;
+    }
     c->exchange = NULL;
     take_file(c, ex);
     metrics_count(&s->metrics, ex);
@@ -280,6 +284,7 @@ step connection_begin(server *s, connection *c, const http_head *head)
     }
     c->exchange = ex;
     ex->head_only = head->method == HTTP_HEAD;
+    ex->wants_events = head->wants_events;
     ex->close = head->close;
     (void)snprintf(ex->method, sizeof(ex->method), "%.*s",
                    (int)IM_MIN(head->method_name.size, sizeof(ex->method) - 1),

@@ -1,7 +1,7 @@
 /* daemon/server.c — the thread of the sockets: listens, waits for what happens, and stops cleanly.
  */
 #include "base/clock.h"
-#include "daemon/daemon_internal.h"
+#include "daemon/talk_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -228,6 +228,9 @@ static im_code open_all(server *s, im_error *err)
         rc = forward_open(s->options, s->wake, &s->forward, err);
     }
     if (rc == IM_OK) {
+        rc = talks_open(s, &s->talks, err);
+    }
+    if (rc == IM_OK) {
         rc = jobs_open(s->options, s->wake, &s->jobs, err);
     }
     return rc;
@@ -260,6 +263,7 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
     work_close(s->pictures);
     work_close(s->writer);
     work_close(s->work);
+    talks_close(s->talks); /* behind all that might put one */
     immich_close(s);
     close_fd(s->epoll);
     listeners_close(s);

@@ -200,7 +200,10 @@ typedef struct im_query_request {
     bool has_min_score;
     float min_score;  /* hits below it are left out */
     bool exact, fast; /* not both */
+    size_t rerank;    /* hits that the vision-language model is to look at; 0: none */
 } im_query_request;
+#define IM_RERANK_N 20u /* unless told … */
+#define IM_RERANK_MOST 100u
 
 /** What one body or one line asked for. */
 typedef struct im_query_requests {

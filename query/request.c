@@ -260,6 +260,35 @@ static im_code read_fast(request_reader *reader, const char *key, json_t *value,
     return request_read_bool(reader, key, value, &request->fast, err);
 }
 
+static im_code read_rerank_n(request_reader *reader, const char *key, json_t *value, void *out,
+                             im_error *err)
+{
+    im_query_request *request = out;
+    uint64_t n = 0;
+    im_code rc = request_read_integer(reader, key, value, 1, IM_RERANK_MOST, &n, err);
+    request->rerank = (size_t)n;
+    return rc;
+}
+
+static im_code read_rerank(request_reader *reader, const char *key, json_t *value, void *out,
+                           im_error *err)
+{
+    static const request_key keys[] = {{"n", read_rerank_n}};
+    im_query_request *request = out;
+    size_t length = strlen(reader->place);
+    if (json_is_false(value)) {
+        return IM_OK;
+    }
+    if (!json_is_object(value)) {
+        return request_wrong(reader, key, value, "an object with n", err);
+    }
+    request->rerank = IM_RERANK_N;
+    (void)snprintf(reader->place + length, sizeof(reader->place) - length, "%s.", key);
+    im_code rc = request_read_object(reader, "", value, keys, IM_COUNT(keys), request, err);
+    reader->place[length] = '\0';
+    return rc;
+}
+
 /* What the language of requests has and nothing answers yet: asked for, it is refused; false, 0 and
  * null ask for nothing. */
 static im_code read_later(request_reader *reader, const char *key, json_t *value, void *out,
@@ -311,6 +340,17 @@ im_code im_query_request_check(const im_query_request *request, im_error *err)
         return at_key("cursor",
                       im_fail(err, IM_ERR_INVALID, "'cursor' and 'offset' exclude each other"),
                       err);
+    }
+    if (request->rerank > 0 &&
+        (listing || request->sort_column != NULL || request->group_column != NULL ||
+         request->cursor != NULL || request->offset > 0)) {
+        rc = at_key("rerank",
+                    im_fail(err, IM_ERR_INVALID,
+                            "'rerank' moves the best hits by score: not in a listing, and not with "
+                            "sort, group, cursor or offset"),
+                    err);
+        im_hint(err, "leave one of them out");
+        return rc;
     }
     if (request->by_score && listing) {
         return at_key(
@@ -380,7 +420,7 @@ static im_code read_request(request_reader *reader, json_t *value, im_query_requ
         {"fast", read_fast},           {"min_score", read_min_score},
         {"min_relevance", read_later}, {"hybrid", read_later},
         {"diverse", read_later},       {"fold", read_later},
-        {"rerank", read_later},        {"explain", read_later},
+        {"rerank", read_rerank},       {"explain", read_later},
     };
     request->k = DEFAULT_K;
     im_code rc = request_read_object(reader, "", value, keys, IM_COUNT(keys), request, err);

@@ -4,11 +4,25 @@
 
 /* ---- writing ---- */
 
+static void put_text(im_json_writer *w, im_view text)
+{
+    im_json_begin_object(w);
+    im_json_put_string(w, "type", "text");
+    im_json_key(w, "text");
+    im_json_string(w, text.data, text.size);
+    im_json_end_object(w);
+}
+
 static void put_content(im_json_writer *w, const vlm_question *question)
 {
     im_json_key(w, "content");
     im_json_begin_array(w);
     for (size_t i = 0; i < question->n_pictures; i++) { /* pictures first, as models are trained */
+        if (question->numbered) {
+            char label[32];
+            (void)snprintf(label, sizeof(label), VLM_LABEL, i + 1);
+            put_text(w, im_view_from(label));
+        }
         im_json_begin_object(w);
         im_json_put_string(w, "type", "image_url");
         im_json_key(w, "image_url");
@@ -18,11 +32,7 @@ static void put_content(im_json_writer *w, const vlm_question *question)
         im_json_end_object(w);
         im_json_end_object(w);
     }
-    im_json_begin_object(w);
-    im_json_put_string(w, "type", "text");
-    im_json_key(w, "text");
-    im_json_string(w, question->text.data, question->text.size);
-    im_json_end_object(w);
+    put_text(w, question->text);
     im_json_end_array(w);
 }
 
@@ -73,6 +83,13 @@ void vlm_chat_write(im_json_writer *w, const im_vlm_server *server, const vlm_qu
     im_json_put_uint(w, server->profile == IM_VLM_OPENAI ? "max_completion_tokens" : "max_tokens",
                      question->max_tokens);
     im_json_put_uint(w, "temperature", 0);
+    if (question->stream) {
+        im_json_put_bool(w, "stream", true);
+        im_json_key(w, "stream_options");
+        im_json_begin_object(w);
+        im_json_put_bool(w, "include_usage", true);
+        im_json_end_object(w);
+    }
     if (question->mode == IM_VLM_MODE_LOGPROBS) {
         put_logprobs(w, server);
     }
@@ -122,12 +139,6 @@ static void read_logprobs(const im_vlm_server *server, const json_t *choice, vlm
     }
 }
 
-typedef struct chat_reading {
-    const im_vlm_server *server;
-    vlm_reply *out;
-    bool has_choice;
-} chat_reading;
-
 static void read_message(const json_t *message, vlm_reply *out)
 {
     const json_t *content = json_object_get(message, "content");
@@ -144,9 +155,9 @@ static void read_message(const json_t *message, vlm_reply *out)
     out->refused = out->refused || json_string_length(refusal) > 0;
 }
 
-static im_code read_one(void *context, const json_t *root, im_error *err)
+im_code vlm_chat_object(void *context, const json_t *root, im_error *err)
 {
-    chat_reading *reading = context;
+    vlm_reading *reading = context;
     vlm_reply *out = reading->out;
     const json_t *error = json_object_get(root, "error");
     const json_t *choice = json_array_get(json_object_get(root, "choices"), 0);
@@ -160,8 +171,9 @@ static im_code read_one(void *context, const json_t *root, im_error *err)
     if (json_is_object(choice)) {
         const char *finish = json_string_value(json_object_get(choice, "finish_reason"));
         const json_t *message = json_object_get(choice, "message");
-        reading->has_choice = true;
+        reading->has_answer = true;
         read_message(message != NULL ? message : json_object_get(choice, "delta"), out);
+        out->ended = out->ended || finish != NULL;
         out->cut = out->cut || (finish != NULL && strcmp(finish, "length") == 0);
         out->refused = out->refused || (finish != NULL && strcmp(finish, "content_filter") == 0);
         read_logprobs(reading->server, choice, out);
@@ -177,9 +189,9 @@ static im_code read_one(void *context, const json_t *root, im_error *err)
 
 im_code vlm_chat_read(const im_vlm_server *server, im_view body, vlm_reply *out, im_error *err)
 {
-    chat_reading reading = {server, out, false};
-    im_code rc = vlm_each_object(body, read_one, &reading, err);
-    if (rc == IM_OK && !reading.has_choice) {
+    vlm_reading reading = {server, out, false};
+    im_code rc = vlm_each_object(body, vlm_chat_object, &reading, err);
+    if (rc == IM_OK && !reading.has_answer) {
         rc = im_fail(err, IM_ERR_UPSTREAM, "the server's answer has no 'choices'");
     }
     return rc;

@@ -1,7 +1,15 @@
-/* vlm/codec_gemini.c — Gemini's generateContent. */
+/* vlm/codec_gemini.c — Gemini's generateContent and streamGenerateContent. */
 #include "vlm/vlm_internal.h"
 
 /* ---- writing ---- */
+
+static void put_text(im_json_writer *w, im_view text)
+{
+    im_json_begin_object(w);
+    im_json_key(w, "text");
+    im_json_string(w, text.data, text.size);
+    im_json_end_object(w);
+}
 
 static void put_contents(im_json_writer *w, const vlm_question *question)
 {
@@ -12,6 +20,11 @@ static void put_contents(im_json_writer *w, const vlm_question *question)
     im_json_key(w, "parts");
     im_json_begin_array(w);
     for (size_t i = 0; i < question->n_pictures; i++) {
+        if (question->numbered) {
+            char label[32];
+            (void)snprintf(label, sizeof(label), VLM_LABEL, i + 1);
+            put_text(w, im_view_from(label));
+        }
         im_json_begin_object(w);
         im_json_key(w, "inlineData");
         im_json_begin_object(w);
@@ -21,10 +34,7 @@ static void put_contents(im_json_writer *w, const vlm_question *question)
         im_json_end_object(w);
         im_json_end_object(w);
     }
-    im_json_begin_object(w);
-    im_json_key(w, "text");
-    im_json_string(w, question->text.data, question->text.size);
-    im_json_end_object(w);
+    put_text(w, question->text);
     im_json_end_array(w);
     im_json_end_object(w);
     im_json_end_array(w);
@@ -58,12 +68,6 @@ void vlm_gemini_write(im_json_writer *w, const im_vlm_server *server, const vlm_
 }
 
 /* ---- reading ---- */
-
-typedef struct gemini_reading {
-    const im_vlm_server *server;
-    vlm_reply *out;
-    bool has_answer;
-} gemini_reading;
 
 static void read_parts(const json_t *candidate, vlm_reply *out)
 {
@@ -111,9 +115,9 @@ static bool is_refusal(const char *finish)
     return false;
 }
 
-static im_code read_one(void *context, const json_t *root, im_error *err)
+im_code vlm_gemini_object(void *context, const json_t *root, im_error *err)
 {
-    gemini_reading *reading = context;
+    vlm_reading *reading = context;
     vlm_reply *out = reading->out;
     const json_t *candidate = json_array_get(json_object_get(root, "candidates"), 0);
     const json_t *feedback = json_object_get(root, "promptFeedback");
@@ -125,13 +129,14 @@ static im_code read_one(void *context, const json_t *root, im_error *err)
                        message != NULL ? message : "an error");
     }
     if (json_object_get(feedback, "blockReason") != NULL) {
-        out->refused = reading->has_answer = true;
+        out->refused = out->ended = reading->has_answer = true;
     }
     if (json_is_object(candidate)) {
         const char *finish = json_string_value(json_object_get(candidate, "finishReason"));
         reading->has_answer = true;
         read_parts(candidate, out);
         read_logprobs(reading->server, candidate, out);
+        out->ended = out->ended || finish != NULL;
         out->cut = out->cut || (finish != NULL && strcmp(finish, "MAX_TOKENS") == 0);
         out->refused = out->refused || is_refusal(finish);
     }
@@ -143,8 +148,8 @@ static im_code read_one(void *context, const json_t *root, im_error *err)
 
 im_code vlm_gemini_read(const im_vlm_server *server, im_view body, vlm_reply *out, im_error *err)
 {
-    gemini_reading reading = {server, out, false};
-    im_code rc = vlm_each_object(body, read_one, &reading, err);
+    vlm_reading reading = {server, out, false};
+    im_code rc = vlm_each_object(body, vlm_gemini_object, &reading, err);
     if (rc == IM_OK && !reading.has_answer) {
         rc = im_fail(err, IM_ERR_UPSTREAM, "the server's answer has no 'candidates'");
     }

@@ -5,15 +5,11 @@
 #include "vlm/vlm_internal.h"
 
 #include <pthread.h>
-#include <time.h>
 
-#define DEADLINE_MS 20000u
 #define ITEM_MS 10000u
 #define PARALLEL 4u
 #define MOST_PARALLEL 64u
-#define TRIES 3u
 #define BREAK_AFTER 3u
-#define LEAST_MS 20u /* with less left nothing is begun */
 
 typedef struct judging {
     const im_vlm_server *server;
@@ -23,7 +19,8 @@ typedef struct judging {
     im_vlm_judgement *out;
     uint64_t start_ns;
     uint32_t deadline_ms;
-    im_http_client **clients; /* [workers], owned */
+    const atomic_bool *heeded; /* of the thread that wants the judgements */
+    im_http_client **clients;  /* [workers], owned */
     size_t n_clients;
     pthread_mutex_t mutex;
     unsigned failures; /* guarded by mutex: in a row */
@@ -44,23 +41,13 @@ const char *im_vlm_outcome_name(im_vlm_outcome outcome)
 
 static uint32_t left_ms(const judging *j)
 {
-    double used = im_clock_ms_since(j->start_ns);
-    return used >= j->deadline_ms ? 0 : (uint32_t)(j->deadline_ms - used);
+    return vlm_left_ms(j->start_ns, j->deadline_ms);
 }
 
 static uint32_t item_ms(const judging *j)
 {
     uint32_t item = j->options->item_ms != 0 ? j->options->item_ms : ITEM_MS;
     return IM_MIN(item, left_ms(j));
-}
-
-static void wait_ms(double ms)
-{
-    const struct timespec step = {.tv_nsec = 50000000}; /* a stop is heeded soon */
-    uint64_t start = im_clock_ns();
-    while (im_clock_ms_since(start) < ms && !im_stop_asked()) {
-        (void)nanosleep(&step, NULL);
-    }
 }
 
 /* ---- the breaker ---- */
@@ -80,13 +67,6 @@ static void note(judging *j, bool failed)
     (void)pthread_mutex_unlock(&j->mutex);
 }
 
-/* What the server may answer otherwise a little later. */
-static bool may_try_again(const judging *j, im_code rc, double wait_s, unsigned tries)
-{
-    double wait_needed = IM_MAX(wait_s, 0.2) * 1000 + LEAST_MS;
-    return rc == IM_ERR_BUSY && tries < TRIES && wait_needed < left_ms(j);
-}
-
 /* ---- one picture ---- */
 
 /* Asks until there is an answer, or no use in another try. */
@@ -100,9 +80,9 @@ static im_code ask_patiently(judging *j, im_http_client *client, const vlm_quest
         im_error cause = IM_ERROR_INIT;
         rc =
             vlm_ask(client, j->server, j->options, question, most_ms, reply, cost, &wait_s, &cause);
-        again = rc != IM_OK && may_try_again(j, rc, wait_s, cost->tries);
+        again = rc != IM_OK && vlm_may_try_again(rc, wait_s, cost->tries, left_ms(j));
         if (again) {
-            wait_ms(IM_MAX(wait_s, 0.2) * 1000);
+            vlm_wait_ms(IM_MAX(wait_s, VLM_LEAST_WAIT_S) * 1000);
         } else if (rc != IM_OK) {
             *err = cause;
         }
@@ -135,7 +115,8 @@ static void judge_one(judging *j, im_http_client *client, size_t i)
 static void run_task(void *context, size_t task, size_t worker)
 {
     judging *j = context;
-    if (left_ms(j) < LEAST_MS || is_open(j) || im_stop_asked()) {
+    im_stop_heed(j->heeded);
+    if (left_ms(j) < VLM_LEAST_MS || is_open(j) || im_stop_asked()) {
         return; /* not asked */
     }
     judge_one(j, j->clients[worker], task);
@@ -249,7 +230,8 @@ im_code im_vlm_judge(const im_vlm_server *server, const im_vlm_options *options,
                  .pictures = pictures,
                  .out = out,
                  .start_ns = im_clock_ns(),
-                 .deadline_ms = options->deadline_ms != 0 ? options->deadline_ms : DEADLINE_MS};
+                 .heeded = im_stop_heeded(),
+                 .deadline_ms = options->deadline_ms != 0 ? options->deadline_ms : VLM_DEADLINE_MS};
     for (size_t i = 0; i < n; i++) {
         out[i] = (im_vlm_judgement){.error = IM_ERROR_INIT};
     }
@@ -280,7 +262,7 @@ im_code im_vlm_ask(const im_vlm_server *server, const im_vlm_options *options, i
     double wait_s = -1;
     vlm_question question = {
         .text = text, .pictures = picture, .n_pictures = 1, .schema = schema, .max_tokens = 512};
-    uint32_t deadline = options->deadline_ms != 0 ? options->deadline_ms : DEADLINE_MS;
+    uint32_t deadline = options->deadline_ms != 0 ? options->deadline_ms : VLM_DEADLINE_MS;
     *out_cost = (im_vlm_judgement){.error = IM_ERROR_INIT};
     im_code rc = im_http_open(&client, err);
     if (rc != IM_OK) {

@@ -137,3 +137,19 @@ void im_vlm_key(const im_vlm_server *server, im_view query, const im_bytes *pict
     add_text(&hash, (const char *)picture->data, picture->size);
     im_sha256_end(&hash, out);
 }
+
+void im_vlm_question_key(const im_vlm_server *server, const char *version,
+                         const im_vlm_question *question, uint8_t out[IM_SHA256_BYTES])
+{
+    im_sha256 hash;
+    im_sha256_init(&hash);
+    add_text(&hash, version, strlen(version));
+    add_text(&hash, server->url, strlen(server->url));
+    add_text(&hash, server->model, strlen(server->model));
+    add_text(&hash, server->schema ? "schema" : "text", server->schema ? 6 : 4);
+    add_text(&hash, question->text.data, question->text.size);
+    for (size_t i = 0; i < question->n_pictures; i++) {
+        add_text(&hash, (const char *)question->pictures[i].data, question->pictures[i].size);
+    }
+    im_sha256_end(&hash, out);
+}

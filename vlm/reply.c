@@ -156,8 +156,7 @@ static void judge_labels(const vlm_labels *labels, im_vlm_judgement *out)
 
 /* ---- texts ---- */
 
-/* Without thoughts before it, blanks and a Markdown fence around it. */
-static im_view plain_text(const vlm_reply *reply)
+im_view vlm_reply_plain(const vlm_reply *reply)
 {
     im_view text = im_view_of(im_str_text(&reply->text), reply->text.size);
     const char *thought = strstr(text.data, "</think>");
@@ -186,7 +185,7 @@ static im_view plain_text(const vlm_reply *reply)
 
 im_code vlm_reply_object(const vlm_reply *reply, json_t **out, im_error *err)
 {
-    im_view text = plain_text(reply);
+    im_view text = vlm_reply_plain(reply);
     json_t *root = NULL;
     im_error cause = IM_ERROR_INIT;
     if (reply->refused) {
@@ -231,7 +230,7 @@ static void judge_score(const vlm_reply *reply, im_vlm_judgement *out)
 
 static void judge_word(const vlm_reply *reply, im_vlm_judgement *out)
 {
-    im_view text = plain_text(reply);
+    im_view text = vlm_reply_plain(reply);
     char word[4] = "";
     size_t n = 0;
     while (n < text.size && n < 3 && im_ascii_is_letter(text.data[n])) {

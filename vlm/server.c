@@ -6,10 +6,12 @@ typedef struct profile_row {
     const char *route;
     im_vlm_mode mode;
     bool schema;
+    size_t pictures;
 } profile_row;
 
 static const profile_row profiles[] = {
-#define X(NAME, name, route, mode, schema) {name, route, IM_VLM_MODE_##mode, schema},
+#define X(NAME, name, route, mode, schema, pictures) \
+    {name, route, IM_VLM_MODE_##mode, schema, pictures},
 #include "vlm/profiles.def"
 #undef X
 };
@@ -34,6 +36,11 @@ bool im_vlm_profile_of(const char *name, im_vlm_profile *out)
 const char *im_vlm_profile_name(im_vlm_profile profile)
 {
     return profiles[profile].name;
+}
+
+size_t im_vlm_most_pictures(const im_vlm_server *server)
+{
+    return profiles[server->profile].pictures;
 }
 
 const char *im_vlm_mode_name(im_vlm_mode mode)
@@ -113,7 +120,8 @@ static void add_model(im_str *out, const char *model)
     }
 }
 
-im_code vlm_url(const im_vlm_server *server, im_vlm_mode mode, im_str *out, im_error *err)
+im_code vlm_url(const im_vlm_server *server, im_vlm_mode mode, bool stream, im_str *out,
+                im_error *err)
 {
     im_str_add_c(out, server->url);
     if (mode == IM_VLM_MODE_SYSTEMONE) {
@@ -131,7 +139,7 @@ im_code vlm_url(const im_vlm_server *server, im_vlm_mode mode, im_str *out, im_e
         }
         im_str_add_char(out, '/');
         add_model(out, server->model);
-        im_str_add_c(out, ":generateContent");
+        im_str_add_c(out, stream ? ":streamGenerateContent?alt=sse" : ":generateContent");
     }
     return out->failed ? im_fail(err, IM_ERR_NOMEM, "no memory for a URL") : IM_OK;
 }

@@ -1,5 +1,5 @@
-/* vlm/status.c — what is the same in all answers: parsing, events of a stream, and the many forms
- * in which servers say what went wrong. */
+/* vlm/status.c — what is the same in all answers: parsing, and the many forms in which servers
+ * say what went wrong. */
 #include "vlm/vlm_internal.h"
 
 #include <math.h>
@@ -22,55 +22,6 @@ uint64_t vlm_count(const json_t *object, const char *key)
 {
     json_int_t value = json_integer_value(json_object_get(object, key));
     return value > 0 && value < 1000000000 ? (uint64_t)value : 0;
-}
-
-/* ---- streams ---- */
-
-static bool is_stream(im_view body)
-{
-    return body.size >= 5 && (memcmp(body.data, "data:", 5) == 0 || body.data[0] == ':' ||
-                              memcmp(body.data, "event", 5) == 0);
-}
-
-static im_code one_object(im_view text, vlm_object_fn *fn, void *context, im_error *err)
-{
-    json_t *root = NULL;
-    im_code rc = vlm_parse(text, &root, err);
-    if (rc == IM_OK) {
-        rc = fn(context, root, err);
-    }
-    json_decref(root);
-    return rc;
-}
-
-static im_code one_event(im_view line, vlm_object_fn *fn, void *context, im_error *err)
-{
-    while (line.size > 0 && line.data[0] == ' ') {
-        line = im_view_of(line.data + 1, line.size - 1);
-    }
-    if (line.size == 0 || im_view_equal_c(line, "[DONE]")) {
-        return IM_OK;
-    }
-    return one_object(line, fn, context, err);
-}
-
-im_code vlm_each_object(im_view body, vlm_object_fn *fn, void *context, im_error *err)
-{
-    im_code rc = IM_OK;
-    if (!is_stream(body)) {
-        return one_object(body, fn, context, err);
-    }
-    for (size_t from = 0; rc == IM_OK && from < body.size;) {
-        const char *end = memchr(body.data + from, '\n', body.size - from);
-        size_t to = end != NULL ? (size_t)(end - body.data) : body.size;
-        size_t size = to - from;
-        size -= size > 0 && body.data[from + size - 1] == '\r';
-        if (size >= 5 && memcmp(body.data + from, "data:", 5) == 0) {
-            rc = one_event(im_view_of(body.data + from + 5, size - 5), fn, context, err);
-        }
-        from = to + 1;
-    }
-    return rc;
 }
 
 /* ---- failures ---- */

@@ -52,6 +52,8 @@ typedef struct im_vlm_server {
 bool im_vlm_profile_of(const char *name, im_vlm_profile *out);
 const char *im_vlm_profile_name(im_vlm_profile profile);
 const char *im_vlm_mode_name(im_vlm_mode mode);
+/** Pictures that one question to it may show; 0: it judges pictures and answers no questions. */
+size_t im_vlm_most_pictures(const im_vlm_server *server);
 /** A server by what people write; "/v1" or "/v1beta" at the end of the URL is taken off. What its
  * profile is known to do is assumed until im_vlm_probe looked.
  * @return IM_ERR_INVALID for a URL that is none, a model or URL that is too long */
@@ -121,6 +123,7 @@ typedef struct im_vlm_judgement {
     uint64_t tokens; /* as the server counts; 0: not told */
     uint64_t bytes_sent; /* of all tries */
     unsigned tries;
+    int status; /* of the server's last answer; 0: it gave none */
     double ms;
     im_error error;
 } im_vlm_judgement;
@@ -140,6 +143,38 @@ IM_NODISCARD im_code im_vlm_judge(const im_vlm_server *server, const im_vlm_opti
 IM_NODISCARD im_code im_vlm_ask(const im_vlm_server *server, const im_vlm_options *options,
                                 im_view text, const char *schema, const im_bytes *picture,
                                 json_t **out_json, im_vlm_judgement *out_cost, im_error *err);
+
+/** A question about no, one or several pictures. */
+typedef struct im_vlm_question {
+    im_view text; /* the whole prompt, cleaned where it holds words of others */
+    const im_bytes
+        *pictures; /* [n_pictures] of im_vlm_picture; of several each has its number, from 1 */
+    size_t n_pictures;
+    const char *schema; /* JSON text: binds the answer where the server can */
+    uint32_t max_tokens;
+    uint64_t start_ns; /* what options->deadline_ms counts from; 0: now */
+    /** Called with the model's text so far each time it has grown; NULL: the answer comes at once.
+     * What it returns, when that is a failure, ends the answer. */
+    im_code (*told)(void *context, im_view text, im_error *err);
+    void *context;
+} im_vlm_question;
+/** Asks it; 429 and 503 again, as im_vlm_judge does.
+ * @param out_json where a schema binds: the answer, whole and an object; json_decref
+ * @param out_text where none does: the text, without thoughts and fences
+ * @param out_cost also after a failure; its status tells a request that was refused
+ * @return url_refused, IM_ERR_TIMEOUT, IM_ERR_UPSTREAM (also for an answer that is none, broke off
+ * or was refused), IM_ERR_BUSY, IM_ERR_DENIED (key), IM_ERR_NOT_FOUND (model), interrupted;
+ * IM_ERR_UNSUPPORTED for more pictures than the server is shown */
+IM_NODISCARD im_code im_vlm_answer(const im_vlm_server *server, const im_vlm_options *options,
+                                   const im_vlm_question *question, json_t **out_json,
+                                   im_str *out_text, im_vlm_judgement *out_cost, im_error *err);
+/** Of an object that is still being written: the text under `key`, as far as it is there; for
+ * showing only. */
+void im_vlm_partial(im_view text, const char *key, im_str *out);
+/** What an answer depends on, as one digest: server, model, version and text of the prompt,
+ * pictures. */
+void im_vlm_question_key(const im_vlm_server *server, const char *version,
+                         const im_vlm_question *question, uint8_t out[IM_SHA256_BYTES]);
 
 /* ---- what follows: blending ---- */
 

@@ -7,6 +7,9 @@
 #include "vlm/vlm.h"
 
 #define VLM_ANSWER_BYTES (1u << 20)
+#define VLM_DEADLINE_MS 20000u
+#define VLM_LEAST_MS 20u /* with less left nothing is begun */
+#define VLM_LEAST_WAIT_S 0.2
 #define VLM_LEAST_MASS 0.1 /* P(yes) + P(no) below which there is no judgement */
 
 /* ---- what is asked ---- */
@@ -16,9 +19,15 @@ typedef struct vlm_question {
     im_view text;     /* RERANK, SYSTEMONE: the query; else the whole prompt */
     const im_bytes *pictures; /* [n_pictures] JPEG */
     size_t n_pictures;
+    bool numbered;      /* "Picture 1:" stands before the first, and so on */
     const char *schema; /* JSON text, or NULL */
     uint32_t max_tokens;
+    bool stream; /* the answer is to come as it is written … */
+    im_code (*told)(void *context, im_view text,
+                    im_error *err); /* … and is told: all of it so far */
+    void *context;
 } vlm_question;
+#define VLM_LABEL "Picture %zu:"
 
 /** The prompt of a judgement in a mode. */
 void vlm_prompt(im_str *out, im_vlm_mode mode, im_view query);
@@ -49,6 +58,7 @@ typedef struct vlm_reply {
     im_str text;     /* of the model, thoughts left out */
     bool refused;    /* by a filter or in the answer's own field */
     bool cut;        /* at the limit of tokens */
+    bool ended;      /* the server said why it is at its end */
     bool has_labels; /* the answer has log-probabilities */
     vlm_labels labels;
     bool has_p; /* SYSTEMONE */
@@ -67,6 +77,8 @@ void vlm_labels_add(vlm_labels *labels, const im_vlm_server *server, const json_
 double vlm_logit(double p);
 /** What a reply says in a mode. */
 void vlm_reply_judge(const vlm_reply *reply, im_vlm_mode mode, im_vlm_judgement *out);
+/** The text without thoughts before it, blanks and a Markdown fence around it. */
+im_view vlm_reply_plain(const vlm_reply *reply);
 /** The JSON object in a model's text: without a Markdown fence around it and thoughts before it.
  * IM_ERR_UPSTREAM when it is none or cut. */
 IM_NODISCARD im_code vlm_reply_object(const vlm_reply *reply, json_t **out, im_error *err);
@@ -79,12 +91,23 @@ IM_NODISCARD im_code vlm_status(const im_vlm_server *server, const im_http_answe
 
 /* ---- codecs ---- */
 
+typedef im_code vlm_object_fn(void *context, const json_t *root, im_error *err);
+
+/** An answer that is being read. */
+typedef struct vlm_reading {
+    const im_vlm_server *server;
+    vlm_reply *out;
+    bool has_answer;
+} vlm_reading;
+
 void vlm_chat_write(im_json_writer *w, const im_vlm_server *server, const vlm_question *question);
 /** The reader of one answer, or of server-sent events. IM_ERR_UPSTREAM for what is no answer. */
+vlm_object_fn vlm_chat_object; /* of a vlm_reading: a whole answer, or one event */
 IM_NODISCARD im_code vlm_chat_read(const im_vlm_server *server, im_view body, vlm_reply *out,
                                    im_error *err);
 
 void vlm_gemini_write(im_json_writer *w, const im_vlm_server *server, const vlm_question *question);
+vlm_object_fn vlm_gemini_object;
 IM_NODISCARD im_code vlm_gemini_read(const im_vlm_server *server, im_view body, vlm_reply *out,
                                      im_error *err);
 
@@ -100,16 +123,53 @@ IM_NODISCARD im_code vlm_rerank_read(im_view body, size_t n, double *out_scores,
 
 /** Parses one answer as JSON; IM_ERR_UPSTREAM with the parser's sentence. */
 IM_NODISCARD im_code vlm_parse(im_view body, json_t **out, im_error *err);
-/** Calls fn with the JSON of an answer, or of each event when the answer is a stream. */
-typedef im_code vlm_object_fn(void *context, const json_t *root, im_error *err);
-IM_NODISCARD im_code vlm_each_object(im_view body, vlm_object_fn *fn, void *context, im_error *err);
 uint64_t vlm_count(const json_t *object, const char *key);
+
+/* ---- events.c ---- */
+
+/** Server-sent events from bytes in pieces; an answer that is no stream is one object. */
+typedef struct vlm_events {
+    vlm_object_fn *fn;
+    void *context;
+    im_str line, data; /* of the line and the event under way */
+    bool decided, stream;
+    bool after_cr;
+    bool done; /* "[DONE]" came: what follows is passed over */
+} vlm_events;
+
+void vlm_events_init(vlm_events *events, vlm_object_fn *fn, void *context);
+/** Calls fn with the JSON of each event that is whole. IM_ERR_UPSTREAM; what fn returned. */
+IM_NODISCARD im_code vlm_events_add(vlm_events *events, im_view piece, im_error *err);
+/** There is no more. */
+IM_NODISCARD im_code vlm_events_end(vlm_events *events, im_error *err);
+void vlm_events_clear(vlm_events *events);
+/** The same with a whole answer. */
+IM_NODISCARD im_code vlm_each_object(im_view body, vlm_object_fn *fn, void *context, im_error *err);
+
+typedef im_code vlm_told_fn(void *context, im_view text, im_error *err);
+/** An answer that becomes a reply as it comes; `told` (may be NULL) gets the text so far each time
+ * that it has grown. */
+typedef struct vlm_stream {
+    vlm_events events;
+    vlm_reading reading;
+    size_t n_told;
+    vlm_told_fn *told;
+    void *context;
+} vlm_stream;
+
+void vlm_stream_init(vlm_stream *stream, const im_vlm_server *server, vlm_reply *reply,
+                     vlm_told_fn *told, void *context);
+/** @param context the vlm_stream */
+IM_NODISCARD im_code vlm_stream_add(void *context, im_view piece, im_error *err);
+/** IM_ERR_UPSTREAM also for an answer that broke off: no reason of its end, and no "[DONE]". */
+IM_NODISCARD im_code vlm_stream_end(vlm_stream *stream, im_error *err);
+void vlm_stream_clear(vlm_stream *stream);
 
 /* ---- asking ---- */
 
 /** The URL of the route that a question goes to. */
-IM_NODISCARD im_code vlm_url(const im_vlm_server *server, im_vlm_mode mode, im_str *out,
-                             im_error *err);
+IM_NODISCARD im_code vlm_url(const im_vlm_server *server, im_vlm_mode mode, bool stream,
+                             im_str *out, im_error *err);
 /** "Authorization: Bearer KEY" or Gemini's header. */
 IM_NODISCARD im_code vlm_secret(const im_vlm_server *server, const char *key, im_str *out,
                                 im_error *err);
@@ -119,5 +179,12 @@ IM_NODISCARD im_code vlm_ask(im_http_client *client, const im_vlm_server *server
                              const im_vlm_options *options, const vlm_question *question,
                              uint32_t timeout_ms, vlm_reply *reply, im_vlm_judgement *cost,
                              double *out_wait_s, im_error *err);
+
+/** Waits, unless a stop is asked for. */
+void vlm_wait_ms(double ms);
+uint32_t vlm_left_ms(uint64_t start_ns, uint32_t deadline_ms);
+/** Whether a server that was busy may be asked again: it has been asked fewer than 3 times, and the
+ * wait that it wants fits. */
+bool vlm_may_try_again(im_code rc, double wait_s, unsigned tries, uint32_t left_ms);
 
 #endif

@@ -1,10 +1,13 @@
 // The page: one query, its answer, and what people do to them.
 import { $, announce, button, count, h } from "./dom.js";
 import { ask, onKeyNeeded, tryKey } from "./api.js";
+import { Again, judgementOf, markOf } from "./again.js";
+import { Asking } from "./asking.js";
 import { Chips, showSource } from "./chips.js";
 import { Crop } from "./crop.js";
 import { Detail } from "./detail.js";
 import { watchDrops } from "./drop.js";
+import { Explain } from "./explain.js";
 import { Filters } from "./filters.js";
 import { Grid } from "./grid.js";
 import { watchKeys } from "./keyboard.js";
@@ -34,18 +37,21 @@ const detail = new Detail($("detail"), {
   add: ({ id }, weight, crop) => addPictures([`#${id}`], weight, crop),
   filter: (values) => go({ ...query, ...values }),
   learn: (item) => filters.learn(item),
+  drawn: (hit, parts) => explain?.drawn(hit, parts),
 });
+const again = new Again({ change: () => run(), order: (hits) => grid.reorder(hits, markOf, judgementOf) });
+const asking = new Asking({ queryOf: () => query, go: goToHit });
+let explain = null; // where a vision-language model answers
 
 // ---- asking ----
 
-async function fetchPage(cursor) {
+async function fetchPage(cursor, fetchIt = ({ path, body }, signal) => ask(path, { body, signal })) {
   wait?.abort();
   const mine = new AbortController();
   wait = mine;
   document.body.classList.add("waiting");
   try {
-    const request = requestOf(query, cursor);
-    return await ask(request.path, { body: request.body, signal: mine.signal });
+    return await fetchIt(requestOf(query, cursor), mine.signal);
   } finally {
     if (wait === mine) {
       wait = null;
@@ -56,11 +62,12 @@ async function fetchPage(cursor) {
 
 async function run() {
   answer = null;
+  again.stop();
   clearMessage();
   showWarnings([]);
   $("box").removeAttribute("aria-invalid");
   try {
-    const page = await fetchPage(null);
+    const page = await fetchPage(null, again.wants(query) ? (request, signal) => again.first(request, signal) : undefined);
     grid.clear();
     answer = page;
     grid.append(page.hits);
@@ -126,6 +133,7 @@ function go(changed, { push = true } = {}) {
   const { text, pictures } = takePictures(changed.text);
   query = { ...changed, text: text.trim(), pictures: [...changed.pictures, ...pictures] };
   if (detail.dialog.open) detail.close();
+  asking.changed();
   const address = addressOf(query);
   if (push && address !== location.pathname + location.hash) history.pushState({}, "", address);
   draw();
@@ -140,6 +148,7 @@ function draw() {
   $("sort").value = query.sort === "score" && !scored ? "newest" : query.sort;
   $("query").hidden = chips.draw(query) === 0;
   filters.draw(query);
+  again.draw(query);
 }
 
 function addPictures(sources, weight, crop = null) {
@@ -174,6 +183,19 @@ async function stepItem(by) {
     await fill();
   }
   if (index >= 0 && grid.hits[index]) openItem(grid.hits[index], false);
+}
+
+// To a picture that an answer refers to: among the hits where it is one, else by itself.
+function goToHit(id) {
+  const index = grid.indexOf(id);
+  if (index < 0) {
+    openItem({ id }, true);
+    return;
+  }
+  grid.focus(index);
+  const { item } = grid.tiles[index];
+  item.classList.add("looked-at");
+  setTimeout(() => item.classList.remove("looked-at"), 3000);
 }
 
 // A part of a picture of the query.
@@ -257,7 +279,16 @@ function start() {
   addEventListener("popstate", readLocation);
   watchDrops({ add: (sources, weight) => addPictures(sources, weight), fail: (error) => showProblem(error, () => run()) });
   watchKeys({ grid, detail, add: (hit, weight) => addPictures([`#${hit.id}`], weight) });
-  readLocation();
+  const model = ask("/v1/vlm").then(({ judges, answers }) => {
+    if (judges) again.show();
+    if (answers) {
+      asking.show();
+      explain = new Explain({ queryOf: () => query, automatic: () => again.on });
+    }
+    draw();
+  }).catch(() => {});
+  if (again.remembered) model.finally(readLocation); // the first search is then one that looks again
+  else readLocation();
   look().then(draw);
   new Progress({ looked: look, finished: (job) => {
     library = null;

@@ -20,6 +20,7 @@ export class Detail {
   async open(hit, parts = []) {
     this.id = hit.id;
     this.#draw(hit, parts);
+    this.actions.drawn(hit, parts);
     if (!this.dialog.open) this.dialog.showModal();
     $("detail-close").focus();
     const [item, similar] = await Promise.allSettled([ask(`/v1/items/${hit.id}`), ask(`/v1/items/${hit.id}/similar?k=${N_SIMILAR}`)]);
@@ -85,7 +86,7 @@ export class Detail {
           this.#original(hit)),
         why(hit, parts),
         h("section", { id: "heat-map", hidden: true }), // filled by engines that explain
-        h("p", { id: "sentence", hidden: true }),
+        h("p", { id: "sentence", role: "status", hidden: true }), // explain.js
         this.facts, this.like));
   }
 

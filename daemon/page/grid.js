@@ -27,6 +27,24 @@ export class Grid {
     tiles.forEach((tile) => this.watch.observe(tile.item));
   }
 
+  // The first hits stand in another order now; markOf(hit) is what a tile bears for that, or null.
+  reorder(hits, markOf, wordsOf) {
+    const known = new Map(this.tiles.map((tile) => [tile.hit.id, tile]));
+    const first = hits.filter((hit) => known.has(hit.id)).map((hit) => Object.assign(known.get(hit.id), { hit }));
+    const focused = this.list.contains(document.activeElement) ? document.activeElement : null;
+    this.tiles = [...first, ...this.tiles.filter((tile) => !first.includes(tile))];
+    this.hits = this.tiles.map((tile) => tile.hit);
+    for (const tile of first) {
+      tile.item.querySelector(".moved")?.remove();
+      tile.item.append(markOf(tile.hit) ?? "");
+      tile.link.setAttribute("aria-label", [nameOf(tile.hit), wordsOf(tile.hit)].filter(Boolean).join(", "));
+    }
+    this.list.append(...this.tiles.map((tile) => tile.item));
+    this.current = Math.max(0, this.tiles.findIndex((tile) => tile.link.getAttribute("tabindex") === "0"));
+    focused?.focus({ preventScroll: true });
+    this.#layout(0);
+  }
+
   indexOf(id) { return this.hits.findIndex((hit) => hit.id === id); }
 
   focus(index) {

@@ -2,7 +2,7 @@
 import { $ } from "./dom.js";
 
 const ARROWS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"];
-const typing = (target) => target.closest("input, select, textarea") !== null;
+const typing = (target) => target.closest("input:not([type=checkbox]), select, textarea") !== null;
 
 export function watchKeys({ grid, detail, add }) {
   document.addEventListener("keydown", (event) => {

@@ -1,7 +1,8 @@
 // Jobs, live: those under way with how far they are, and those that ended otherwise than well until they
 // are put away.
 import { $, button, count, h } from "./dom.js";
-import { ask, send } from "./api.js";
+import { ask } from "./api.js";
+import { events } from "./stream.js";
 
 const AGAIN_MS = 5000;
 const OPEN = new Set(["waiting", "running"]);
@@ -101,23 +102,4 @@ function troubleOf(job) {
   if (job.state === "stopped") return "stopped";
   if (failed && job.state === "done") return `${count(added)} added, ${count(failed)} could not be read`;
   return job.state === "failed" || job.error ? job.error?.message ?? "did not come to its end" : "";
-}
-
-// {name, data} of a stream of server-sent events. Not EventSource: it sends no key.
-async function* events(path) {
-  const answer = await send(path, { accept: "text/event-stream" });
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const blocks = (rest + value).split(/\r?\n\r?\n/);
-    rest = blocks.pop();
-    for (const block of blocks) {
-      const lines = block.split(/\r?\n/);
-      const field = (key) => lines.filter((line) => line.startsWith(key + ":")).map((line) => line.slice(key.length + 1).trimStart());
-      const data = field("data").join("\n");
-      if (data) yield { name: field("event")[0] ?? "message", data: JSON.parse(data) };
-    }
-  }
 }

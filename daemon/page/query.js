@@ -117,3 +117,12 @@ export function requestOf(query, cursor = null) {
   if (cursor) body.cursor = cursor;
   return { path: "/v1/search", body };
 }
+
+// What the query asks for, without order and number: text as it was typed, or an object; its form's
+// filters stand in the object alone.
+export function wordsOf(query) {
+  if (query.pictures.length === 0) return query.text.trim();
+  const { path, body } = requestOf(query);
+  if (!body) return new URLSearchParams(path.split("?")[1]).get("q"); // cannot be read here
+  return { parts: body.parts, ...(body.filter && { filter: body.filter }) };
+}

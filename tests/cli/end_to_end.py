@@ -732,6 +732,8 @@ def without_a_server_the_model_is_no_help_and_no_harm():
     told = imago("explain", "--json", "a", "dog", f"id:{best['id']}", library=library).json
     assert abs(told["score"] - best["score"]) < 1e-4 and told["parts"][0]["share"] == 1
     imago("explain", "--vlm", "--vlm-url", "http://127.0.0.1:1", "a dog", f"id:{best['id']}", library=library, code=12)
+    assert "vlm probe" in imago("ask", "--json", "is it a dog?", library=library, code=2).error["hint"]
+    imago("ask", "--vlm-url", "http://127.0.0.1:1", "is it a dog?", library=library, code=12)
 
 
 # ---- last: was every command driven? ----

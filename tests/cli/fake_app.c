@@ -646,3 +646,36 @@ im_code im_app_explain(im_library *library, const im_search_request *request, ui
     im_json_end_object(w);
     return outcome(err);
 }
+
+/* Answers with the question itself, and refers to the first picture. */
+im_code im_app_ask(im_library *library, const im_vlm_request *request, im_view question,
+                   const im_answer *answer, const im_ask_told *told, im_ask_result *out,
+                   im_error *err)
+{
+    (void)library;
+    (void)told;
+    fake.vlm = *request;
+    *out = (im_ask_result){.status = IM_ASK_ANSWERED, .n_items = 1, .n_references = 1};
+    out->items[0] = answer->n_hits > 0 ? answer->hits[0].item.id : 1;
+    out->references[0] = 1;
+    out->text = im_alloc_zero(question.size + 1, 1);
+    memcpy(out->text, question.data, question.size);
+    return outcome(err);
+}
+
+void im_ask_result_clear(im_ask_result *result)
+{
+    im_free(result->text);
+    result->text = NULL;
+}
+
+void im_ask_json(im_json_writer *w, im_view question, const im_answer *answer,
+                 const im_ask_result *result)
+{
+    (void)answer;
+    im_json_begin_object(w);
+    im_json_key(w, "question");
+    im_json_string(w, question.data, question.size);
+    im_json_put_string(w, "answer", result->text);
+    im_json_end_object(w);
+}

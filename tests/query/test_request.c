@@ -218,16 +218,42 @@ static void other_reasons_keep_their_place(void **state)
 
 static void what_cannot_be_asked_for_yet_is_refused(void **state)
 {
-    static const char *const asks[] = {"\"hybrid\":true",     "\"diverse\":0.3",
-                                       "\"fold\":true",       "\"rerank\":{\"top\":5}",
-                                       "\"explain\":true",    "\"min_relevance\":0.5",
-                                       "\"explain\":\"yes\"", "\"rerank\":true"};
+    static const char *const asks[] = {"\"hybrid\":true",       "\"diverse\":0.3",
+                                       "\"fold\":true",         "\"explain\":true",
+                                       "\"min_relevance\":0.5", "\"explain\":\"yes\""};
     (void)state;
     for (size_t i = 0; i < IM_COUNT(asks); i++) {
         char json[120];
         snprintf(json, sizeof(json), "{\"filter\":\"tag:x\",%s}", asks[i]);
         assert_refused(json, IM_ERR_UNSUPPORTED, "unsupported", "cannot do yet");
     }
+}
+
+static void rerank_is_for_the_best_hits(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json;
+        size_t n;
+    } good[] = {{"{}", 20}, {"{\"n\":7}", 7}, {"{\"n\":100}", 100}, {"false", 0}, {"null", 0}};
+    char json[160];
+    for (size_t i = 0; i < IM_COUNT(good); i++) {
+        snprintf(json, sizeof(json), "{\"parts\":[{\"text\":\"a\"}],\"rerank\":%s}", good[i].json);
+        im_query_requests all = read_good(json);
+        assert_int_equal(all.requests[0].rerank, good[i].n);
+        im_query_requests_clear(&all);
+    }
+    assert_wrong("{\"parts\":[{\"text\":\"a\"}],\"rerank\":true}", "an object with n");
+    assert_wrong("{\"parts\":[{\"text\":\"a\"}],\"rerank\":{\"top\":5}}", "'rerank.top'");
+    assert_wrong("{\"parts\":[{\"text\":\"a\"}],\"rerank\":{\"n\":0}}", "'rerank.n'");
+    assert_wrong("{\"parts\":[{\"text\":\"a\"}],\"rerank\":{\"n\":101}}", "'rerank.n'");
+    static const char *const against[] = {"\"sort\":\"taken\"", "\"offset\":3",
+                                          "\"group\":{\"field\":\"camera\"}", "\"cursor\":\"x\""};
+    for (size_t i = 0; i < IM_COUNT(against); i++) {
+        snprintf(json, sizeof(json), "{\"parts\":[{\"text\":\"a\"}],\"rerank\":{},%s}", against[i]);
+        assert_wrong(json, "by score");
+    }
+    assert_wrong("{\"filter\":\"tag:x\",\"rerank\":{}}", "listing");
 }
 
 /* A picture of these letters; NULL when they are refused. */
@@ -456,6 +482,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(values_of_another_type_are_refused),
         cmocka_unit_test(other_reasons_keep_their_place),
         cmocka_unit_test(what_cannot_be_asked_for_yet_is_refused),
+        cmocka_unit_test(rerank_is_for_the_best_hits),
         cmocka_unit_test(base64_is_what_the_writer_gives),
         cmocka_unit_test(base64_is_strict),
         cmocka_unit_test(data_and_lists_beyond_a_limit_are_refused),

@@ -268,3 +268,52 @@ def endless_stream(handler, body):
         handler.wfile.write(b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n')
         handler.wfile.flush()
         time.sleep(0.1)
+
+
+# ---- questions: values for FakeServer.act that answer in words, at once or as a stream ----
+
+def delta(text, gemini=False, **more):
+    if gemini:
+        return {"candidates": [{"content": {"parts": [{"text": text}]}, **more}]}
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None, **more}]}
+
+
+def begin_stream(handler):
+    handler.send_response(200)
+    handler.send_header("Content-Type", "text/event-stream")
+    handler.send_header("Connection", "close")
+    handler.end_headers()
+    handler.close_connection = True
+
+
+def event(handler, value):
+    handler.wfile.write(b"data: " + (value if isinstance(value, bytes) else json.dumps(value).encode()) + b"\n\n")
+    handler.wfile.flush()
+
+
+def streams(handler, text, pause=0.0, step=4, gemini=False):
+    begin_stream(handler)
+    for at in range(0, len(text), step):
+        event(handler, delta(text[at:at + step], gemini))
+        time.sleep(pause)
+    if gemini:
+        event(handler, dict(delta("", True, finishReason="STOP"), usageMetadata={"totalTokenCount": 120}))
+        return
+    event(handler, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    event(handler, {"choices": [], "usage": {"total_tokens": 120}})
+    event(handler, b"[DONE]")
+
+
+def tells(text, pause=0.0, step=4):
+    """Answers each question with this text (or what it makes of the request's body)."""
+    def act(handler, body):
+        said = text(body) if callable(text) else text
+        said = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+        gemini = "enerateContent" in handler.path
+        if body.get("stream") or "streamGenerateContent" in handler.path:
+            streams(handler, said, pause, step, gemini)
+        elif gemini:
+            send(handler, dict(delta(said, True, finishReason="STOP"), usageMetadata={"totalTokenCount": 120}))
+        else:
+            send(handler, dict(chat(said), usage={"total_tokens": 120}))
+    return act

