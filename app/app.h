@@ -711,6 +711,11 @@ IM_NODISCARD im_code im_embedder_run(im_embedder *embedder, const im_embed_piece
 IM_NODISCARD im_code im_app_model_is_active(im_library *library, const char *model, bool *out,
                                             im_error *err);
 
+/** The folder of the library's model (the caller's to free), and what it computes with: with these
+ * im_app_embed gives the rows of im_app_embed_many. library_empty when it has no model yet. */
+IM_NODISCARD im_code im_app_embed_model(im_library *library, char **out_folder,
+                                        im_precision *out_precision, im_error *err);
+
 /* ---- rerank: documents of a caller in the order of a query ---- */
 
 /** How near documents are to a query. */

@@ -307,3 +307,20 @@ im_code im_app_model_is_active(im_library *library, const char *model, bool *out
     im_free(active);
     return rc;
 }
+
+im_code im_app_embed_model(im_library *library, char **out_folder, im_precision *out_precision,
+                           im_error *err)
+{
+    precision_choice choice = {0};
+    im_code rc = library_model(library, err);
+    if (rc == IM_OK) {
+        rc = precision_of(library->store, library->model.digest, library->precision, &choice, err);
+    }
+    if (rc == IM_OK) {
+        rc = library_model_folder(library, out_folder, err);
+    }
+    if (rc == IM_OK) {
+        *out_precision = choice.precision;
+    }
+    return rc;
+}

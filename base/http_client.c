@@ -267,8 +267,10 @@ static size_t take_header(char *data, size_t size, size_t n, void *context)
 
 static int stop_when_asked(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
-    (void)context, (void)a, (void)b, (void)c, (void)d;
-    return im_stop_asked() ? 1 : 0;
+    const im_http_request *request = context;
+    (void)a, (void)b, (void)c, (void)d;
+    bool stopped = request->stopped != NULL ? request->stopped(request->context) : im_stop_asked();
+    return stopped ? 1 : 0;
 }
 
 /* ---- the client ---- */
@@ -325,6 +327,7 @@ static bool set_rules(CURL *curl, im_http_client *client, const im_http_request 
            http_curl()->easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header) == CURLE_OK &&
            http_curl()->easy_setopt(curl, CURLOPT_HEADERDATA, client) == CURLE_OK &&
            http_curl()->easy_setopt(curl, CURLOPT_NOPROGRESS, 0L) == CURLE_OK &&
+           http_curl()->easy_setopt(curl, CURLOPT_XFERINFODATA, (void *)request) == CURLE_OK &&
            http_curl()->easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, stop_when_asked) == CURLE_OK;
 }
 
@@ -336,6 +339,16 @@ static bool add_line(struct curl_slist **lines, const char *line)
     return good;
 }
 
+static bool add_type(struct curl_slist **lines, const char *type)
+{
+    im_str line;
+    im_str_init(&line, 256);
+    im_str_addf(&line, "Content-Type: %s", type != NULL ? type : "application/json");
+    bool good = !line.failed && add_line(lines, im_str_text(&line));
+    im_str_clear(&line);
+    return good;
+}
+
 static bool set_request(CURL *curl, const im_http_request *request, struct curl_slist **lines)
 {
     bool good = http_curl()->easy_setopt(curl, CURLOPT_URL, request->url) == CURLE_OK &&
@@ -344,7 +357,7 @@ static bool set_request(CURL *curl, const im_http_request *request, struct curl_
         good = add_line(lines, request->headers[i]);
     }
     if (good && request->body.data != NULL) {
-        good = add_line(lines, "Content-Type: application/json") && add_line(lines, "Expect:") &&
+        good = add_type(lines, request->type) && add_line(lines, "Expect:") &&
                http_curl()->easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
                                         (curl_off_t)request->body.size) == CURLE_OK &&
                http_curl()->easy_setopt(curl, CURLOPT_POSTFIELDS, request->body.data) == CURLE_OK;

@@ -25,9 +25,12 @@ typedef struct im_http_request {
     const char *const *headers; /* [n_headers] "Name: value" */
     size_t n_headers;
     const char *secret;  /* one more such line, with a key in it: never in a sentence; or NULL */
-    im_view body;        /* data NULL: GET, else POST as application/json */
+    im_view body;        /* data NULL: GET, else POST */
+    const char *type;    /* Content-Type of the body; NULL: application/json */
     uint32_t timeout_ms; /* for all of it; connecting has at most 5 s of them */
     size_t max_bytes;    /* of the answer's body; 0: 1 MiB */
+    /** Asked about once a second: true ends the request. NULL: im_stop_asked. */
+    bool (*stopped)(void *context);
     /** Given the body of a good answer (2xx) piece by piece as it comes, which is then not kept;
      * NULL: it is. What it returns, when that is a failure, ends the request. */
     im_code (*take)(void *context, im_view piece, im_error *err);
@@ -37,7 +40,7 @@ typedef struct im_http_request {
 typedef struct im_http_answer {
     int status;
     im_str body;
-    char type[64];        /* Content-Type, "" when there was none */
+    char type[64];        /* Content-Type, cut; "" when there was none */
     bool has_retry_after; /* "Retry-After: SECONDS" (a date is not understood) */
     uint32_t retry_after_s;
     uint64_t bytes_sent; /* of the request's body: 0 when nobody took the connection */
@@ -65,8 +68,7 @@ void im_http_close(im_http_client *client);
  * multicast or unspecified.
  * @param out cleared by im_http_answer_clear, also after a failure
  * @return url_refused; IM_ERR_TIMEOUT; IM_ERR_UPSTREAM (no connection, cut, larger than max_bytes,
- * a certificate that does not hold); interrupted when im_stop_asked meanwhile; what `take` returned
- */
+ * a certificate that does not hold); interrupted when `stopped` said so; what `take` returned */
 IM_NODISCARD im_code im_http_send(im_http_client *client, const im_http_rules *rules,
                                   const im_http_request *request, im_http_answer *out,
                                   im_error *err);

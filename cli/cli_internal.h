@@ -96,7 +96,8 @@ typedef struct cli_options {
     const char *cursor, *output, *sort, *group, *min_score, *batch_file, *query_json, *meta;
     uint64_t order;
     cli_texts filters, add_tags, remove_tags, listen, hosts, immich_models;
-    const char *immich_listen;
+    const char *immich_listen, *immich_upstream;
+    uint64_t immich_seconds;
     bool paths, print0, no_recursive, follow_links, prune, retry_failed, yes, profile, full,
         accept_damage, compact, trust_model, normalise;
     bool exact_decode, exact, fast;

@@ -95,6 +95,48 @@ static im_code check_options(const cli_session *s, im_error *err)
     return IM_OK;
 }
 
+/* Without --model: the library's, if there is a library that has one; else the bundled one.
+ * @param out_folder the caller's to free */
+static im_code choose_model(cli_session *s, im_embed_request *request, char **out_folder,
+                            im_error *err)
+{
+    im_library *library = NULL;
+    im_precision precision = IM_PRECISION_AUTO;
+    im_error cause = IM_ERROR_INIT;
+    if (request->model != NULL) {
+        return IM_OK;
+    }
+    im_code rc = cli_open_library(s, false, &library, &cause);
+    bool none = rc == IM_ERR_NOT_FOUND;
+    if (rc == IM_OK) {
+        rc = im_app_embed_model(library, out_folder, &precision, &cause);
+        none = rc != IM_OK && strcmp(cause.reason, im_reason_name(IM_REASON_LIBRARY_EMPTY)) == 0;
+    }
+    im_library_close(library);
+    if (rc == IM_OK) {
+        request->model = *out_folder;
+        request->precision = precision;
+    } else if (!none && err != NULL) {
+        *err = cause;
+    }
+    return none ? IM_OK : rc;
+}
+
+static im_code embed(cli_session *s, im_embed_request *request, im_embed_result *out, im_error *err)
+{
+    char *folder = NULL;
+    if (cli_ask_embed(s, request, out)) {
+        return IM_OK;
+    }
+    im_code rc = choose_model(s, request, &folder, err);
+    if (rc == IM_OK) {
+        rc = im_app_embed(&s->places, request, out, err);
+    }
+    request->model = folder != NULL ? NULL : request->model; /* it goes */
+    im_free(folder);
+    return rc;
+}
+
 im_code cmd_embed(cli_session *s, im_error *err)
 {
     const cli_args *args = s->args;
@@ -118,7 +160,7 @@ im_code cmd_embed(cli_session *s, im_error *err)
         rc = read_inputs(args, inputs, err);
     }
     if (rc == IM_OK) {
-        rc = im_app_embed(&s->places, &request, &result, err);
+        rc = embed(s, &request, &result, err);
     }
     if (result.n > 0 && result.n == args->n_parts) { /* filled also when some or all failed */
         im_error print_err = IM_ERROR_INIT;

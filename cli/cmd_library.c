@@ -29,6 +29,9 @@ im_code cmd_status(cli_session *s, im_error *err)
     im_library *library = NULL;
     im_json_writer w;
     cli_json_start(&w);
+    if (cli_ask(s, "/v1/library", NULL, &w.out)) {
+        return cli_put_result(s, &w, err);
+    }
     im_code rc = cli_open_library(s, false, &library, err);
     if (rc == IM_OK) {
         rc = im_app_status_json(library, &w, err);

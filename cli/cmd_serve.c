@@ -61,6 +61,8 @@ im_code cmd_serve(cli_session *s, im_error *err)
         .immich_listen = options->immich_listen,
         .immich_models = options->immich_models.texts,
         .n_immich_models = options->immich_models.n,
+        .immich_upstream = options->immich_upstream,
+        .immich_ms = (uint32_t)options->immich_seconds * 1000u,
         .keep = options->vlm_model_file != NULL ? &keep : NULL,
         .local = answers_as_the_command_line(s->args),
         .no_watch = options->no_watch,

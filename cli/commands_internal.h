@@ -100,6 +100,11 @@ bool cli_ask(cli_session *s, const char *path, const im_str *body, im_str *out);
 bool cli_ask_search(cli_session *s, const im_search_request *request, const im_bytes *input,
                     im_answer *out_answer, im_str *out_json);
 
+/* ---- ask_embed.c ---- */
+/** Asks the daemon for vectors. @param out_result as im_app_embed fills it when all went well
+ * @return as cli_ask */
+bool cli_ask_embed(cli_session *s, const im_embed_request *request, im_embed_result *out_result);
+
 /* ---- cmd_search.c ---- */
 /** Lets the vision-language model of the options look at the n best hits of an answer. */
 IM_NODISCARD im_code cli_rerank(cli_session *s, im_library *library, size_t n, im_answer *answer,

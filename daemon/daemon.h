@@ -18,6 +18,9 @@ typedef struct im_daemon_options {
     const char *immich_listen;
     const char *const *immich_models; /* [n_immich_models] "NAME=MODEL", MODEL a name or folder */
     size_t n_immich_models;
+    /* "http://HOST:PORT" of the server that is asked for what is not done here; NULL: nobody */
+    const char *immich_upstream;
+    uint32_t immich_ms; /* … and given up after so long; 0: 120 s */
     bool local; /* also on the library's Unix socket (im_app_socket_path), for the command line */
     const im_vlm_keep_request *keep; /* a llama-server that runs as long; NULL: none */
     bool no_watch;          /* no folder is followed */

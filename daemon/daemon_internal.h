@@ -32,6 +32,9 @@
 #define DAEMON_WRONG_MS 60000u /* … so long */
 #define DAEMON_WRONG_ADDRESSES 256u
 #define DAEMON_HEARTBEAT_MS 15000u /* of a stream without events */
+#define DAEMON_UPSTREAM_MS 120000u /* a server that is asked for us: it may load a model first */
+#define DAEMON_UPSTREAM_BYTES (16u << 20) /* of its answer */
+#define DAEMON_UPSTREAM_THREADS 4u        /* requests to it at once */
 #define DAEMON_STUCK_MS 30000u /* a batch that takes longer turns /health to degraded */
 
 typedef struct server server;
@@ -135,6 +138,29 @@ IM_NODISCARD im_code body_object(const exchange *ex, json_t **out_root, im_error
 /** The parts of a multipart body, views into it. http_multipart. */
 IM_NODISCARD im_code body_parts(exchange *ex, http_parts *out, im_error *err);
 
+/* ---- forward.c: what another server of Immich's is asked for ---- */
+
+/** What becomes of a request on its way, and of the answer on the way back. */
+typedef struct forwarding {
+    char *entries;   /* owned, in the place of those that came; NULL: the body as it came */
+    size_t at, size; /* … which stood there in the body */
+    char *clip;      /* owned, JSON: our own member "clip" of the answer; NULL: none */
+    char type[64];   /* of the answer */
+} forwarding;
+
+typedef struct forward forward;
+
+/** Reads the options and starts threads; *out_forward stays NULL when nobody is to be asked. */
+IM_NODISCARD im_code forward_open(const im_daemon_options *options, int wake, forward **out_forward,
+                                  im_error *err);
+/** False when too many wait: the exchange stays the caller's. */
+bool forward_put(forward *f, exchange *ex);
+/** What has been answered since, as a list; NULL: nothing, or f is. */
+exchange *forward_take_answered(forward *f);
+/** Gives up what is under way. */
+void forward_close(forward *f);
+void forwarding_free(forwarding *onward);
+
 /* ---- exchange.c ---- */
 
 struct exchange {
@@ -160,6 +186,7 @@ struct exchange {
     uint64_t start_ns;
     atomic_bool abandoned; /* nobody waits for the answer any more */
 
+    forwarding *onward; /* what is still to be asked of Immich's upstream; NULL: nothing */
     bool wants_events; /* Accept names text/event-stream */
     talk *talk;        /* goes on with the answer: behind it when it streams, else in place of it */
 
@@ -484,6 +511,7 @@ struct server {
     jobs *jobs;
     work *writer;                     /* of PLACE_WRITER: a handle of its own */
     work *pictures;                   /* of PLACE_PICTURES: likewise */
+    forward *forward;                 /* NULL: there is no other server */
     talks *talks;
     local_vlm *vlm;                   /* NULL: none is kept */
     follower *watch;                  /* NULL: no folder is followed */

@@ -53,6 +53,7 @@ void exchange_free(exchange *ex)
     im_free(ex->range);
     im_free(ex->if_range);
     im_free(ex->if_none_match);
+    forwarding_free(ex->onward);
     im_str_clear(&ex->body);
     im_str_clear(&ex->headers);
     im_json_clear(&ex->answer);

@@ -81,11 +81,28 @@ static void accept_clients(server *s, const listener *from)
     }
 }
 
-static void hand_over(server *s, work *from)
+/* To the server that is asked for the rest of the answer. */
+static void pass_on(server *s, exchange *ex)
 {
-    for (exchange *ex = work_take_answered(from), *next = NULL; ex != NULL; ex = next) {
+    im_error error = IM_ERROR_INIT;
+    if (!atomic_load(&ex->abandoned) && forward_put(s->forward, ex)) {
+        return;
+    }
+    (void)!im_fail_as(&error, IM_REASON_QUEUE_FULL, "%u requests are waiting already",
+                      DAEMON_MOST_WAITING);
+    exchange_fail(ex, 0, &error);
+    connection_answer(s, ex);
+}
+
+static void hand_over(server *s, exchange *list)
+{
+    for (exchange *ex = list, *next = NULL; ex != NULL; ex = next) {
         next = ex->next;
-        connection_answer(s, ex);
+        if (ex->onward != NULL && ex->status == 0) {
+            pass_on(s, ex);
+        } else {
+            connection_answer(s, ex);
+        }
     }
 }
 
@@ -114,9 +131,10 @@ static void hand_over_answers(server *s)
     uint64_t count = 0;
     (void)!read(s->wake, &count, sizeof(count));
     tell_words(s);
-    hand_over(s, s->work);
-    hand_over(s, s->writer);
-    hand_over(s, s->pictures);
+    hand_over(s, work_take_answered(s->work));
+    hand_over(s, work_take_answered(s->writer));
+    hand_over(s, work_take_answered(s->pictures));
+    hand_over(s, forward_take_answered(s->forward));
     connections_stream(s);
 }
 
@@ -229,6 +247,9 @@ static im_code open_all(server *s, im_error *err)
         rc = work_open(s->options, s, s->wake, WORK_READS, &s->pictures, err);
     }
     if (rc == IM_OK) {
+        rc = forward_open(s->options, s->wake, &s->forward, err);
+    }
+    if (rc == IM_OK) {
         rc = talks_open(s, &s->talks, err);
     }
     if (rc == IM_OK) {
@@ -269,6 +290,7 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
     jobs_close(s->jobs);
     local_vlm_tell(s->vlm);
     local_vlm_close(s->vlm);
+    forward_close(s->forward);
     work_close(s->pictures);
     work_close(s->writer);
     work_close(s->work);

@@ -292,16 +292,24 @@ function start() {
   watchKeys({ grid, detail, add: (hit, weight) => addPictures([`#${hit.id}`], weight) });
   if (lookedAgain()) findModel().finally(readLocation); // the first search is then one that looks again
   else readLocation().finally(findModel);
-  ask("/v1/library").then((status) => {
-    library = status;
-    knowFields(Object.keys(status.fields ?? {}));
-    draw();
-  }).catch(() => {});
-  new Progress((job) => {
+  look().then(draw);
+  new Progress({ looked: look, finished: (job) => {
     library = null;
+    look();
     announce(job.state === "done" ? "New pictures are there" : "Adding pictures did not come to its end");
     if (isEmpty(query) && scrollY < 200 && !detail.dialog.open) run();
-  });
+  } });
+}
+
+// What the library holds. Pictures that no search can find are said wherever one is.
+async function look() {
+  const status = await ask("/v1/library").catch(() => null);
+  if (!status) return;
+  library = status;
+  knowFields(Object.keys(status.fields ?? {}));
+  const { unembedded: n } = status;
+  $("missing").hidden = n === 0;
+  $("missing").textContent = `${count(n)} ${n === 1 ? "picture has" : "pictures have"} no vector: searches do not find ${n === 1 ? "it" : "them"}`;
 }
 
 start();

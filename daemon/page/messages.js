@@ -22,8 +22,15 @@ export const showNothing = (clearFilters, clearAll) => put("empty", "Nothing fou
   h("p", {}, clearFilters ? "No picture passes all of these filters." : "No picture fits this query."),
   h("div", { class: "ends" }, clearFilters ? pill("Clear filters", clearFilters) : "", pill("Show all pictures", clearAll)));
 
+// A long sentence has its beginning as the title.
+const split = (text) => {
+  const at = text.length > 80 ? text.indexOf(": ") : -1;
+  return at > 0 ? [text.slice(0, at), text.slice(at + 2)] : [text, ""];
+};
+
 export function showProblem(problem, again) {
-  put("fault", sentence(problem.message), problem.hint ? h("p", {}, sentence(problem.hint)) : "",
+  const [title, rest] = split(problem.message);
+  put("fault", sentence(title), rest ? h("p", {}, sentence(rest)) : "", problem.hint ? h("p", {}, sentence(problem.hint)) : "",
     h("div", { class: "ends" }, pill("Try again", again)));
   $("message").setAttribute("role", "alert");
   const column = /\(?(?:at )?column (\d+)\)?/.exec(problem.message);

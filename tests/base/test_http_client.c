@@ -146,6 +146,47 @@ static void a_request_is_answered_and_the_connection_kept(void **state)
     assert_int_equal(im_live_allocations(), 0);
 }
 
+static bool gives_up(void *context)
+{
+    return ++*(int *)context > 0;
+}
+
+static void other_bodies_have_their_type_and_any_caller_may_stop(void **state)
+{
+    (void)state;
+    test_server server;
+    im_http_client *client = NULL;
+    im_http_answer answer;
+    im_error err = IM_ERROR_INIT;
+    int asked = 0;
+    char url[64];
+    static const char body[] = "--a\r\n\0--a--";
+    start(&server, OK_ANSWER);
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/x", server.port);
+    assert_int_equal(im_http_open(&client, NULL), IM_OK);
+    im_http_request request = {.url = url,
+                               .body = im_view_of(body, sizeof(body) - 1),
+                               .type = "multipart/form-data; boundary=\"a\"",
+                               .timeout_ms = 5000};
+    assert_int_equal(im_http_send(client, NULL, &request, &answer, NULL), IM_OK);
+    assert_int_equal(answer.bytes_sent, sizeof(body) - 1);
+    const char *line = strstr(server.seen, "Content-Type: multipart/form-data; boundary=\"a\"\r\n");
+    assert_non_null(line);
+    assert_null(strstr(line + 1, "Content-Type:"));
+    assert_memory_equal(strstr(server.seen, "\r\n\r\n") + 4, body, sizeof(body) - 1);
+    im_http_answer_clear(&answer);
+    server.answer = NULL; /* silence */
+    request.stopped = gives_up;
+    request.context = &asked;
+    uint64_t begin = im_clock_ns();
+    assert_int_equal(im_http_send(client, NULL, &request, &answer, &err), IM_ERR_PARTIAL);
+    assert_true(asked > 0 && im_clock_ms_since(begin) < 3000);
+    im_http_answer_clear(&answer);
+    im_http_close(client);
+    stop(&server);
+    assert_int_equal(im_live_allocations(), 0);
+}
+
 /* Each ends in an error that names the host and never the key. */
 static void expect_failure(test_server *server, im_code code, uint32_t timeout_ms, const char *word)
 {
@@ -307,6 +348,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_is_answered_and_the_connection_kept),
+        cmocka_unit_test(other_bodies_have_their_type_and_any_caller_may_stop),
         cmocka_unit_test(an_answer_larger_than_asked_for_is_given_up),
         cmocka_unit_test(a_silent_or_cut_answer_fails_in_time),
         cmocka_unit_test(a_redirect_is_an_answer_and_not_followed),

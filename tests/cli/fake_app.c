@@ -305,6 +305,15 @@ void im_answer_json(im_json_writer *w, const im_answer *answer)
     im_json_end_object(w);
 }
 
+im_code im_app_embed_model(im_library *library, char **out_folder, im_precision *out_precision,
+                           im_error *err)
+{
+    (void)library;
+    (void)out_folder;
+    (void)out_precision;
+    return im_fail_as(err, IM_REASON_LIBRARY_EMPTY, "no model yet");
+}
+
 im_code im_app_embed(const im_places *places, const im_embed_request *request,
                      im_embed_result *out_result, im_error *err)
 {

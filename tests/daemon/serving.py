@@ -104,6 +104,38 @@ class Server:
         assert self.process.wait(timeout=30) == code, (self.process.returncode, self.log[-2000:])
 
 
+class Immich(Server):
+    """Also answers Immich, on a second address: self.immich."""
+
+    def __init__(self, home, *args, listen="127.0.0.1:0"):
+        super().__init__(home, "--immich-listen", listen, *args)
+        line = ""
+        while "for Immich on http://" not in line:
+            line = self.process.stderr.readline().decode()
+            assert line, self.process.poll()
+        self.immich = line.split()[-1].rstrip('"}')
+
+    def form(self, parts, path="/predict", **headers):
+        """As undici writes a FormData: a Blob has a file name, a text has none."""
+        body = b""
+        for name, value in parts.items():
+            blob = isinstance(value, bytes)
+            body += (b'------formdata-undici-012345678901\r\nContent-Disposition: form-data; name="' + name.encode() + b'"' +
+                     (b'; filename="blob"\r\nContent-Type: application/octet-stream' if blob else b"") + b"\r\n\r\n" +
+                     (value if blob else value.encode()) + b"\r\n")
+        body += b"------formdata-undici-012345678901--\r\n"
+        return self.to_immich(path, body, **{
+            "Content-Type": "multipart/form-data; boundary=----formdata-undici-012345678901", **headers})
+
+    def to_immich(self, path, body=None, **headers):
+        request = urllib.request.Request(self.immich + path, data=body, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as answer:
+            return Answer(answer.code, answer.headers, answer.read())
+
+
 def read_all(sock):
     """Answers until the server closes or is silent for the socket's timeout."""
     data = b""

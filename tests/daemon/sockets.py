@@ -46,7 +46,8 @@ def asked(server):
     """How many answers of the library there were: asking for that is none."""
     metrics = server.ask("/metrics").body.decode()
     return sum(int(float(line.split()[-1])) for line in metrics.splitlines()
-               if line.startswith("imago_requests_total") and ("/v1/search/command" in line or "/v1/items/{id}" in line))
+               if line.startswith("imago_requests_total") and
+               any(route in line for route in ("/v1/search/command", "/v1/items/{id}", "/v1/embeddings/command", "/v1/library")))
 
 
 def without_times(output):
@@ -99,6 +100,63 @@ def answers_are_those_given_without_a_daemon():
                 assert ours.stdout == theirs.stdout and ours.stderr == theirs.stderr, (args, ours, theirs)
             n += 1 if ours.returncode == 0 and "exact-decode" not in args else 0
     assert asked(server) - before >= n, (asked(server) - before, n)  # it was the daemon that answered
+
+
+def vectors_are_those_made_without_a_daemon():
+    outside, inside = os.path.join(home.base, "outside.png"), os.path.join(home.pictures, "d0", "00.png")
+    long = " ".join(["long"] * 500)
+    for query in (["--text", "red"], ["--text", "caf\u00e9 \u2028 x", outside], [inside, "--text", long, outside, "--text", "b"],
+                  [inside] * 16, ["--text", "a", "--batch", "3", inside]):
+        for form in (["--json"], [], ["--format", "npy"], ["--format", "f32"]):
+            before = asked(server)
+            ours = home.run("embed", *query, *form, "--no-daemon", env=WITH)
+            assert asked(server) == before
+            theirs = home.run("embed", *query, *form, env=WITH)
+            assert (ours.stdout, ours.stderr) == (theirs.stdout, theirs.stderr), (query, form, ours, theirs)
+            assert asked(server) - before == 1, (query, form)
+            assert (b"cut" in ours.stdout + ours.stderr) == (long in query), (query, form)
+    assert json.loads(home.run("embed", "--json", "--text", "a", env=WITH).stdout)["model"] == os.path.basename(MODEL)
+    for query, most in (([strange], 1), (["--text", ""], 1), ([os.path.join(home.library, "library.db"), "--text", "a"], 1),
+                        (["/no/such/file"], 0), (["--text", "a", "--exact-decode"], 0), (["--text", "a", "--model", MODEL], 0),
+                        (["--text", "a", "--precision", "fp32"], 0), ([inside] * 17, 0), (["--text", "a", "--threads", "1"], 0)):
+        before = asked(server)
+        ours, theirs = (home.run("embed", *query, *more, code=None, env=WITH) for more in (["--no-daemon"], []))
+        assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, theirs.stderr), query
+        assert asked(server) - before <= most, query  # what fails there is told from here
+
+
+def vectors_are_made_in_the_librarys_precision():
+    own = serving.library(2)
+    status = own.status()["model"]
+    with contextlib.closing(sqlite3.connect(os.path.join(own.library, "library.db"))) as base, base:
+        base.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?, '1.0')", (f"bf16_cosine {status['digest']}",))
+    chosen = own.status()["model"]["precision"]  # bf16 where that is faster
+    daemon = wait_ready(Server(own, env=WITH))
+    vectors = {}
+    for args in (["--no-daemon"], [], ["--precision", "fp32"], ["--precision", "bf16"], ["--model", MODEL]):
+        done = own.run("embed", "--json", "--text", "a red car", os.path.join(own.pictures, "d0", "00.png"), *args, env=WITH)
+        vectors[" ".join(args)] = [row["embedding"] for row in json.loads(done.stdout)["data"]]
+    assert vectors[""] == vectors["--no-daemon"] == vectors[f"--precision {chosen}"], chosen
+    assert vectors["--precision fp32"] != vectors["--precision bf16"] and vectors["--model " + MODEL] == vectors["--precision fp32"]
+    print(f"    in {chosen}")
+    daemon.stop()
+
+
+def status_is_the_same():
+    """But for the memory, which is that of whoever answers."""
+    def told(*args):
+        status = json.loads(home.run("status", "--json", *args, env=WITH).stdout)
+        return status.pop("memory"), status
+    before = asked(server)
+    ours, theirs = told("--no-daemon"), told()
+    assert asked(server) == before + 1
+    assert ours[1] == theirs[1] and list(ours[1]) == list(theirs[1]), (ours, theirs)
+    assert set(ours[0]) == set(theirs[0]) and theirs[0]["private_bytes"] > 0
+    home.run("tag", "id:2", "--add", "seen at once")
+    shown = [home.run("status", *more, env=WITH).stdout.replace(b" ", b"").splitlines() for more in ([], ["--no-daemon"])]
+    same = [[line for line in lines if not line.startswith((b"privatebytes", b"mappedbytes"))] for lines in shown]
+    assert same[0] == same[1] and len(same[0]) > 10, same
+    home.run("tag", "id:2", "--remove", "seen at once")
 
 
 def standard_input_is_sent():
@@ -536,7 +594,9 @@ def a_second_stop_ends_at_once():
 
 
 server = wait_ready(Server(home, env=WITH))
-main([answers_are_those_given_without_a_daemon, standard_input_is_sent, what_it_must_not_be_asked,
+main([answers_are_those_given_without_a_daemon, vectors_are_those_made_without_a_daemon,
+      vectors_are_made_in_the_librarys_precision, status_is_the_same,
+      standard_input_is_sent, what_it_must_not_be_asked,
       the_socket_is_closed_to_others, one_library_has_one_daemon, keys_are_for_others,
       a_daemon_that_fails_midway_is_done_without, a_socket_left_behind_is_replaced,
       a_daemon_that_stops_takes_its_socket_along, a_folder_that_others_could_write_is_closed_or_refused,

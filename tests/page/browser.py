@@ -187,3 +187,72 @@ def shots(page, name):
 def samples():
     """Pictures that ship with imago, by name."""
     return sorted(glob.glob(os.path.join(ROOT, "data", "sample", "*", "*.jpg")))
+
+
+# ---- what all who look at the page need (tests are of each state) ----
+
+NAMES = """
+const bad = [];
+const visible = (e) => e.checkVisibility({opacityProperty: false, visibilityProperty: true});
+const inDialog = (e) => { const d = document.querySelector("dialog[open]"); return !d || d.contains(e); };
+const named = (e) => (e.getAttribute("aria-label") || (e.getAttribute("aria-labelledby") || "").split(" ")
+  .map((id) => document.getElementById(id)?.textContent ?? "").join("") || [...(e.labels ?? [])].map((l) => l.textContent).join("") ||
+  e.textContent || "").trim();
+for (const e of document.querySelectorAll("a[href], button, input, select, [tabindex], [role=group], dialog[open]")) {
+  if (!visible(e) || !inDialog(e)) continue;
+  if (!named(e)) bad.push("no name: " + e.outerHTML.slice(0, 120));
+}
+for (const e of document.querySelectorAll("img")) if (!e.hasAttribute("alt")) bad.push("no alt: " + e.outerHTML);
+const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);
+ids.filter((id, i) => ids.indexOf(id) !== i).forEach((id) => bad.push("twice: " + id));
+for (const e of document.querySelectorAll("[aria-controls], [aria-labelledby], [aria-describedby], label[for]")) {
+  for (const a of ["aria-controls", "aria-labelledby", "aria-describedby", "for"]) {
+    const id = e.getAttribute(a);
+    if (id && visible(e) && !document.getElementById(id)) bad.push(a + " of nothing: " + id);
+  }
+}
+for (const e of document.querySelectorAll("ul")) for (const c of e.children) if (c.tagName !== "LI") bad.push("ul > " + c.tagName);
+for (const e of document.querySelectorAll("[tabindex]")) if (Number(e.getAttribute("tabindex")) > 0) bad.push("tabindex " + e.outerHTML.slice(0, 80));
+for (const e of document.querySelectorAll("button")) if (!e.type) bad.push("no type");
+if (!document.documentElement.lang) bad.push("no lang");
+if (!document.title) bad.push("no title");
+if (document.querySelectorAll("h1").length !== 1 || document.querySelectorAll("main").length !== 1) bad.push("one h1, one main");
+return bad;
+"""
+
+CONTRAST = """
+const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+const rgba = (text) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1);
+  const d = canvas.getImageData(0, 0, 1, 1).data; return [d[0], d[1], d[2], d[3] / 255]; };
+const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3])).concat(1);
+const light = (c) => { const [r, g, b] = c.map((v) => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
+  return .2126 * r + .7152 * g + .0722 * b; };
+const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((m, n) => n - m); return (x + .05) / (y + .05); };
+const ground = (e) => { const layers = []; for (; e; e = e.parentElement) {
+    const c = rgba(getComputedStyle(e).backgroundColor); if (c[3] > 0) layers.push(c); if (c[3] === 1) break; }
+  return layers.reverse().reduce((below, c) => over(c, below), [255, 255, 255, 1]); };
+const bad = [];
+const top = document.querySelector("dialog[open]") ?? document.body;
+let n = 0;
+const walk = document.createTreeWalker(top, NodeFilter.SHOW_TEXT);
+while (walk.nextNode()) {
+  const e = walk.currentNode.parentElement;
+  if (!walk.currentNode.data.trim() || !e.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
+  if (e.closest(".unseen, .skip, option, noscript, legend, .tile .name, :disabled")) continue;
+  const style = getComputedStyle(e);
+  const back = ground(e);
+  const seen = ratio(over(rgba(style.color), back), back);
+  const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
+  n++;
+  if (seen < (large ? 3 : 4.5)) bad.push(seen.toFixed(2) + " " + walk.currentNode.data.slice(0, 40));
+}
+for (const e of top.querySelectorAll("button .icon, input[placeholder]")) {
+  if (!e.checkVisibility({opacityProperty: true}) || e.closest(".marks")) continue;
+  const icon = e.matches("svg");
+  const back = ground(e);
+  const seen = ratio(rgba(getComputedStyle(e, icon ? null : "::placeholder").color), back);
+  n++;
+  if (seen < (icon ? 3 : 4.5)) bad.push(seen.toFixed(2) + " " + e.outerHTML.slice(0, 60));
+}
+return {bad, n};
+"""

@@ -1,5 +1,6 @@
 /* tests/store/help.c — see help.h. */
 #include "tests/store/help.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
@@ -203,6 +204,14 @@ int help_fixture_tear_down(void **state)
 {
     help_fixture_free(*state);
     return 0;
+}
+
+size_t help_reopen(help_fixture *f)
+{
+    im_store_close(f->store);
+    size_t live = im_live_allocations();
+    f->store = help_open(f->folder, IM_STORE_WRITE);
+    return live;
 }
 
 char *help_filled(uint64_t n_items, uint64_t *out_root, uint64_t *out_model)

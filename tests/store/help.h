@@ -56,6 +56,8 @@ void help_fixture_fill(help_fixture *f, uint64_t n_items, bool backwards);
 void help_fixture_free(help_fixture *f);
 /** The same as a tear-down of cmocka. */
 int help_fixture_tear_down(void **state);
+/** Closes the store and opens it again; returns how many allocations lived in between. */
+size_t help_reopen(help_fixture *f);
 
 /** A new library in memory with root, model and the items 0 … n_items - 1, closed again; returns
  * its folder. */
