@@ -170,7 +170,7 @@ static void a_row_does_not_depend_on_its_tile(void **state)
 
 static void heads_equal_the_plain_twin(void **state)
 {
-    static float qkv[40 * 96], got[40 * 32], expected[40 * 32], scratch[4096];
+    static float qkv[40 * 96], got[40 * 32], expected[40 * 32], scratch[16384];
     (void)state;
     srandom(5);
     for (size_t s = 0; s < IM_COUNT(sets); s++) {
