@@ -74,12 +74,13 @@ void kernel_pack_row8(const kernel *k, int8_t *panel, size_t column, const float
     float *scales = (float *)(void *)(panel + codes);
     int32_t *sums = (int32_t *)(void *)(scales + PANEL);
     float most = 0;
+    bool finite = true;
     int32_t sum = 0;
     for (size_t i = 0; i < depth; i++) {
-        most = !(fabsf(row[i]) <= most) ? fabsf(row[i]) : most; /* NaN stays */
-        most = isnan(row[i]) ? NAN : most;
+        finite = finite && isfinite(row[i]);
+        most = fabsf(row[i]) > most ? fabsf(row[i]) : most;
     }
-    float scale = isfinite(most) ? most / 127.0f : NAN;
+    float scale = finite ? most / 127.0f : NAN;
     float inverse = scale > 1e-30f ? 1.0f / scale : 0;
     for (size_t i = 0; i * PANEL < codes; i++) {
         long code = i < depth && inverse > 0 ? lrintf(row[i] * inverse) : 0;
