@@ -226,22 +226,53 @@ static void tile16_rows(const narrow_value *in, size_t in_pitch, const uint16_t 
 
 /* ---- panels ---- */
 
-static void finish_row(const panel_work *w, size_t row, float *sums)
+/* A whole panel's row: constant lengths, so that it stays in registers. */
+INLINE void finish_whole(const panel_work *w, size_t row, float *sums)
 {
     float *out = w->out + row * w->out_pitch;
     if (w->bias != NULL) {
-        for (size_t c = 0; c < w->columns; c++) {
+        for (size_t c = 0; c < PANEL; c++) {
             sums[c] += w->bias[c];
         }
     }
     activate_row(sums, PANEL, w->activation);
     if (w->residual != NULL) {
         const float *residual = w->residual + row * w->residual_pitch;
-        for (size_t c = 0; c < w->columns; c++) {
+        for (size_t c = 0; c < PANEL; c++) {
             sums[c] += residual[c];
         }
     }
+    memcpy(out, sums, PANEL * sizeof(float));
+}
+
+static void finish_row(const panel_work *w, size_t row, float *sums)
+{
+    float *out = w->out + row * w->out_pitch;
+    if (w->columns == PANEL) {
+        finish_whole(w, row, sums);
+        return;
+    }
+    for (size_t c = 0; w->bias != NULL && c < w->columns; c++) {
+        sums[c] += w->bias[c];
+    }
+    activate_row(sums, PANEL, w->activation);
+    for (size_t c = 0; w->residual != NULL && c < w->columns; c++) {
+        sums[c] += w->residual[row * w->residual_pitch + c];
+    }
     memcpy(out, sums, w->columns * sizeof(float));
+}
+
+/* What the epilogue of a tile reads and writes is asked for while the tile is multiplied. */
+static void fetch_rows(const panel_work *w, size_t row, size_t n)
+{
+    for (size_t r = row; r < row + n; r++) {
+        for (size_t c = 0; c < w->columns; c += 16) {
+            if (w->residual != NULL) {
+                __builtin_prefetch(w->residual + r * w->residual_pitch + c, 0, 3);
+            }
+            __builtin_prefetch(w->out + r * w->out_pitch + c, 1, 3);
+        }
+    }
 }
 
 /* Rows of the next tile, so that the rest is dealt evenly. */
@@ -259,6 +290,7 @@ INLINE void panel_rows(const panel_work *w, bool bf16)
     for (size_t row = 0; row < w->rows; row += n) {
         size_t from = row * w->in_pitch;
         n = tile_of(w->rows - row);
+        fetch_rows(w, row, n);
         for (size_t c = 0; c < PANEL; c += TILE) {
             if (bf16) {
                 tile16_rows(in16 + from, w->in_pitch, w->panel16 + 2 * c, w->k, n, sums + c, PANEL);

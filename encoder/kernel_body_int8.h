@@ -68,6 +68,7 @@ static void fast_panel_int8(const panel_work *w)
     size_t n = 0;
     for (size_t row = 0; row < w->rows; row += n) {
         n = tile_of(w->rows - row);
+        fetch_rows(w, row, n);
         for (size_t c = 0; c < PANEL; c += TILE) {
             tile8_rows(in + row * w->in_pitch, w->in_pitch, w->panel8 + c * INT8_GROUP, k, n,
                        sums + c);
