@@ -37,17 +37,22 @@ static inline portable_vector portable_pairs(const unsigned short *p, int shift)
     } while (0)
 typedef int portable_ints __attribute__((vector_size(16)));
 typedef short portable_shorts __attribute__((vector_size(16)));
-typedef signed char portable_bytes __attribute__((vector_size(8)));
+typedef signed char portable_bytes __attribute__((vector_size(16)));
 typedef short code_value; /* 16-bit products of pairs, which 32 bits hold */
+/* Each byte twice, then the upper one's sign over both: __builtin_convertvector goes byte by byte.
+ */
 static inline portable_shorts portable_codes(const signed char *p)
 {
-    portable_bytes bytes;
-    memcpy(&bytes, p, sizeof(bytes));
-    return __builtin_convertvector(bytes, portable_shorts);
+    portable_bytes bytes = {0};
+    memcpy(&bytes, p, 8);
+    bytes = __builtin_shufflevector(bytes, bytes, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    return (portable_shorts)bytes >> 8;
 }
 static inline portable_shorts portable_pair(const short *p)
 {
-    return (portable_shorts){p[0], p[1], p[0], p[1], p[0], p[1], p[0], p[1]};
+    int pair;
+    memcpy(&pair, p, sizeof(pair));
+    return (portable_shorts)(portable_ints){pair, pair, pair, pair};
 }
 static inline portable_ints portable_dot(portable_ints sum, portable_shorts a, portable_shorts b)
 {
