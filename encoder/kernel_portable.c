@@ -37,14 +37,16 @@ static inline portable_vector portable_pairs(const unsigned short *p, int shift)
     } while (0)
 typedef int portable_ints __attribute__((vector_size(16)));
 typedef short portable_shorts __attribute__((vector_size(16)));
+typedef long long portable_longs __attribute__((vector_size(16)));
 typedef signed char portable_bytes __attribute__((vector_size(16)));
 typedef short code_value; /* 16-bit products of pairs, which 32 bits hold */
 /* Each byte twice, then the upper one's sign over both: __builtin_convertvector goes byte by byte.
  */
 static inline portable_shorts portable_codes(const signed char *p)
 {
-    portable_bytes bytes = {0};
-    memcpy(&bytes, p, 8);
+    long long eight;
+    memcpy(&eight, p, sizeof(eight));
+    portable_bytes bytes = (portable_bytes)(portable_longs){eight, 0};
     bytes = __builtin_shufflevector(bytes, bytes, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
     return (portable_shorts)bytes >> 8;
 }

@@ -7,7 +7,7 @@
  * above it. Prints a JSON object a line: GFLOP/s of the thread's own CPU time (the best of the
  * rounds: other programs can only make it slower; int8 products count as two operations each, too),
  * and `of_peak`, the part of what the same core did with one register tile out of its first cache
- * in the same rounds, 0 where no set has the instruction. */
+ * in the same rounds, 0 where no set has the instruction. Then attention, microseconds a head. */
 #include "base/base.h"
 #include "encoder/encoder.h"
 #include "encoder/kernel_internal.h"
@@ -365,6 +365,43 @@ static void bench(const size_t shape[3], size_t rounds)
     }
 }
 
+/* One head of d 64: microseconds, the least of the rounds. */
+static void bench_head(size_t length, size_t rounds)
+{
+    const size_t d = 64;
+    float *qkv = some(length * 3 * d, sizeof(float));
+    float *out = some(length * d, sizeof(float));
+    float *scratch = some(kernel_head_floats(length, d), sizeof(float));
+    fill(qkv, length * 3 * d);
+    for (size_t i = 0; i < 2 * IM_COUNT(all); i++) {
+        const kernel *k = all[i / 2];
+        bool bf16 = i % 2 == 1;
+        double least = 1e9;
+        head_work w = {.q = qkv, .k = qkv + d, .v = qkv + 2 * d, .pitch = 3 * d, .length = length};
+        w.d = d;
+        w.bf16 = bf16;
+        w.only = SIZE_MAX;
+        w.out = out;
+        w.out_pitch = d;
+        w.scratch = scratch;
+        if (!allowed(k) || (bf16 && !kernel_has_bf16(k))) {
+            continue;
+        }
+        for (size_t round = 0; round < 20 * rounds; round++) {
+            uint64_t start = cpu_ns();
+            k->head(&w);
+            least = IM_MIN(least, (double)(cpu_ns() - start) / 1e3);
+        }
+        printf("{\"bench\":\"attention\",\"length\":%zu,\"d\":%zu,\"route\":\"%s\",\"precision\":"
+               "\"%s\","
+               "\"us\":%.1f}\n",
+               length, d, k->name, bf16 ? "bf16" : "fp32", least);
+    }
+    im_free(qkv);
+    im_free(out);
+    im_free(scratch);
+}
+
 int main(int argc, char **argv)
 {
     size_t rounds = argc > 1 ? (size_t)strtoul(argv[1], NULL, 10) : 9;
@@ -383,6 +420,10 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < IM_COUNT(shapes); i++) {
         bench(shapes[i], rounds);
+    }
+    static const size_t lengths[] = {10, 50, 77, 197, 257};
+    for (size_t i = 0; i < IM_COUNT(lengths); i++) {
+        bench_head(lengths[i], rounds);
     }
     return 0;
 }
