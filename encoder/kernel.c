@@ -60,11 +60,10 @@ bool kernel_full_rate_bf16(void)
 /* Panels of keys and values, then scores, rounded rows and results of the highest register tile. */
 size_t kernel_head_floats(size_t length, size_t d)
 {
-    const size_t rows = 14;
     size_t keys = (length + PANEL - 1) / PANEL * PANEL;
     size_t depth = d + d % 2;
     size_t wide = (d + PANEL - 1) / PANEL * PANEL;
-    return keys * (depth + wide) + rows * (2 * keys + depth + wide);
+    return keys * (depth + wide) + KERNEL_MOST_ROWS * (2 * keys + depth + wide);
 }
 
 void kernel_pack_row8(const kernel *k, int8_t *panel, size_t column, const float *row, size_t depth)

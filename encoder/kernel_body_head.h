@@ -10,6 +10,8 @@
 #define HEAD_BF16 0 /* pairs made from float32 would be slower than float32 */
 #endif
 
+_Static_assert(MR <= KERNEL_MOST_ROWS, "kernel_head_floats");
+
 typedef struct head_scratch {
     size_t keys, depth, wide; /* length and d up to whole panels, d up to a pair */
     float *key_panels;        /* [keys / PANEL, depth, PANEL], or as pairs in bf16 */

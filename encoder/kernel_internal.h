@@ -28,6 +28,7 @@
 #include <string.h>
 
 #define PANEL 32u
+#define KERNEL_MOST_ROWS 14u   /* of a register tile of any set */
 #define KERNEL_CHUNK_ROWS 112u /* rows of one task: eight register tiles of the widest kernel */
 
 typedef struct packed_matrix { /* one of the three is there, owned */
