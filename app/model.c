@@ -267,7 +267,7 @@ im_code im_app_model_info_json(const im_places *places, im_library *library_or_n
         digested = im_encoder_digest(folder, digest, &cause);
     }
     if (rc == IM_OK && digested == IM_OK && library_or_null != NULL) {
-        rc = precision_of(library_or_null->store, digest, library_or_null->precision, &choice, err);
+        rc = precision_of_files(library_or_null, digest, library_or_null->precision, &choice, err);
     }
     if (rc == IM_OK) {
         options.precision = choice.precision;
