@@ -9,8 +9,7 @@
 #include "base/base.h"
 #include "index/tiered_internal.h"
 
-#define TILE_LEAST 2u /* queries: fewer gain nothing */
-#define TILE_PART 8u  /* fewer than an eighth of the rows pass: looked at one by one */
+#define TILE_PART 8u /* fewer than an eighth of the rows pass: looked at one by one */
 
 static bool may_tile(const tiered_job *job, const tiered_search *search)
 {
