@@ -314,7 +314,7 @@ im_code im_app_embed_model(im_library *library, char **out_folder, im_precision 
     precision_choice choice = {0};
     im_code rc = library_model(library, err);
     if (rc == IM_OK) {
-        rc = precision_of(library->store, library->model.digest, library->precision, &choice, err);
+        rc = precision_of_row(library->store, &library->model, library->precision, &choice, err);
     }
     if (rc == IM_OK) {
         rc = library_model_folder(library, out_folder, err);
