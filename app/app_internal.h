@@ -87,10 +87,10 @@ IM_NODISCARD im_code library_model_folder(im_library *library, char **out_folder
 /** How the library opens models: threads, batch, what is left of its memory; no packing. */
 IM_NODISCARD im_code library_encoder_options(im_library *library, im_towers towers,
                                              im_encoder_options *out, im_error *err);
-/** Opens the model of this digest in `folder` in the precision that the library works in, from a
- * file of packed weights where it can; events are told when it cannot. */
+/** Opens the model of this row in `folder` in the precision that the library works in, from a file
+ * of packed weights where it can; events are told when it cannot. */
 IM_NODISCARD im_code library_open_encoder(im_library *library, const char *folder,
-                                          const char *digest, im_towers towers,
+                                          const im_model_row *row, im_towers towers,
                                           const im_events *events, im_encoder **out, im_error *err);
 /** Opens the encoder of the library's model with at least these towers. */
 IM_NODISCARD im_code library_encoder(im_library *library, im_towers towers, const im_events *events,
@@ -114,11 +114,17 @@ void library_index_state(const im_library *library, const im_model_row *model,
 
 #define PRECISION_LEAST_COSINE 0.9995 /* of bf16 to fp32; below it auto stays with fp32 */
 #define PRECISION_LEAST_SPEED 1.05    /* of bf16 beside fp32; as above */
+#define PRECISION_LEAST_INT8 0.99     /* of int8 to fp32; below it a library refuses it */
+
+/** What a precision gains over fp32. */
+typedef struct precision_gain {
+    double cosine; /* least one to fp32; below 0: not measured */
+    double speed;  /* pictures for each of fp32 in the same time; below 0: not measured on a
+                      processor like this one */
+} precision_gain;
 
 typedef struct precision_measured {
-    double cosine; /* least one of bf16 to fp32; below 0: not measured */
-    double speed;  /* pictures of bf16 for each of fp32 in the same time; below 0: not measured on
-                      a processor like this one */
+    precision_gain bf16, int8;
 } precision_measured;
 
 typedef struct precision_choice {
@@ -127,24 +133,46 @@ typedef struct precision_choice {
     const char *why; /* static */
 } precision_choice;
 
-/** Compares bf16 with fp32 over a sample of the calibration pictures and texts; one model is open
- * at a time, as options say (precision and towers are not looked at). */
+precision_measured precision_nothing(void);
+/** Compares bf16, and int8 when it is wanted, with fp32 over a sample of the calibration pictures
+ * and texts; one model is open at a time, as options say (precision and towers are not looked at).
+ */
 IM_NODISCARD im_code precision_measure(const im_places *places, const char *model_folder,
-                                       const im_encoder_options *options, precision_measured *out,
-                                       im_error *err);
+                                       const im_encoder_options *options, bool int8,
+                                       precision_measured *out, im_error *err);
 /** What auto means. @param expected_fast  for a processor on which it was not measured */
-im_precision precision_choose(const precision_measured *measured, bool expected_fast,
-                              const char **out_why);
+im_precision precision_choose(const precision_gain *bf16, bool expected_fast, const char **out_why);
 /** What a model computes with where no library says more. */
 precision_choice precision_unmeasured(im_precision wanted);
-/** Keeps what was measured; the caller holds the store's lock. */
+/** Keeps what was measured; the caller holds the store's lock. @param digest  of the files */
 IM_NODISCARD im_code precision_keep(im_store *store, const char *digest,
                                     const precision_measured *measured, im_error *err);
-/** What a model of the library computes with. */
-IM_NODISCARD im_code precision_of(im_store *store, const char *digest, im_precision wanted,
-                                  precision_choice *out, im_error *err);
-/** "precision", "precision_why", "bf16_cosine" and "bf16_speed" of an object. */
+/** What a model of the library computes with: int8 when its vectors are, else one of fp32 and bf16.
+ * @param digest  of the files */
+IM_NODISCARD im_code precision_of(im_store *store, const char *digest, bool int8,
+                                  im_precision wanted, precision_choice *out, im_error *err);
+/** The same of the files of a model, which may be the library's own (packing.c). */
+IM_NODISCARD im_code precision_of_files(im_library *library, const char *digest,
+                                        im_precision wanted, precision_choice *out, im_error *err);
+/** The same of a row. */
+IM_NODISCARD im_code precision_of_row(im_store *store, const im_model_row *row, im_precision wanted,
+                                      precision_choice *out, im_error *err);
+/** unsupported when int8 was measured to lose too much. */
+IM_NODISCARD im_code precision_check_int8(const char *model, const precision_measured *measured,
+                                          im_error *err);
+/** "precision", "precision_why", and cosine and speed of bf16 and int8 of an object. */
 void precision_put(im_json_writer *w, const precision_choice *choice);
+
+/* ---- space.c ---- */
+bool precision_is_int8(const char *name);
+/** What stands for the vectors of a model in one precision class: model rows and indexes have it as
+ * their digest. */
+void space_of(const char *files_digest, bool int8, char out[65]);
+void model_files_digest(const im_model_row *row, char out[65]);
+/** True when vectors of that precision do not go with those of the row. */
+bool space_differs(const im_model_row *row, im_precision wanted);
+/** model_mismatch when --precision is of another class than the library's loaded model. */
+IM_NODISCARD im_code space_check(const im_library *library, im_error *err);
 
 /* ---- memory.c ---- */
 /** Sets the budget: `asked`, or (0) three fifths of the cgroup's limit when there is one. */

@@ -91,8 +91,9 @@ void import_at_row(const char *file, uint64_t row, im_error *error);
 
 typedef struct import_model {
     char name[128];
-    char digest[65];
+    char digest[65]; /* of its files */
     size_t dim;
+    bool int8;   /* the class of its vectors */
     bool is_new; /* the library has none yet */
 } import_model;
 

@@ -241,11 +241,13 @@ static im_code write_model(export_run *run, const char *folder, im_error *err)
 {
     const im_model_row *model = &run->library->model;
     im_json_writer w;
+    char digest[65];
     stream file = {.fd = -1};
+    model_files_digest(model, digest);
     im_json_init(&w, 1u << 20);
     im_json_begin_object(&w);
     im_json_put_string(&w, "name", model->name);
-    im_json_put_string(&w, "digest", model->digest);
+    im_json_put_string(&w, "digest", digest);
     im_json_put_string(&w, "family", model->family);
     im_json_put_uint(&w, "dimension", model->dim);
     im_json_put_string(&w, "precision", model->precision);

@@ -27,6 +27,7 @@ static im_code find_new_model(im_library *library, import_model *out, im_error *
         const im_encoder_info *info = im_encoder_describe(encoder);
         (void)snprintf(out->name, sizeof(out->name), "%s", info->name);
         out->dim = info->dim;
+        out->int8 = library->precision == IM_PRECISION_INT8;
         out->is_new = true;
     }
     im_encoder_close(encoder);
@@ -40,7 +41,8 @@ static im_code find_model(im_library *library, import_model *out, im_error *err)
     im_code rc = library_model(library, &none);
     if (rc == IM_OK) {
         (void)snprintf(out->name, sizeof(out->name), "%s", library->model.name);
-        memcpy(out->digest, library->model.digest, sizeof(out->digest));
+        model_files_digest(&library->model, out->digest);
+        out->int8 = precision_is_int8(library->model.precision);
         out->dim = library->model.dim;
     } else if (strcmp(none.reason, im_reason_name(IM_REASON_LIBRARY_EMPTY)) == 0) {
         rc = find_new_model(library, out, err);
@@ -84,6 +86,16 @@ static im_code compare_model(const import_source *source, const json_t *facts,
                         source->model_name, name != NULL ? name : "?",
                         digest != NULL ? digest : "no digest", model->name, model->digest);
         im_hint(err, "import into a new library: --library DIR --model NAME");
+        return rc;
+    }
+    const char *precision = json_string_value(json_object_get(facts, "precision"));
+    if (precision != NULL && precision_is_int8(precision) != model->int8) {
+        rc = im_fail_as(err, IM_REASON_MODEL_MISMATCH,
+                        "'%s': the vectors are %.20s, the library's are %s and do not compare with "
+                        "them",
+                        source->model_name, precision, model->int8 ? "int8" : "fp32 or bf16");
+        im_hint(err, "import into a new library: --library DIR --precision %s",
+                model->int8 ? "fp32" : "int8");
         return rc;
     }
     rc = check_number(facts, "dimension", source->head.dim, source->model_name, err);

@@ -115,17 +115,19 @@ static im_code check_wanted_model(im_library *library, im_error *err)
 {
     char *folder = NULL;
     char digest[65];
+    char ours[65];
     if (library->model_wanted == NULL || strcmp(library->model_wanted, library->model.name) == 0) {
         return IM_OK;
     }
     im_code rc = im_app_model_folder(&library->places, library->model_wanted, &folder, err);
     if (rc == IM_OK && strcmp(folder, library->model.folder) != 0) {
+        model_files_digest(&library->model, ours);
         rc = im_encoder_digest(folder, digest, err);
-        if (rc == IM_OK && strcmp(digest, library->model.digest) != 0) {
+        if (rc == IM_OK && strcmp(digest, ours) != 0) {
             rc = im_fail_as(err, IM_REASON_MODEL_MISMATCH,
                             "library '%s' was made with model '%s' (%.12s), not with '%s' (%.12s)",
-                            library->folder, library->model.name, library->model.digest,
-                            library->model_wanted, digest);
+                            library->folder, library->model.name, ours, library->model_wanted,
+                            digest);
             im_hint(err, "leave --model out, or change the library: imago model use NAME");
         }
     }
@@ -148,6 +150,9 @@ im_code library_model(im_library *library, im_error *err)
         return rc;
     }
     rc = check_wanted_model(library, err);
+    if (rc == IM_OK) {
+        rc = space_check(library, err);
+    }
     if (rc != IM_OK) {
         im_model_row_clear(&library->model);
     }
@@ -160,16 +165,18 @@ static im_code check_model_files(im_library *library, const char *folder, im_err
 {
     im_str now;
     char digest[65];
+    char ours[65];
     im_str_init(&now, IM_LIMIT_MODEL_JSON_BYTES);
     im_code rc = model_files_json(folder, &now, err);
     if (rc == IM_OK &&
         (library->model.files == NULL || strcmp(im_str_text(&now), library->model.files) != 0)) {
+        model_files_digest(&library->model, ours);
         rc = im_encoder_digest(folder, digest, err);
-        if (rc == IM_OK && strcmp(digest, library->model.digest) != 0) {
+        if (rc == IM_OK && strcmp(digest, ours) != 0) {
             rc = im_fail_as(err, IM_REASON_MODEL_MISMATCH,
                             "model folder '%s' has changed: its digest is %.12s, library '%s' was "
                             "made with %.12s",
-                            folder, digest, library->folder, library->model.digest);
+                            folder, digest, library->folder, ours);
             im_hint(err, "bring the old files back, or change over: imago model use %s",
                     library->model.name);
         }
@@ -209,20 +216,22 @@ im_code library_encoder_options(im_library *library, im_towers towers, im_encode
     return rc;
 }
 
-im_code library_open_encoder(im_library *library, const char *folder, const char *digest,
+im_code library_open_encoder(im_library *library, const char *folder, const im_model_row *row,
                              im_towers towers, const im_events *events, im_encoder **out,
                              im_error *err)
 {
+    char digest[65];
     packing_telling telling;
     im_encoder_options options;
     precision_choice choice = {0};
     im_code rc = library_encoder_options(library, towers, &options, err);
     if (rc == IM_OK) {
-        rc = precision_of(library->store, digest, library->precision, &choice, err);
+        rc = precision_of_row(library->store, row, library->precision, &choice, err);
     }
     if (rc != IM_OK) {
         return rc;
     }
+    model_files_digest(row, digest);
     options.precision = choice.precision;
     options.packing = packing_start(&telling, &library->places, digest, library->packs, events);
     rc = im_encoder_open(folder, &options, out, err);
@@ -259,7 +268,7 @@ im_code library_encoder(im_library *library, im_towers towers, const im_events *
         rc = check_model_files(library, folder, err);
     }
     if (rc == IM_OK) {
-        rc = library_open_encoder(library, folder, library->model.digest, towers, events,
+        rc = library_open_encoder(library, folder, &library->model, towers, events,
                                   &library->encoder, err);
     }
     if (rc == IM_OK) { /* once more: what was opened must be what was looked at */

@@ -267,7 +267,7 @@ im_code im_app_model_info_json(const im_places *places, im_library *library_or_n
         digested = im_encoder_digest(folder, digest, &cause);
     }
     if (rc == IM_OK && digested == IM_OK && library_or_null != NULL) {
-        rc = precision_of(library_or_null->store, digest, library_or_null->precision, &choice, err);
+        rc = precision_of_files(library_or_null, digest, library_or_null->precision, &choice, err);
     }
     if (rc == IM_OK) {
         options.precision = choice.precision;
@@ -314,7 +314,7 @@ im_code im_app_embed_model(im_library *library, char **out_folder, im_precision 
     precision_choice choice = {0};
     im_code rc = library_model(library, err);
     if (rc == IM_OK) {
-        rc = precision_of(library->store, library->model.digest, library->precision, &choice, err);
+        rc = precision_of_row(library->store, &library->model, library->precision, &choice, err);
     }
     if (rc == IM_OK) {
         rc = library_model_folder(library, out_folder, err);

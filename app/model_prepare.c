@@ -198,6 +198,7 @@ typedef struct preparation {
 static im_code open_and_look_up(preparation *p, im_error *err)
 {
     char digest[65];
+    char space[65];
     im_library *library = p->library;
     im_code rc = library_encoder_options(library, IM_TOWERS_BOTH, &p->options, err);
     if (rc == IM_OK) {
@@ -213,10 +214,11 @@ static im_code open_and_look_up(preparation *p, im_error *err)
         rc = im_encoder_digest(p->folder, digest, err);
     }
     if (rc == IM_OK) {
-        rc = im_store_model_of_digest(library->store, digest, &p->row, err);
+        space_of(digest, library->precision == IM_PRECISION_INT8, space);
+        rc = im_store_model_of_digest(library->store, space, &p->row, err);
     }
     if (rc == IM_OK && p->row.id == 0) {
-        memcpy(p->row.digest, digest, sizeof(p->row.digest));
+        memcpy(p->row.digest, space, sizeof(p->row.digest));
     }
     return rc;
 }
@@ -231,11 +233,16 @@ static void close_encoder(preparation *p)
 static im_code record(preparation *p, im_error *err)
 {
     im_store *store = p->library->store;
-    precision_measured measured = {.cosine = -1, .speed = -1};
+    bool int8 = p->library->precision == IM_PRECISION_INT8;
+    precision_measured measured = precision_nothing();
+    char digest[65];
     im_code rc = describe_model(p->library, p->folder, p->encoder, p->events, &p->row, err);
     if (rc == IM_OK && p->row.n_background > 0) {
         close_encoder(p); /* a budget is for one */
-        rc = precision_measure(&p->library->places, p->folder, &p->options, &measured, err);
+        rc = precision_measure(&p->library->places, p->folder, &p->options, int8, &measured, err);
+    }
+    if (rc == IM_OK && int8) {
+        rc = precision_check_int8(p->row.name, &measured, err);
     }
     if (rc == IM_OK) {
         rc = check_unchanged(p->folder, &p->files, err);
@@ -247,8 +254,9 @@ static im_code record(preparation *p, im_error *err)
         return rc;
     }
     rc = put_model_once(store, &p->row, err);
-    if (rc == IM_OK && measured.cosine >= 0) {
-        rc = precision_keep(store, p->row.digest, &measured, err);
+    if (rc == IM_OK) {
+        model_files_digest(&p->row, digest);
+        rc = precision_keep(store, digest, &measured, err);
     }
     im_store_unlock(store);
     return rc;
@@ -268,8 +276,7 @@ static im_code open_and_record(im_library *library, const char *folder, const im
     }
     close_encoder(&p);
     if (rc == IM_OK) {
-        rc = library_open_encoder(library, folder, p.row.digest, IM_TOWERS_BOTH, events, &p.encoder,
-                                  err);
+        rc = library_open_encoder(library, folder, &p.row, IM_TOWERS_BOTH, events, &p.encoder, err);
     }
     if (rc == IM_OK) { /* the digest must be that of what is open now */
         rc = check_unchanged(folder, &p.files, err);

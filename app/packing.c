@@ -45,25 +45,50 @@ void packing_tell(const im_encoder *encoder, const im_events *events)
     im_str_clear(&sentence);
 }
 
+static bool is_known(const precision_gain *gain)
+{
+    return gain->cosine >= 0 && gain->speed >= 0;
+}
+
+im_code precision_of_files(im_library *library, const char *digest, im_precision wanted,
+                           precision_choice *out, im_error *err)
+{
+    im_model_row active = {0};
+    char ours[65];
+    im_code rc = im_store_active_model(library->store, &active, err);
+    if (rc == IM_OK) {
+        model_files_digest(&active, ours);
+        rc = precision_of(library->store, digest,
+                          active.id != 0 && precision_is_int8(active.precision) &&
+                              strcmp(ours, digest) == 0,
+                          wanted, out, err);
+    }
+    im_model_row_clear(&active);
+    return rc;
+}
+
 /* A model of the library whose cosine is not known, or whose speed was measured on another
  * processor, is measured now. */
 static im_code measure_what_lacks(im_library *library, const char *folder, const char *digest,
-                                  const im_encoder_options *options, im_error *err)
+                                  bool int8, const im_encoder_options *options, im_error *err)
 {
     im_model_row row = {0};
-    precision_choice known;
-    precision_measured measured = {.cosine = -1, .speed = -1};
-    im_code rc = im_store_model_of_digest(library->store, digest, &row, err);
+    char space[65];
+    precision_choice known = {.measured = precision_nothing()};
+    precision_measured measured = precision_nothing();
+    space_of(digest, int8, space);
+    im_code rc = im_store_model_of_digest(library->store, space, &row, err);
     bool ours = rc == IM_OK && row.id != 0 && row.n_background > 0 && library->writable;
-    im_model_row_clear(&row);
     if (ours) {
-        rc = precision_of(library->store, digest, IM_PRECISION_AUTO, &known, err);
+        rc = precision_of_row(library->store, &row, IM_PRECISION_AUTO, &known, err);
     }
-    if (rc != IM_OK || !ours || (known.measured.cosine >= 0 && known.measured.speed >= 0)) {
+    im_model_row_clear(&row);
+    if (rc != IM_OK || !ours ||
+        (is_known(&known.measured.bf16) && (!int8 || is_known(&known.measured.int8)))) {
         return rc;
     }
-    rc = precision_measure(&library->places, folder, options, &measured, err);
-    if (rc == IM_OK && measured.cosine >= 0) {
+    rc = precision_measure(&library->places, folder, options, int8, &measured, err);
+    if (rc == IM_OK) {
         rc = im_store_lock(library->store, IM_LIMIT_LOCK_WAIT_MS, err);
         if (rc == IM_OK) {
             rc = precision_keep(library->store, digest, &measured, err);
@@ -108,10 +133,14 @@ im_code im_app_model_warm(const im_places *places, im_library *library_or_null, 
         rc = library_pool(library_or_null, &options.pool, err);
         options.memory_bytes = library_encoder_memory(library_or_null);
         if (rc == IM_OK) {
-            rc = measure_what_lacks(library_or_null, folder, digest, &options, err);
+            rc = precision_of_files(library_or_null, digest, wanted, &choice, err);
         }
         if (rc == IM_OK) {
-            rc = precision_of(library_or_null->store, digest, wanted, &choice, err);
+            rc = measure_what_lacks(library_or_null, folder, digest,
+                                    choice.precision == IM_PRECISION_INT8, &options, err);
+        }
+        if (rc == IM_OK) {
+            rc = precision_of_files(library_or_null, digest, wanted, &choice, err);
         }
     }
     if (rc == IM_OK) {

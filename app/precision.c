@@ -1,7 +1,7 @@
 /* app/precision.c — which numbers a model computes with when --precision is auto: the cosine of
  * bf16 to fp32 and its speed beside fp32 are measured once, on the calibration pictures and texts,
- * and kept in the library's settings beside the model. The cosine is the model's; the speed is the
- * processor's, and counts on that one alone. */
+ * and kept in the library's settings beside the model; those of int8 when that was asked for. The
+ * cosine is the model's; the speed is the processor's, and counts on that one alone. */
 #include "app/app_internal.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -110,53 +110,84 @@ static double least_cosine(const sample *a, const sample *b)
     return least;
 }
 
+precision_measured precision_nothing(void)
+{
+    return (precision_measured){{-1, -1}, {-1, -1}};
+}
+
+/* Another precision beside the sample of fp32. */
+static im_code measure_one(const im_encoder_options *options, im_precision precision,
+                           const char *model_folder, const char *folder, const sample *fp32,
+                           precision_gain *out, im_error *err)
+{
+    sample other = {0};
+    im_error own = IM_ERROR_INIT;
+    im_code rc = take_sample(options, precision, model_folder, folder, &other, &own);
+    if (rc != IM_OK && strcmp(own.reason, "model_bad_output") == 0) {
+        rc = IM_OK; /* values that are not finite speak against it, they are no failure */
+        out->cosine = 0;
+    } else if (rc != IM_OK && err != NULL) {
+        *err = own;
+    } else if (rc == IM_OK && fp32->n > 0) {
+        out->cosine = IM_MAX(least_cosine(fp32, &other), 0.0);
+        out->speed = fp32->least_ns < UINT64_MAX
+                         ? (double)fp32->least_ns / (double)IM_MAX(other.least_ns, (uint64_t)1)
+                         : -1;
+    }
+    im_free(other.vectors);
+    return rc;
+}
+
 im_code precision_measure(const im_places *places, const char *model_folder,
-                          const im_encoder_options *options, precision_measured *out, im_error *err)
+                          const im_encoder_options *options, bool int8, precision_measured *out,
+                          im_error *err)
 {
     sample fp32 = {0};
-    sample bf16 = {0};
     char *folder = im_path_join(places->share, "calibration");
-    *out = (precision_measured){.cosine = -1, .speed = -1};
+    *out = precision_nothing();
     im_code rc = folder != NULL ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a path");
     if (rc == IM_OK) {
         rc = take_sample(options, IM_PRECISION_FP32, model_folder, folder, &fp32, err);
     }
     if (rc == IM_OK) {
-        im_error own = IM_ERROR_INIT;
-        rc = take_sample(options, IM_PRECISION_BF16, model_folder, folder, &bf16, &own);
-        if (rc != IM_OK && strcmp(own.reason, "model_bad_output") == 0) {
-            rc = IM_OK; /* values that are not finite speak against bf16, they are no failure */
-            out->cosine = 0;
-        } else if (rc != IM_OK && err != NULL) {
-            *err = own;
-        } else if (rc == IM_OK && fp32.n > 0) {
-            out->cosine = least_cosine(&fp32, &bf16);
-            out->speed = fp32.least_ns < UINT64_MAX
-                             ? (double)fp32.least_ns / (double)IM_MAX(bf16.least_ns, (uint64_t)1)
-                             : -1;
-        }
+        rc = measure_one(options, IM_PRECISION_BF16, model_folder, folder, &fp32, &out->bf16, err);
+    }
+    if (rc == IM_OK && int8) {
+        rc = measure_one(options, IM_PRECISION_INT8, model_folder, folder, &fp32, &out->int8, err);
     }
     im_free(fp32.vectors);
-    im_free(bf16.vectors);
     im_free(folder);
+    return rc;
+}
+
+im_code precision_check_int8(const char *model, const precision_measured *measured, im_error *err)
+{
+    double cosine = measured->int8.cosine;
+    if (cosine < 0 || cosine >= PRECISION_LEAST_INT8) { /* below 0: nothing to measure it on */
+        return IM_OK;
+    }
+    im_code rc = im_fail(err, IM_ERR_UNSUPPORTED,
+                         "model '%s' loses too much in int8: its vectors have cosine %.4f to those "
+                         "of fp32, at least %.2f is wanted",
+                         model, cosine, PRECISION_LEAST_INT8);
+    im_hint(err, "use --precision bf16, or leave --precision out");
     return rc;
 }
 
 /* ---- choosing ---- */
 
-im_precision precision_choose(const precision_measured *measured, bool expected_fast,
-                              const char **out_why)
+im_precision precision_choose(const precision_gain *bf16, bool expected_fast, const char **out_why)
 {
-    if (measured->cosine < 0) {
+    if (bf16->cosine < 0) {
         *out_why = "bf16 was not measured for this model";
         return IM_PRECISION_FP32;
     }
-    if (!(measured->cosine >= PRECISION_LEAST_COSINE)) {
+    if (!(bf16->cosine >= PRECISION_LEAST_COSINE)) {
         *out_why = "bf16 loses too much with this model";
         return IM_PRECISION_FP32;
     }
-    if (measured->speed >= 0) {
-        bool fast = measured->speed >= PRECISION_LEAST_SPEED;
+    if (bf16->speed >= 0) {
+        bool fast = bf16->speed >= PRECISION_LEAST_SPEED;
         *out_why = fast ? "bf16 was measured to be as good, and faster on this processor"
                         : "bf16 would be as good, but was measured to be no faster here";
         return fast ? IM_PRECISION_BF16 : IM_PRECISION_FP32;
@@ -166,41 +197,52 @@ im_precision precision_choose(const precision_measured *measured, bool expected_
     return expected_fast ? IM_PRECISION_BF16 : IM_PRECISION_FP32;
 }
 
-static void setting_name(const char *what, const char *digest, char out[96])
+/* A name of the settings: "int8_speed <digest>". */
+static void setting_name(im_precision precision, const char *what, const char *digest, char out[96])
 {
-    (void)snprintf(out, 96, "bf16_%s %s", what, digest);
+    (void)snprintf(out, 96, "%s_%s %s", im_precision_name(precision), what, digest);
 }
 
-im_code precision_keep(im_store *store, const char *digest, const precision_measured *measured,
-                       im_error *err)
+static im_code keep_one(im_store *store, im_precision precision, const char *digest,
+                        const precision_gain *gain, im_error *err)
 {
     char name[96];
     char value[IM_MACHINE_TEXT + 32];
     char machine[IM_MACHINE_TEXT];
-    setting_name("cosine", digest, name);
-    (void)snprintf(value, sizeof(value), "%.6f", measured->cosine);
+    if (gain->cosine < 0) {
+        return IM_OK;
+    }
+    setting_name(precision, "cosine", digest, name);
+    (void)snprintf(value, sizeof(value), "%.6f", gain->cosine);
     im_code rc = im_store_set_setting(store, name, value, err);
-    if (rc == IM_OK && measured->speed >= 0) {
+    if (rc == IM_OK && gain->speed >= 0) {
         im_encoder_machine(machine);
-        setting_name("speed", digest, name);
-        (void)snprintf(value, sizeof(value), "%.3f %s", measured->speed, machine);
+        setting_name(precision, "speed", digest, name);
+        (void)snprintf(value, sizeof(value), "%.3f %s", gain->speed, machine);
         rc = im_store_set_setting(store, name, value, err);
     }
     return rc;
 }
 
+im_code precision_keep(im_store *store, const char *digest, const precision_measured *measured,
+                       im_error *err)
+{
+    im_code rc = keep_one(store, IM_PRECISION_BF16, digest, &measured->bf16, err);
+    return rc == IM_OK ? keep_one(store, IM_PRECISION_INT8, digest, &measured->int8, err) : rc;
+}
+
 /* What was kept; the speed only when it was measured on a processor like this one. */
-static im_code recall(im_store *store, const char *digest, precision_measured *out, im_error *err)
+static im_code recall(im_store *store, im_precision precision, const char *digest,
+                      precision_gain *out, im_error *err)
 {
     char name[96];
     char machine[IM_MACHINE_TEXT];
     char *cosine = NULL;
     char *speed = NULL;
-    *out = (precision_measured){.cosine = -1, .speed = -1};
-    setting_name("cosine", digest, name);
+    setting_name(precision, "cosine", digest, name);
     im_code rc = im_store_get_setting(store, name, &cosine, err);
     if (rc == IM_OK) {
-        setting_name("speed", digest, name);
+        setting_name(precision, "speed", digest, name);
         rc = im_store_get_setting(store, name, &speed, err);
     }
     if (rc == IM_OK && cosine != NULL) {
@@ -219,10 +261,13 @@ static im_code recall(im_store *store, const char *digest, precision_measured *o
     return rc;
 }
 
-static void choose(im_precision wanted, bool expected_fast, precision_choice *out)
+static void choose(im_precision wanted, bool int8, bool expected_fast, precision_choice *out)
 {
-    out->precision = precision_choose(&out->measured, expected_fast, &out->why);
-    if (wanted != IM_PRECISION_AUTO) {
+    out->precision = precision_choose(&out->measured.bf16, expected_fast, &out->why);
+    if (int8 && wanted == IM_PRECISION_AUTO) {
+        out->precision = IM_PRECISION_INT8;
+        out->why = "the library's vectors are int8";
+    } else if (wanted != IM_PRECISION_AUTO) {
         out->precision = wanted;
         out->why = "asked for";
     }
@@ -230,19 +275,31 @@ static void choose(im_precision wanted, bool expected_fast, precision_choice *ou
 
 precision_choice precision_unmeasured(im_precision wanted)
 {
-    precision_choice choice = {.measured = {.cosine = -1, .speed = -1}};
-    choose(wanted, false, &choice);
+    precision_choice choice = {.measured = precision_nothing()};
+    choose(wanted, false, false, &choice);
     return choice;
 }
 
-im_code precision_of(im_store *store, const char *digest, im_precision wanted,
+im_code precision_of(im_store *store, const char *digest, bool int8, im_precision wanted,
                      precision_choice *out, im_error *err)
 {
-    im_code rc = recall(store, digest, &out->measured, err);
+    out->measured = precision_nothing();
+    im_code rc = recall(store, IM_PRECISION_BF16, digest, &out->measured.bf16, err);
     if (rc == IM_OK) {
-        choose(wanted, im_encoder_bf16_pays(), out);
+        rc = recall(store, IM_PRECISION_INT8, digest, &out->measured.int8, err);
+    }
+    if (rc == IM_OK) {
+        choose(wanted, int8, im_encoder_bf16_pays(), out);
     }
     return rc;
+}
+
+im_code precision_of_row(im_store *store, const im_model_row *row, im_precision wanted,
+                         precision_choice *out, im_error *err)
+{
+    char digest[65];
+    model_files_digest(row, digest);
+    return precision_of(store, digest, precision_is_int8(row->precision), wanted, out, err);
 }
 
 static void put_measured(im_json_writer *w, const char *key, double value)
@@ -257,8 +314,10 @@ static void put_measured(im_json_writer *w, const char *key, double value)
 
 void precision_put(im_json_writer *w, const precision_choice *choice)
 {
-    im_json_put_string(w, "precision", choice->precision == IM_PRECISION_BF16 ? "bf16" : "fp32");
+    im_json_put_string(w, "precision", im_precision_name(choice->precision));
     im_json_put_string(w, "precision_why", choice->why);
-    put_measured(w, "bf16_cosine", choice->measured.cosine);
-    put_measured(w, "bf16_speed", choice->measured.speed);
+    put_measured(w, "bf16_cosine", choice->measured.bf16.cosine);
+    put_measured(w, "bf16_speed", choice->measured.bf16.speed);
+    put_measured(w, "int8_cosine", choice->measured.int8.cosine);
+    put_measured(w, "int8_speed", choice->measured.int8.speed);
 }

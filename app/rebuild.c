@@ -264,23 +264,45 @@ static im_code choose_engine(im_library *library, const im_rebuild_request *requ
     return rc;
 }
 
+/* --precision of the other class: the same model anew, its vectors beside the old ones until all
+ * are there. */
+static im_code change_class(im_library *library, const im_events *events, bool *out_changed,
+                            im_error *err)
+{
+    im_model_row active = {0};
+    im_code rc = im_store_active_model(library->store, &active, err);
+    *out_changed = rc == IM_OK && active.id != 0 && space_differs(&active, library->precision);
+    if (*out_changed) {
+        rc = im_app_model_use(library, im_file_exists(active.folder) ? active.folder : active.name,
+                              events, err);
+    }
+    im_model_row_clear(&active);
+    return rc;
+}
+
 im_code im_app_rebuild(im_library *library, const im_rebuild_request *request,
                        const im_events *events, im_rebuild_report *out_report, im_error *err)
 {
     im_rebuild_report report = {0};
     im_engine_params ignored;
-    im_code rc = library_model(library, err);
+    bool changed = false;
+    im_code rc = change_class(library, events, &changed, err);
+    if (rc == IM_OK) {
+        rc = library_model(library, err);
+    }
     char *folder = rc == IM_OK ? library_index_folder(library, library->model.digest) : NULL;
     if (rc == IM_OK && folder == NULL) {
         rc = im_fail(err, IM_ERR_NOMEM, "no memory for a path");
     }
     if (rc == IM_OK) {
         library_close_index(library);
-        rc = request != NULL && request->has_engine
-                 ? choose_engine(library, request, folder, events, &report, err)
-                 : rebuild_all(library, folder, events, &report, err);
+        if (request != NULL && request->has_engine) {
+            rc = choose_engine(library, request, folder, events, &report, err);
+        } else if (!changed) {
+            rc = rebuild_all(library, folder, events, &report, err);
+        }
     }
-    if (rc == IM_OK && request != NULL && request->has_engine) {
+    if (rc == IM_OK && (changed || (request != NULL && request->has_engine))) {
         im_index_record record;
         rc = im_store_get_index(library->store, library->model.id, &record, err);
         report.vectors = rc == IM_OK ? record.n_rows : 0;

@@ -23,11 +23,13 @@ static void put_model(im_json_writer *w, const im_model_row *model, const precis
         im_json_put_null(w, "model");
         return;
     }
+    char digest[65];
+    model_files_digest(model, digest);
     im_json_key(w, "model");
     im_json_begin_object(w);
     im_json_put_string(w, "name", model->name);
     im_json_put_string(w, "folder", model->folder);
-    im_json_put_string(w, "digest", model->digest);
+    im_json_put_string(w, "digest", digest);
     im_json_put_uint(w, "dimensions", model->dim);
     precision_put(w, choice);
     im_json_put_uint(w, "background", model->n_background);
@@ -82,7 +84,7 @@ im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err
     uint64_t running = 0;
     im_code rc = im_store_active_model(library->store, &model, err);
     if (rc == IM_OK) {
-        rc = precision_of(library->store, model.digest, library->precision, &choice, err);
+        rc = precision_of_row(library->store, &model, library->precision, &choice, err);
     }
     if (rc == IM_OK) {
         rc = im_store_count_jobs(library->store, &waiting, &running, err);
@@ -348,17 +350,19 @@ static im_code check_index(im_library *library, check_context *check, im_error *
 static im_code check_model(im_library *library, check_context *check, im_error *err)
 {
     char digest[65];
+    char ours[65];
     im_error cause = IM_ERROR_INIT;
     char *folder = NULL;
     im_code rc = library_model_folder(library, &folder, &cause);
     if (rc == IM_OK) {
         rc = im_encoder_digest(folder, digest, &cause);
     }
-    if (rc == IM_OK && strcmp(digest, library->model.digest) != 0) {
+    model_files_digest(&library->model, ours);
+    if (rc == IM_OK && strcmp(digest, ours) != 0) {
         rc = im_fail_as(&cause, IM_REASON_MODEL_MISMATCH,
                         "model folder '%s' has changed: its digest is %.12s, the library was made "
                         "with %.12s",
-                        folder, digest, library->model.digest);
+                        folder, digest, ours);
     }
     im_free(folder);
     if (rc == IM_ERR_CONFLICT || rc == IM_ERR_NOT_FOUND || rc == IM_ERR_FORMAT) {

@@ -138,7 +138,7 @@ void cli_manual(cli_output *out, const char *version)
         ".TP\n.B IMAGO_DATA\nwhere the bundled models and the calibration pictures lie, if not "
         "beside the program\n"
         ".TP\n.B IMAGO_MODULES\nwhere imago\\-faiss.so lies, if not beside the program\n"
-        ".TP\n.B IMAGO_KERNEL\navx512_bf16, avx512, avx2 or portable: forces an instruction set\n"
+        ".TP\n.B IMAGO_KERNEL\navx512_bf16, avx512_vnni, avx512, avx2 or portable: forces an instruction set\n"
         ".TP\n.B XDG_DATA_HOME\nabove imago/default and imago/models; "
         "\\(ti/.local/share otherwise\n"
         ".TP\n.B NO_COLOR\nno colours when set\n");

@@ -26,6 +26,9 @@ typedef enum im_precision {
     IM_PRECISION_INT8
 } im_precision;
 
+/** "auto", "fp32", "bf16", "int8"; static. */
+const char *im_precision_name(im_precision precision);
+
 typedef enum im_towers { IM_TOWERS_BOTH, IM_TOWERS_TEXT, IM_TOWERS_IMAGE } im_towers;
 
 /** Packed weights in a file: made once, then mapped and shared by all who open the model. Whatever
@@ -39,8 +42,8 @@ typedef struct im_packing {
 } im_packing;
 
 typedef struct im_encoder_options {
-    im_precision precision; /* auto is fp32: only a caller knows what was measured; bf16 runs on any
-                               processor, slowly without the instruction; int8 is refused */
+    im_precision precision; /* auto is fp32: only a caller knows what was measured; all run on any
+                               processor, bf16 slowly without the instruction */
     im_towers towers;       /* what is not asked for is neither packed nor touched */
     im_pool *pool;          /* borrowed until close; NULL: the caller's thread alone */
     size_t batch;           /* most pictures of one forward pass; 0 = 8 */
@@ -62,9 +65,9 @@ typedef struct im_encoder_info {
     uint64_t n_parameters;
     uint64_t weights_bytes;
     const char *weights_dtype; /* "F32", "F16", "BF16" or "mixed" */
-    const char *precision;     /* what is used: "fp32" or "bf16" */
+    const char *precision;     /* what is used: "fp32", "bf16" or "int8" */
     const char *precision_why; /* one sentence */
-    const char *kernel;        /* "avx512_bf16", "avx512", "avx2", "portable" */
+    const char *kernel;        /* "avx512_bf16", "avx512_vnni", "avx512", "avx2", "portable" */
     bool has_bf16;             /* that kernel has bf16 products as an instruction */
     const char *packed;        /* file of the packed weights, NULL: in memory */
     const char *packed_why;    /* a sentence when a file was asked for and is not used, or "" */

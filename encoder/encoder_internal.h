@@ -117,6 +117,7 @@ IM_NODISCARD im_code tokenizer_encode(const tokenizer *t, im_view text, size_t c
 
 /** Where a tower's weights come from. */
 typedef struct weight_source {
+    const kernel *kernel;   /* that they are packed for */
     const weights *weights; /* names and shapes are checked against it in any case */
     packed_file *packed;    /* pieces come from here; NULL: they are packed into memory */
     packed_pieces *made;    /* and listed here; NULL: nobody wants to know */
@@ -138,6 +139,12 @@ typedef struct block {
     linear qkv, out, fc1, fc2; /* qkv: q, k and v one behind the other, [3W, W] */
 } block;
 
+/** Rows as a product in bf16 or int8 takes them. */
+typedef struct rounded_rows {
+    void *values;      /* [rows, pitch of the rows] of 4 bytes; NULL for fp32 */
+    row_scale *scales; /* [rows]; int8 only */
+} rounded_rows;
+
 /** Sees each stage of a pass: "pixels", "patches", "embeddings", "pre-norm", "block" (of `layer`),
  * "pooled", "projection", "vector". rows [n_rows, pitch], width used. */
 typedef struct stage_tap {
@@ -158,9 +165,10 @@ typedef struct tower {
     float *qkv;                         /* [R, qkv_pitch] */
     float *hidden;                      /* [R, mlp_pitch] */
     float *pooled;                      /* [sequences, pitch] */
-    void *narrow;                       /* bf16 only: the rows of the product at hand, rounded */
+    rounded_rows rounded;               /* bf16, int8: the rows of the product at hand */
     float *head;                        /* per worker: keys turned and scores of one head */
     size_t head_floats, n_workers;
+    size_t bf16_length; /* sequences of this length or more attend in bf16; SIZE_MAX: none */
 } tower;
 
 /** One sequence of the concatenated rows. */
@@ -170,9 +178,10 @@ typedef struct sequence {
 
 IM_NODISCARD im_code tower_load(tower *t, const tower_config *config, const char *prefix,
                                 weight_source *s, size_t max_rows, size_t max_sequences,
-                                size_t max_length, size_t n_workers, bool bf16, im_error *err);
+                                size_t max_length, size_t n_workers, im_precision precision,
+                                im_error *err);
 /** Scratch of a forward pass; sizes and config are set. */
-IM_NODISCARD im_code tower_plan(tower *t, size_t max_length, bool bf16, im_error *err);
+IM_NODISCARD im_code tower_plan(tower *t, size_t max_length, im_precision precision, im_error *err);
 void tower_clear(tower *t);
 /** Runs the blocks over t->x (all sequences) and leaves each sequence's pooled row in t->pooled.
  * @param whole_last also computes the last block for every row (tests compare both ways) */
@@ -189,10 +198,10 @@ static inline void tower_show(const tower *t, const char *stage, size_t layer, c
 }
 
 IM_NODISCARD im_code linear_load(linear *l, weight_source *s, const char *name, size_t n_out,
-                                 size_t n_in, bool bias, bool bf16, im_error *err);
+                                 size_t n_in, bool bias, im_precision precision, im_error *err);
 /** Packs a tensor [N, K] without bias. */
 IM_NODISCARD im_code linear_of_tensor(linear *l, weight_source *s, const char *name,
-                                      const tensor *t, bool bf16, im_error *err);
+                                      const tensor *t, im_precision precision, im_error *err);
 void linear_clear(linear *l);
 IM_NODISCARD im_code norm_load(norm *n, weight_source *s, const char *name, size_t width,
                                im_error *err);
@@ -201,11 +210,10 @@ void norm_clear(norm *n);
 IM_NODISCARD im_code values_load(float **out, weight_source *s, const char *name, size_t n_dims,
                                  const uint64_t *shape, im_error *err);
 /** rows x matrix + bias with an epilogue, split over the pool.
- * @param narrow  [n_rows, in_pitch] of 4 bytes for the rounded rows of a bf16 matrix, else unused
- */
+ * @param rounded  room for n_rows when the matrix is bf16 or int8, else unused */
 void linear_run(const linear *l, const kernel *k, im_pool *pool, const float *in, size_t in_pitch,
                 size_t n_rows, float *out, size_t out_pitch, kernel_activation activation,
-                const float *residual, size_t residual_pitch, void *narrow);
+                const float *residual, size_t residual_pitch, const rounded_rows *rounded);
 
 /* ---- open.c ---- */
 
@@ -230,8 +238,8 @@ typedef struct image_tower {
     bool mapped; /* these two */
     norm pre, post;
     linear projection;
-    float *columns; /* [batch, patches, 3 P P padded]: the patches as rows */
-    void *narrow;   /* bf16 only: those of one picture, rounded */
+    float *columns;       /* [batch, patches, 3 P P padded]: the patches as rows */
+    rounded_rows rounded; /* bf16, int8: those of one picture */
     size_t columns_pitch, tokens, batch;
 } image_tower;
 
@@ -260,7 +268,7 @@ struct im_encoder {
     im_pool *pool;
     const kernel *kernel;
     bool has_image, has_text;
-    bool bf16; /* blocks and patches; the projections stay float32 */
+    im_precision precision; /* of blocks and patches; the projections stay float32 */
     image_tower image;
     text_tower text;
     im_encoder_info info;
@@ -281,7 +289,8 @@ IM_NODISCARD im_code text_tower_load(im_encoder *e, weight_source *s, im_error *
 /* ---- need.c ---- */
 /** Private memory that towers take. */
 typedef struct weights_kind {
-    bool bf16, mapped; /* mapped: weights in a file take none */
+    im_precision precision;
+    bool mapped; /* weights in a file take none */
 } weights_kind;
 /** Of a tower once it is loaded, from the config alone. */
 uint64_t encoder_image_bytes(const model_config *c, size_t batch, weights_kind kind);

@@ -1,5 +1,6 @@
-/* encoder/kernel_body.h — one set of kernels; included by kernel_avx512.c, kernel_avx2.c and
- * kernel_portable.c, which define:
+/* encoder/kernel_body.h — one set of kernels; included by kernel_avx512.c, kernel_avx2.c,
+ * kernel_portable.c and their like, with kernel_body_head.h (attention) and kernel_body_int8.h
+ * behind it. They define:
  *   VEC            the vector type, LANES floats
  *   VFMA(a, b, c)  a * b + c       VSET1(x)  broadcast      VLOAD/VSTORE  unaligned
  *   MR             rows of a register tile; a tile is MR x (2 * LANES) columns
@@ -95,11 +96,11 @@ INLINE void sums_clear(VEC sum[MR][2], size_t n_rows)
     }
 }
 
-INLINE void sums_store(VEC sum[MR][2], size_t n_rows, float *out)
+INLINE void sums_store(VEC sum[MR][2], size_t n_rows, float *out, size_t out_pitch)
 {
     for (size_t r = 0; r < n_rows; r++) {
-        VSTORE(out + r * PANEL, sum[r][0]);
-        VSTORE(out + r * PANEL + LANES, sum[r][1]);
+        VSTORE(out + r * out_pitch, sum[r][0]);
+        VSTORE(out + r * out_pitch + LANES, sum[r][1]);
     }
 }
 
@@ -115,7 +116,7 @@ INLINE void sums_add(VEC sum[MR][2], size_t n_rows, const float *in, size_t in_p
 }
 
 INLINE void tile(const float *in, size_t in_pitch, const float *panel, size_t k, size_t n_rows,
-                 float *out)
+                 float *out, size_t out_pitch)
 {
     VEC sum[MR][2];
     sums_clear(sum, n_rows);
@@ -123,7 +124,7 @@ INLINE void tile(const float *in, size_t in_pitch, const float *panel, size_t k,
         const float *at = panel + i * PANEL;
         sums_add(sum, n_rows, in + i, in_pitch, VLOAD(at), VLOAD(at + LANES));
     }
-    sums_store(sum, n_rows, out);
+    sums_store(sum, n_rows, out, out_pitch);
 }
 
 #if defined(VDOT)
@@ -135,7 +136,7 @@ INLINE narrow_value narrow_of(float x)
 }
 
 INLINE void tile16(const narrow_value *in, size_t in_pitch, const uint16_t *panel, size_t k,
-                   size_t n_rows, float *out)
+                   size_t n_rows, float *out, size_t out_pitch)
 {
     VEC sum[MR][2];
     sums_clear(sum, n_rows);
@@ -148,7 +149,7 @@ INLINE void tile16(const narrow_value *in, size_t in_pitch, const uint16_t *pane
             sum[r][1] = VDOT(sum[r][1], right, a);
         }
     }
-    sums_store(sum, n_rows, out);
+    sums_store(sum, n_rows, out, out_pitch);
 }
 #else
 typedef float narrow_value;
@@ -159,7 +160,7 @@ INLINE narrow_value narrow_of(float x)
 }
 
 INLINE void tile16(const narrow_value *in, size_t in_pitch, const uint16_t *panel, size_t k,
-                   size_t n_rows, float *out)
+                   size_t n_rows, float *out, size_t out_pitch)
 {
     VEC sum[MR][2];
     sums_clear(sum, n_rows);
@@ -168,7 +169,7 @@ INLINE void tile16(const narrow_value *in, size_t in_pitch, const uint16_t *pane
         sums_add(sum, n_rows, in + i, in_pitch, VEVEN(at), VEVEN(at + 2 * LANES));
         sums_add(sum, n_rows, in + i + 1, in_pitch, VODD(at), VODD(at + 2 * LANES));
     }
-    sums_store(sum, n_rows, out);
+    sums_store(sum, n_rows, out, out_pitch);
 }
 #endif
 
@@ -194,12 +195,12 @@ static void fast_narrow(const float *in, size_t pitch, size_t rows, size_t k, vo
 #endif
 
 static void tile_rows(const float *in, size_t in_pitch, const float *panel, size_t k, size_t n_rows,
-                      float *out)
+                      float *out, size_t out_pitch)
 {
     switch (n_rows) {
-#define CASE(n)                               \
-    case n:                                   \
-        tile(in, in_pitch, panel, k, n, out); \
+#define CASE(n)                                          \
+    case n:                                              \
+        tile(in, in_pitch, panel, k, n, out, out_pitch); \
         break;
         EACH_HEIGHT(CASE)
 #undef CASE
@@ -209,12 +210,12 @@ static void tile_rows(const float *in, size_t in_pitch, const float *panel, size
 }
 
 static void tile16_rows(const narrow_value *in, size_t in_pitch, const uint16_t *panel, size_t k,
-                        size_t n_rows, float *out)
+                        size_t n_rows, float *out, size_t out_pitch)
 {
     switch (n_rows) {
-#define CASE(n)                                 \
-    case n:                                     \
-        tile16(in, in_pitch, panel, k, n, out); \
+#define CASE(n)                                            \
+    case n:                                                \
+        tile16(in, in_pitch, panel, k, n, out, out_pitch); \
         break;
         EACH_HEIGHT(CASE)
 #undef CASE
@@ -225,22 +226,53 @@ static void tile16_rows(const narrow_value *in, size_t in_pitch, const uint16_t 
 
 /* ---- panels ---- */
 
-static void finish_row(const panel_work *w, size_t row, float *sums)
+/* A whole panel's row: constant lengths, so that it stays in registers. */
+INLINE void finish_whole(const panel_work *w, size_t row, float *sums)
 {
     float *out = w->out + row * w->out_pitch;
     if (w->bias != NULL) {
-        for (size_t c = 0; c < w->columns; c++) {
+        for (size_t c = 0; c < PANEL; c++) {
             sums[c] += w->bias[c];
         }
     }
     activate_row(sums, PANEL, w->activation);
     if (w->residual != NULL) {
         const float *residual = w->residual + row * w->residual_pitch;
-        for (size_t c = 0; c < w->columns; c++) {
+        for (size_t c = 0; c < PANEL; c++) {
             sums[c] += residual[c];
         }
     }
+    memcpy(out, sums, PANEL * sizeof(float));
+}
+
+static void finish_row(const panel_work *w, size_t row, float *sums)
+{
+    float *out = w->out + row * w->out_pitch;
+    if (w->columns == PANEL) {
+        finish_whole(w, row, sums);
+        return;
+    }
+    for (size_t c = 0; w->bias != NULL && c < w->columns; c++) {
+        sums[c] += w->bias[c];
+    }
+    activate_row(sums, PANEL, w->activation);
+    for (size_t c = 0; w->residual != NULL && c < w->columns; c++) {
+        sums[c] += w->residual[row * w->residual_pitch + c];
+    }
     memcpy(out, sums, w->columns * sizeof(float));
+}
+
+/* What the epilogue of a tile reads and writes is asked for while the tile is multiplied. */
+static void fetch_rows(const panel_work *w, size_t row, size_t n)
+{
+    for (size_t r = row; r < row + n; r++) {
+        for (size_t c = 0; c < w->columns; c += 16) {
+            if (w->residual != NULL) {
+                __builtin_prefetch(w->residual + r * w->residual_pitch + c, 0, 3);
+            }
+            __builtin_prefetch(w->out + r * w->out_pitch + c, 1, 3);
+        }
+    }
 }
 
 /* Rows of the next tile, so that the rest is dealt evenly. */
@@ -258,11 +290,12 @@ INLINE void panel_rows(const panel_work *w, bool bf16)
     for (size_t row = 0; row < w->rows; row += n) {
         size_t from = row * w->in_pitch;
         n = tile_of(w->rows - row);
+        fetch_rows(w, row, n);
         for (size_t c = 0; c < PANEL; c += TILE) {
             if (bf16) {
-                tile16_rows(in16 + from, w->in_pitch, w->panel16 + 2 * c, w->k, n, sums + c);
+                tile16_rows(in16 + from, w->in_pitch, w->panel16 + 2 * c, w->k, n, sums + c, PANEL);
             } else {
-                tile_rows(w->in + from, w->in_pitch, w->panel + c, w->k, n, sums + c);
+                tile_rows(w->in + from, w->in_pitch, w->panel + c, w->k, n, sums + c, PANEL);
             }
         }
         for (size_t r = 0; r < n; r++) {
@@ -281,89 +314,7 @@ static void fast_panel_bf16(const panel_work *w)
     panel_rows(w, true);
 }
 
-/* ---- attention ---- */
-
-/* Keys turned once per head, [d, padded], so that the scores of a row are vectors over j. */
-static void turn_keys(const head_work *w, size_t padded, float *turned)
-{
-    for (size_t c = 0; c < w->d; c++) {
-        for (size_t j = 0; j < w->length; j++) {
-            turned[c * padded + j] = w->k[j * w->pitch + c];
-        }
-        for (size_t j = w->length; j < padded; j++) {
-            turned[c * padded + j] = 0;
-        }
-    }
-}
-
-/* softmax over the first n; what is behind becomes 0. Sixteen partial sums in a fixed order. */
-static void softmax_row(float *scores, size_t n, size_t padded)
-{
-    float lanes[16] = {0};
-    float largest = scores[0];
-    float total = 0;
-    for (size_t j = 1; j < n; j++) {
-        largest = scores[j] > largest ? scores[j] : largest;
-    }
-    for (size_t j = 0; j < padded; j++) {
-        scores[j] = exp_fast(scores[j] - largest);
-    }
-    for (size_t j = n; j < padded; j++) {
-        scores[j] = 0;
-    }
-    for (size_t j = 0; j < padded; j += 16) {
-        for (size_t l = 0; l < 16; l++) {
-            lanes[l] += scores[j + l];
-        }
-    }
-    for (size_t l = 0; l < 16; l++) {
-        total += lanes[l];
-    }
-    float inverse = 1.0f / total;
-    for (size_t j = 0; j < padded; j++) {
-        scores[j] *= inverse;
-    }
-}
-
-static void fast_row(const head_work *w, size_t i, const float *turned, size_t padded,
-                     float *scores, float *out)
-{
-    size_t n = w->causal ? i + 1 : w->length;
-    size_t wide = (n + 15) / 16 * 16;
-    float scale = 1.0f / sqrtf((float)w->d);
-    memset(scores, 0, wide * sizeof(float));
-    for (size_t c = 0; c < w->d; c++) {
-        float q = w->q[i * w->pitch + c] * scale;
-        const float *key = turned + c * padded;
-        for (size_t j = 0; j < wide; j++) {
-            scores[j] += q * key[j];
-        }
-    }
-    softmax_row(scores, n, wide);
-    memset(out, 0, w->d * sizeof(float));
-    for (size_t j = 0; j < n; j++) {
-        float p = scores[j];
-        const float *value = w->v + j * w->pitch;
-        for (size_t c = 0; c < w->d; c++) {
-            out[c] += p * value[c];
-        }
-    }
-}
-
-static void fast_head(const head_work *w)
-{
-    size_t padded = (w->length + 15) / 16 * 16;
-    float *turned = w->scratch;
-    float *scores = w->scratch + w->d * padded;
-    turn_keys(w, padded, turned);
-    if (w->only != SIZE_MAX) {
-        fast_row(w, w->only, turned, padded, scores, w->out);
-        return;
-    }
-    for (size_t i = 0; i < w->length; i++) {
-        fast_row(w, i, turned, padded, scores, w->out + i * w->out_pitch);
-    }
-}
+/* ---- norms ---- */
 
 static float lane_sum(const float *lanes)
 {

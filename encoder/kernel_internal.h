@@ -10,7 +10,14 @@
  * bf16: weights and inputs are rounded to bfloat16 (to nearest, ties to even), the sums are
  * float32. Panels are then [ceil(K / 2), PANEL, 2], values of k and k + 1 side by side, 0 behind an
  * odd K. Sets without the instruction compute the same products of the same rounded values in
- * float32. */
+ * float32.
+ *
+ * int8: each row of inputs has a scale and a zero point of its own, value = (code - zero) x scale
+ * with codes in 0 … 255; each output has a scale, weight = code x scale with codes in -127 … 127.
+ * A panel is [ceil(K / G), PANEL, G] codes, zeros behind K, then for each of its outputs the scale
+ * (float32) and the sum of its codes (int32): sums of products are whole numbers, exact and the
+ * same in every set, and sum(code) takes the zero point out again. G is 4 where the processor has
+ * VNNI, 2 elsewhere (16-bit pairs: vpmaddubsw would saturate). */
 #ifndef IM_ENCODER_KERNEL_INTERNAL_H
 #define IM_ENCODER_KERNEL_INTERNAL_H
 
@@ -21,13 +28,21 @@
 #include <string.h>
 
 #define PANEL 32u
+#define KERNEL_MOST_ROWS 14u   /* of a register tile of any set */
 #define KERNEL_CHUNK_ROWS 112u /* rows of one task: eight register tiles of the widest kernel */
 
-typedef struct packed_matrix {
-    float *panels;      /* [ceil(N / PANEL), K, PANEL], owned; NULL for bf16 */
-    uint16_t *panels16; /* [ceil(N / PANEL), ceil(K / 2), PANEL, 2], owned; NULL for fp32 */
+typedef struct packed_matrix { /* one of the three is there, owned */
+    float *panels;             /* [ceil(N / PANEL), K, PANEL] */
+    uint16_t *panels16;        /* [ceil(N / PANEL), ceil(K / 2), PANEL, 2] */
+    int8_t *panels8;           /* [ceil(N / PANEL), kernel_panel8_bytes] */
     size_t n, k;
 } packed_matrix;
+
+/** How a row of inputs was rounded to int8: value = (code - zero) x scale. */
+typedef struct row_scale {
+    float scale; /* NaN when the row holds a value that is not finite */
+    int32_t zero;
+} row_scale;
 
 typedef enum kernel_activation {
     ACTIVATION_NONE,
@@ -43,6 +58,9 @@ typedef struct panel_work {
     const float *panel; /* [K, PANEL] */
     const void *in16;   /* panel_bf16 in place of `in`: rows as `narrow` leaves them, same pitch */
     const uint16_t *panel16; /* panel_bf16 in place of `panel`: [ceil(K / 2), PANEL, 2] */
+    const void *in8;         /* panel_int8: rows as `quantise` leaves them, same pitch … */
+    const row_scale *scales; /* … and [rows] */
+    const int8_t *panel8;    /* panel_int8 in place of `panel` */
     size_t k, columns;       /* columns <= PANEL are real */
     const float *bias;       /* [columns] or NULL */
     kernel_activation activation;
@@ -52,11 +70,12 @@ typedef struct panel_work {
     size_t out_pitch;
 } panel_work;
 
-/** One head of one sequence: out[i] = softmax(q_i . k_j / sqrt(d)) v_j. */
+/** One head of one sequence: out[i] = softmax(q_i . k_j / sqrt(d)) v_j. bf16: q, k, v and the
+ * exponentials are rounded before they are multiplied; sums and the softmax stay float32. */
 typedef struct head_work {
     const float *q, *k, *v; /* [length, pitch], d used */
     size_t pitch, length, d;
-    bool causal;
+    bool causal, bf16;
     size_t only; /* the one row wanted, or SIZE_MAX for all */
     float *out;  /* [length, out_pitch]; [1, …] when only one row is wanted */
     size_t out_pitch;
@@ -64,7 +83,7 @@ typedef struct head_work {
 } head_work;
 
 typedef struct kernel {
-    const char *name; /* "avx512_bf16", "avx512", "avx2", "portable", "plain" */
+    const char *name; /* "avx512_bf16", "avx512_vnni", "avx512", "avx2", "portable", "plain" */
     void (*panel)(const panel_work *w);
     void (*panel_bf16)(const panel_work *w);
     /* Rounds rows of k values to bf16, a zero behind an odd k; out has narrow_bytes a value, its
@@ -75,9 +94,18 @@ typedef struct kernel {
     /* rows of width w, weight and bias [w]; out may be in */
     void (*norm)(const float *in, size_t in_pitch, size_t rows, size_t width, const float *weight,
                  const float *bias, float eps, float *out, size_t out_pitch);
+    void (*panel_int8)(const panel_work *w);
+    /* Rounds rows of k values to int8 codes, zeros up to a multiple of int8_group; `out` has room
+     * for 4 bytes a value, its pitch is as many values as that of `in`. The same codes and scales
+     * in every set. */
+    void (*quantise)(const float *in, size_t pitch, size_t rows, size_t k, void *out,
+                     row_scale *scales);
+    size_t int8_bytes; /* of a code of an input: 1, or 2 where pairs are multiplied as 16-bit */
+    size_t int8_group; /* G */
 } kernel;
 
-extern const kernel kernel_plain, kernel_portable, kernel_avx2, kernel_avx512, kernel_avx512_bf16;
+extern const kernel kernel_plain, kernel_portable, kernel_avx2, kernel_avx512, kernel_avx512_vnni,
+    kernel_avx512_bf16;
 
 /** The best set of this machine, or the one that IMAGO_KERNEL names. */
 IM_NODISCARD im_code kernel_choose(const kernel **out, im_error *err);
@@ -86,6 +114,22 @@ bool kernel_runs(const kernel *k);
 /** True on processors whose bf16 products do twice the work of fp32 ones. */
 bool kernel_full_rate_bf16(void);
 size_t kernel_head_floats(size_t length, size_t d);
+#define INT8_MOST_K 65536u /* products of more could leave 32 bits */
+/** Bytes of a panel of int8 weights, and where its scales and sums lie. */
+static inline size_t kernel_panel8_codes(const kernel *k, size_t depth)
+{
+    return (depth + k->int8_group - 1) / k->int8_group * k->int8_group * PANEL;
+}
+
+static inline size_t kernel_panel8_bytes(const kernel *k, size_t depth)
+{
+    return kernel_panel8_codes(k, depth) + PANEL * (sizeof(float) + sizeof(int32_t));
+}
+
+/** Rounds the weights of one output into its column of a panel, with scale and sum. */
+void kernel_pack_row8(const kernel *k, int8_t *panel, size_t column, const float *row,
+                      size_t depth);
+
 /** True when bf16 products are an instruction of the set, not made from float32. */
 static inline bool kernel_has_bf16(const kernel *k)
 {

@@ -55,6 +55,56 @@ static void plain_panel_bf16(const panel_work *w)
     plain_rows(w, true);
 }
 
+static void plain_panel_int8(const panel_work *w)
+{
+    const uint8_t *in = w->in8;
+    const int8_t *codes = w->panel8;
+    const float *scales = (const float *)(const void *)(codes + (w->k + 3) / 4 * 4 * PANEL);
+    for (size_t r = 0; r < w->rows; r++) {
+        for (size_t c = 0; c < w->columns; c++) {
+            int64_t sum = 0;
+            for (size_t k = 0; k < w->k; k++) {
+                sum += ((int64_t)in[r * w->in_pitch + k] - w->scales[r].zero) *
+                       codes[(k / 4 * PANEL + c) * 4 + k % 4];
+            }
+            double value = (double)sum * (double)w->scales[r].scale * (double)scales[c];
+            value += w->bias != NULL ? (double)w->bias[c] : 0;
+            value = activate(value, w->activation);
+            value += w->residual != NULL ? (double)w->residual[r * w->residual_pitch + c] : 0;
+            w->out[r * w->out_pitch + c] = (float)value;
+        }
+    }
+}
+
+static void plain_quantise(const float *in, size_t pitch, size_t rows, size_t k, void *out,
+                           row_scale *scales)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const float *x = in + r * pitch;
+        uint8_t *to = (uint8_t *)out + r * pitch;
+        float low = 0;
+        float high = 0;
+        bool finite = true;
+        memset(to, 0, (k + 3) / 4 * 4);
+        for (size_t i = 0; i < k; i++) {
+            finite = finite && isfinite(x[i]);
+            low = fminf(low, x[i]);
+            high = fmaxf(high, x[i]);
+        }
+        float scale = high / 255.0f - low / 255.0f;
+        scales[r] = (row_scale){finite ? 0 : NAN, 0};
+        if (!finite || scale < 1e-30f) {
+            continue;
+        }
+        float inverse = 1.0f / scale;
+        scales[r] = (row_scale){scale, -(int32_t)lrintf(low * inverse)};
+        for (size_t i = 0; i < k; i++) {
+            long code = lrintf(x[i] * inverse) + scales[r].zero;
+            to[i] = (uint8_t)IM_MAX(IM_MIN(code, 255L), 0L);
+        }
+    }
+}
+
 static void plain_narrow(const float *in, size_t pitch, size_t rows, size_t k, void *out)
 {
     for (size_t r = 0; r < rows; r++) {
@@ -63,6 +113,12 @@ static void plain_narrow(const float *in, size_t pitch, size_t rows, size_t k, v
             to[i] = i < k ? bf16_value(bf16_of(in[r * pitch + i])) : 0;
         }
     }
+}
+
+/* A factor of attention: rounded for bf16. */
+static double factor_of(const head_work *w, double x)
+{
+    return w->bf16 ? (double)bf16_value(bf16_of((float)x)) : x;
 }
 
 static void plain_row(const head_work *w, size_t i, float *out)
@@ -75,7 +131,8 @@ static void plain_row(const head_work *w, size_t i, float *out)
     for (size_t j = 0; j < n; j++) {
         double dot = 0;
         for (size_t c = 0; c < w->d; c++) {
-            dot += (double)w->q[i * w->pitch + c] * (double)w->k[j * w->pitch + c];
+            dot += factor_of(w, (double)w->q[i * w->pitch + c]) *
+                   factor_of(w, (double)w->k[j * w->pitch + c]);
         }
         scores[j] = (float)(dot * scale);
         largest = fmax(largest, (double)scores[j]);
@@ -87,7 +144,8 @@ static void plain_row(const head_work *w, size_t i, float *out)
     for (size_t c = 0; c < w->d; c++) {
         double sum = 0;
         for (size_t j = 0; j < n; j++) {
-            sum += (double)scores[j] / total * (double)w->v[j * w->pitch + c];
+            sum += factor_of(w, (double)scores[j]) / total *
+                   factor_of(w, (double)w->v[j * w->pitch + c]);
         }
         out[c] = (float)sum;
     }
@@ -126,5 +184,14 @@ static void plain_norm(const float *in, size_t in_pitch, size_t rows, size_t wid
     }
 }
 
-const kernel kernel_plain = {"plain",       plain_panel, plain_panel_bf16, plain_narrow,
-                             sizeof(float), plain_head,  plain_norm};
+const kernel kernel_plain = {.name = "plain",
+                             .panel = plain_panel,
+                             .panel_bf16 = plain_panel_bf16,
+                             .narrow = plain_narrow,
+                             .narrow_bytes = sizeof(float),
+                             .head = plain_head,
+                             .norm = plain_norm,
+                             .panel_int8 = plain_panel_int8,
+                             .quantise = plain_quantise,
+                             .int8_bytes = 1,
+                             .int8_group = 4};

@@ -86,7 +86,8 @@ static void pack_row16(packed_matrix *m, size_t column, const float *row)
 }
 
 /* Rows [first, first + n) of a packed matrix from a tensor [n, k]. */
-static im_code pack_rows(packed_matrix *m, size_t first, const tensor *t, size_t n, im_error *err)
+static im_code pack_rows(packed_matrix *m, const kernel *set, size_t first, const tensor *t,
+                         size_t n, im_error *err)
 {
     float *row = im_alloc(m->k, sizeof(float));
     if (row == NULL) {
@@ -97,6 +98,11 @@ static im_code pack_rows(packed_matrix *m, size_t first, const tensor *t, size_t
         tensor_read(t, (uint64_t)i * m->k, m->k, row);
         if (m->panels16 != NULL) {
             pack_row16(m, column, row);
+            continue;
+        }
+        if (m->panels8 != NULL) {
+            kernel_pack_row8(set, m->panels8 + column / PANEL * kernel_panel8_bytes(set, m->k),
+                             column % PANEL, row, m->k);
             continue;
         }
         float *panel = m->panels + column / PANEL * PANEL * m->k + column % PANEL;
@@ -114,30 +120,45 @@ typedef struct matrix_part {
     size_t n;
 } matrix_part;
 
-static im_code matrix_bytes(size_t n, size_t k, bool bf16, size_t *out_bytes, im_error *err)
+static im_code matrix_bytes(const kernel *set, size_t n, size_t k, im_precision precision,
+                            size_t *out_bytes, im_error *err)
 {
     size_t panels = (n + PANEL - 1) / PANEL;
-    size_t depth = bf16 ? k + k % 2 : k;
-    if (!im_size_mul(panels * PANEL, depth, out_bytes) ||
-        !im_size_mul(*out_bytes, bf16 ? sizeof(uint16_t) : sizeof(float), out_bytes)) {
+    size_t bytes = precision == IM_PRECISION_INT8   ? kernel_panel8_bytes(set, k)
+                   : precision == IM_PRECISION_BF16 ? (k + k % 2) * PANEL * sizeof(uint16_t)
+                                                    : k * PANEL * sizeof(float);
+    if (precision == IM_PRECISION_INT8 && k > INT8_MOST_K) {
+        im_code rc =
+            im_fail(err, IM_ERR_UNSUPPORTED,
+                    "int8 products of %zu inputs are not there, at most of %u", k, INT8_MOST_K);
+        im_hint(err, "use --precision bf16 or fp32");
+        return rc;
+    }
+    if (!im_size_mul(panels, bytes, out_bytes)) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for weights of %zu x %zu", n, k);
     }
     return IM_OK;
 }
 
-static im_code fill_matrix(linear *l, const matrix_part *parts, size_t n_parts, size_t bytes,
-                           im_error *err)
+static void *matrix_data(const packed_matrix *m)
+{
+    return m->panels != NULL     ? (void *)m->panels
+           : m->panels16 != NULL ? (void *)m->panels16
+                                 : (void *)m->panels8;
+}
+
+static im_code fill_matrix(linear *l, const kernel *set, const matrix_part *parts, size_t n_parts,
+                           size_t bytes, im_error *err)
 {
     packed_matrix *m = &l->matrix;
     size_t first = 0;
     im_code rc = IM_OK;
     if (m->n % PANEL != 0) { /* the columns that do not exist must be finite */
         size_t last = bytes / ((m->n + PANEL - 1) / PANEL);
-        char *data = m->panels != NULL ? (char *)m->panels : (char *)m->panels16;
-        memset(data + bytes - last, 0, last);
+        memset((char *)matrix_data(m) + bytes - last, 0, last);
     }
     for (size_t i = 0; i < n_parts && rc == IM_OK; i++) {
-        rc = pack_rows(m, first, parts[i].weight, parts[i].n, err);
+        rc = pack_rows(m, set, first, parts[i].weight, parts[i].n, err);
         if (rc == IM_OK && l->bias != NULL) {
             tensor_read(parts[i].bias, 0, parts[i].n, l->bias + first);
         }
@@ -159,7 +180,7 @@ static im_code load_bias(linear *l, weight_source *s, const char *name, size_t b
 
 /* The matrix `name` of its parts, which lie one behind the other. */
 static im_code matrix_load(linear *l, weight_source *s, const char *name, const matrix_part *parts,
-                           size_t n_parts, size_t k, bool bf16, im_error *err)
+                           size_t n_parts, size_t k, im_precision precision, im_error *err)
 {
     char piece[160];
     size_t n = 0;
@@ -173,11 +194,12 @@ static im_code matrix_load(linear *l, weight_source *s, const char *name, const 
     l->matrix.n = n;
     l->matrix.k = k;
     (void)snprintf(piece, sizeof(piece), "%s.panels", name);
-    im_code rc = matrix_bytes(n, k, bf16, &bytes, err);
+    im_code rc = matrix_bytes(s->kernel, n, k, precision, &bytes, err);
     if (rc == IM_OK) {
         rc = piece_get(s, piece, bytes, &data, &fresh, err);
-        l->matrix.panels = bf16 ? NULL : data;
-        l->matrix.panels16 = bf16 ? data : NULL;
+        l->matrix.panels = precision == IM_PRECISION_FP32 ? data : NULL;
+        l->matrix.panels16 = precision == IM_PRECISION_BF16 ? data : NULL;
+        l->matrix.panels8 = precision == IM_PRECISION_INT8 ? data : NULL;
     }
     if (rc == IM_OK && parts[0].bias != NULL) {
         rc = load_bias(l, s, name, n * sizeof(float), err);
@@ -185,7 +207,7 @@ static im_code matrix_load(linear *l, weight_source *s, const char *name, const 
     if (rc != IM_OK || !fresh) {
         return rc;
     }
-    rc = fill_matrix(l, parts, n_parts, bytes, err);
+    rc = fill_matrix(l, s->kernel, parts, n_parts, bytes, err);
     if (rc == IM_OK) {
         rc = piece_made(s, piece, data, bytes, err);
     }
@@ -214,24 +236,23 @@ static im_code find_part(const weight_source *s, const char *name, size_t n, siz
 }
 
 im_code linear_load(linear *l, weight_source *s, const char *name, size_t n_out, size_t n_in,
-                    bool bias, bool bf16, im_error *err)
+                    bool bias, im_precision precision, im_error *err)
 {
     matrix_part part;
     im_code rc = find_part(s, name, n_out, n_in, bias, &part, err);
-    return rc == IM_OK ? matrix_load(l, s, name, &part, 1, n_in, bf16, err) : rc;
+    return rc == IM_OK ? matrix_load(l, s, name, &part, 1, n_in, precision, err) : rc;
 }
 
-im_code linear_of_tensor(linear *l, weight_source *s, const char *name, const tensor *t, bool bf16,
-                         im_error *err)
+im_code linear_of_tensor(linear *l, weight_source *s, const char *name, const tensor *t,
+                         im_precision precision, im_error *err)
 {
     matrix_part part = {.weight = t, .n = (size_t)t->shape[0]};
-    return matrix_load(l, s, name, &part, 1, (size_t)t->shape[1], bf16, err);
+    return matrix_load(l, s, name, &part, 1, (size_t)t->shape[1], precision, err);
 }
 
 void linear_clear(linear *l)
 {
-    piece_free(l->mapped, l->matrix.panels);
-    piece_free(l->mapped, l->matrix.panels16);
+    piece_free(l->mapped, matrix_data(&l->matrix));
     piece_free(l->mapped, l->bias);
     memset(l, 0, sizeof(*l));
 }
@@ -240,7 +261,7 @@ void linear_clear(linear *l)
 
 /* q, k and v as one matrix. */
 static im_code qkv_load(block *b, const tower_config *c, weight_source *s, const char *prefix,
-                        size_t layer, bool bf16, im_error *err)
+                        size_t layer, im_precision precision, im_error *err)
 {
     static const char *const names[] = {"q_proj", "k_proj", "v_proj"};
     char name[128];
@@ -252,15 +273,16 @@ static im_code qkv_load(block *b, const tower_config *c, weight_source *s, const
         rc = find_part(s, name, c->width, c->width, true, &parts[i], err);
     }
     (void)snprintf(name, sizeof(name), "%s.encoder.layers.%zu.self_attn.qkv", prefix, layer);
-    return rc == IM_OK ? matrix_load(&b->qkv, s, name, parts, IM_COUNT(names), c->width, bf16, err)
-                       : rc;
+    return rc == IM_OK
+               ? matrix_load(&b->qkv, s, name, parts, IM_COUNT(names), c->width, precision, err)
+               : rc;
 }
 
 static im_code block_load(block *b, const tower_config *c, weight_source *s, const char *prefix,
-                          size_t layer, bool bf16, im_error *err)
+                          size_t layer, im_precision precision, im_error *err)
 {
     char name[128];
-    im_code rc = qkv_load(b, c, s, prefix, layer, bf16, err);
+    im_code rc = qkv_load(b, c, s, prefix, layer, precision, err);
     const struct {
         const char *tail;
         linear *to;
@@ -271,8 +293,8 @@ static im_code block_load(block *b, const tower_config *c, weight_source *s, con
     for (size_t i = 0; i < IM_COUNT(linears) && rc == IM_OK; i++) {
         (void)snprintf(name, sizeof(name), "%s.encoder.layers.%zu.%s", prefix, layer,
                        linears[i].tail);
-        rc =
-            linear_load(linears[i].to, s, name, linears[i].n_out, linears[i].n_in, true, bf16, err);
+        rc = linear_load(linears[i].to, s, name, linears[i].n_out, linears[i].n_in, true, precision,
+                         err);
     }
     if (rc == IM_OK) {
         (void)snprintf(name, sizeof(name), "%s.encoder.layers.%zu.layer_norm1", prefix, layer);
@@ -287,7 +309,7 @@ static im_code block_load(block *b, const tower_config *c, weight_source *s, con
 
 im_code tower_load(tower *t, const tower_config *config, const char *prefix, weight_source *s,
                    size_t max_rows, size_t max_sequences, size_t max_length, size_t n_workers,
-                   bool bf16, im_error *err)
+                   im_precision precision, im_error *err)
 {
     im_code rc = IM_OK;
     t->config = *config;
@@ -299,9 +321,9 @@ im_code tower_load(tower *t, const tower_config *config, const char *prefix, wei
         return im_fail(err, IM_ERR_NOMEM, "no memory for %zu layers", config->layers);
     }
     for (size_t i = 0; i < config->layers && rc == IM_OK; i++) {
-        rc = block_load(&t->blocks[i], config, s, prefix, i, bf16, err);
+        rc = block_load(&t->blocks[i], config, s, prefix, i, precision, err);
     }
-    return rc == IM_OK ? tower_plan(t, max_length, bf16, err) : rc;
+    return rc == IM_OK ? tower_plan(t, max_length, precision, err) : rc;
 }
 
 void tower_clear(tower *t)

@@ -17,18 +17,24 @@ static uint64_t floats_of_scratch(const tower_config *c, uint64_t rows)
     return rows * (6 * (uint64_t)c->width + c->mlp + 80);
 }
 
-/* Rows rounded for a product in bf16. */
+/* Rows rounded for a product. */
 static uint64_t floats_of_narrow(const tower_config *c, uint64_t rows, weights_kind kind)
 {
-    return kind.bf16 ? rows * IM_MAX(c->width, c->mlp) : 0;
+    return kind.precision != IM_PRECISION_FP32 ? rows * IM_MAX(c->width, c->mlp) : 0;
+}
+
+static uint64_t value_bytes(im_precision precision)
+{
+    return precision == IM_PRECISION_INT8   ? sizeof(int8_t)
+           : precision == IM_PRECISION_BF16 ? sizeof(uint16_t)
+                                            : sizeof(float);
 }
 
 /* Blocks are of the precision, the rest is float32. */
 static uint64_t bytes_of_weights(uint64_t block_floats, uint64_t other_floats, weights_kind kind)
 {
     return kind.mapped ? 0
-                       : block_floats * (kind.bf16 ? sizeof(uint16_t) : sizeof(float)) +
-                             other_floats * sizeof(float);
+                       : block_floats * value_bytes(kind.precision) + other_floats * sizeof(float);
 }
 
 uint64_t encoder_image_bytes(const model_config *c, size_t batch, weights_kind kind)
@@ -39,7 +45,7 @@ uint64_t encoder_image_bytes(const model_config *c, size_t batch, weights_kind k
     uint64_t rows = batch * (side * side + 1);
     uint64_t floats = floats_of_scratch(&c->image, rows) + floats_of_narrow(&c->image, rows, kind) +
                       batch * side * side * (patch + 31) +
-                      (kind.bf16 ? side * side * (patch + 31) : 0);
+                      (kind.precision != IM_PRECISION_FP32 ? side * side * (patch + 31) : 0);
     return floats * sizeof(float) +
            bytes_of_weights(floats_of_blocks(&c->image), w * (patch + side * side + c->dim), kind);
 }
@@ -62,7 +68,7 @@ im_code encoder_check_need(const im_encoder *e, const im_encoder_options *option
     char have[16];
     size_t batch = options->batch != 0 ? options->batch : 8;
     uint64_t bytes = 0;
-    weights_kind kind = {e->bf16, mapped};
+    weights_kind kind = {e->precision, mapped};
     bytes += options->towers != IM_TOWERS_TEXT ? encoder_image_bytes(&e->config, batch, kind) : 0;
     bytes += options->towers != IM_TOWERS_IMAGE ? encoder_text_bytes(&e->config, kind) : 0;
     if (options->memory_bytes == 0 || bytes <= options->memory_bytes) {

@@ -6,17 +6,20 @@
 
 static im_code check_options(const im_encoder_options *options, im_error *err)
 {
-    if (options->precision == IM_PRECISION_INT8) {
-        im_code rc =
-            im_fail(err, IM_ERR_UNSUPPORTED, "precision int8 is not there in this version");
-        im_hint(err, "use fp32 or bf16, or leave --precision out");
-        return rc;
-    }
     if (options->batch > MAX_BATCH) {
         return im_fail(err, IM_ERR_INVALID, "batch is %zu, expected at most %u", options->batch,
                        MAX_BATCH);
     }
     return IM_OK;
+}
+
+const char *im_precision_name(im_precision precision)
+{
+    static const char *const names[] = {[IM_PRECISION_AUTO] = "auto",
+                                        [IM_PRECISION_FP32] = "fp32",
+                                        [IM_PRECISION_BF16] = "bf16",
+                                        [IM_PRECISION_INT8] = "int8"};
+    return names[precision];
 }
 
 static const char *activation_name(kernel_activation activation)
@@ -60,7 +63,7 @@ static void fill_info(im_encoder *e, const im_encoder_options *options)
                          c->text.width * (c->vocabulary + c->context + 2 + c->dim) + 1;
     info->weights_bytes = weights_bytes(e->weights);
     info->weights_dtype = weights_dtype(e->weights);
-    info->precision = e->bf16 ? "bf16" : "fp32";
+    info->precision = im_precision_name(e->precision);
     info->precision_why = options->precision == IM_PRECISION_AUTO
                               ? "fp32 unless bf16 was measured for the model"
                               : "asked for";
@@ -119,7 +122,7 @@ static void unload_towers(im_encoder *e)
 
 static im_code load_towers(im_encoder *e, const im_encoder_options *options, im_error *err)
 {
-    weight_source source = {.weights = e->weights, .packed = e->packed};
+    weight_source source = {.kernel = e->kernel, .weights = e->weights, .packed = e->packed};
     im_code rc = encoder_check_need(e, options, e->packed != NULL, err);
     if (rc == IM_OK && options->towers != IM_TOWERS_IMAGE) {
         rc = e->packed != NULL
@@ -162,7 +165,7 @@ static bool is_final(im_code rc, const im_error *cause)
 static im_code load_packed(im_encoder *e, const im_encoder_options *options, im_error *err)
 {
     const im_packing *packing = options->packing;
-    packed_key key = {.kernel = e->kernel->name, .precision = e->bf16 ? "bf16" : "fp32"};
+    packed_key key = {.kernel = e->kernel->name, .precision = im_precision_name(e->precision)};
     im_error cause = IM_ERROR_INIT;
     (void)snprintf(key.digest, sizeof(key.digest), "%s", packing->digest);
     e->packed_path = packed_path(packing->folder, &key);
@@ -259,7 +262,7 @@ im_code im_encoder_open(const char *folder, const im_encoder_options *options,
     }
     pthread_mutex_init(&e->lock, NULL);
     e->pool = o->pool;
-    e->bf16 = o->precision == IM_PRECISION_BF16;
+    e->precision = o->precision == IM_PRECISION_AUTO ? IM_PRECISION_FP32 : o->precision;
     e->folder = im_strdup(folder);
     e->name = last_part(folder);
     if (e->folder == NULL || e->name == NULL) {

@@ -31,7 +31,7 @@ static im_code pack_image(packing_job *job, im_error *err)
 {
     im_encoder *e = job->e;
     packed_pieces made = {0};
-    weight_source source = {.weights = e->weights, .made = &made};
+    weight_source source = {.kernel = e->kernel, .weights = e->weights, .made = &made};
     im_code rc = image_tower_load(e, &source, 1, err);
     if (rc == IM_OK) {
         e->has_image = true;
@@ -48,7 +48,7 @@ static im_code pack_text(packing_job *job, im_error *err)
 {
     im_encoder *e = job->e;
     packed_pieces made = {0};
-    weight_source source = {.weights = e->weights, .made = &made};
+    weight_source source = {.kernel = e->kernel, .weights = e->weights, .made = &made};
     im_code rc = tokenizer_open(e->folder, e->config.vocabulary, &e->tokenizer, err);
     if (rc == IM_OK) {
         rc = text_tower_load(e, &source, err);
@@ -124,8 +124,8 @@ im_code packing_make(im_encoder *e, const im_encoder_options *options, const cha
     const im_packing *packing = options->packing;
     uint64_t memory_bytes = options->memory_bytes;
     int lock = -1;
-    weights_kind none = {.bf16 = e->bf16, .mapped = true};
-    weights_kind kind = {.bf16 = e->bf16};
+    weights_kind none = {.precision = e->precision, .mapped = true};
+    weights_kind kind = {.precision = e->precision};
     uint64_t image = encoder_image_bytes(&e->config, 1, kind);
     uint64_t text = encoder_text_bytes(&e->config, kind);
     packing_job job = {.e = e,

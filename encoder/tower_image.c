@@ -31,7 +31,7 @@ im_code image_tower_load(im_encoder *e, weight_source *s, size_t batch, im_error
         flat.n_dims = 2;
         flat.shape[1] = patch_values;
         rc = linear_of_tensor(&t->patch, s, "vision_model.embeddings.patch_embedding", &flat,
-                              e->bf16, err);
+                              e->precision, err);
     }
     if (rc == IM_OK) {
         rc = norm_load(&t->pre, s, "vision_model.pre_layrnorm", width, err);
@@ -40,19 +40,22 @@ im_code image_tower_load(im_encoder *e, weight_source *s, size_t batch, im_error
         rc = norm_load(&t->post, s, "vision_model.post_layernorm", width, err);
     }
     if (rc == IM_OK) {
-        rc = linear_load(&t->projection, s, "visual_projection", c->dim, width, false, false, err);
+        rc = linear_load(&t->projection, s, "visual_projection", c->dim, width, false,
+                         IM_PRECISION_FP32, err);
     }
     if (rc == IM_OK) {
         rc = tower_load(&t->tower, &c->image, "vision_model", s, batch * t->tokens, batch,
-                        t->tokens, im_pool_threads(e->pool), e->bf16, err);
+                        t->tokens, im_pool_threads(e->pool), e->precision, err);
     }
     if (rc == IM_OK) {
         t->columns_pitch = (patch_values + 15) / 16 * 16 + 16;
         t->columns = im_alloc_aligned(batch * side * side * t->columns_pitch, sizeof(float));
-        if (e->bf16) {
-            t->narrow = im_alloc_aligned(side * side * t->columns_pitch, sizeof(float));
+        if (e->precision != IM_PRECISION_FP32) {
+            t->rounded.values = im_alloc_aligned(side * side * t->columns_pitch, sizeof(float));
+            t->rounded.scales = im_alloc(side * side, sizeof(row_scale));
         }
-        rc = t->columns != NULL && (t->narrow != NULL || !e->bf16)
+        rc = t->columns != NULL && (e->precision == IM_PRECISION_FP32 ||
+                                    (t->rounded.values != NULL && t->rounded.scales != NULL))
                  ? IM_OK
                  : im_fail(err, IM_ERR_NOMEM, "no memory for patches");
     }
@@ -70,7 +73,8 @@ void image_tower_clear(image_tower *t)
         im_free(t->positions);
     }
     im_free(t->columns);
-    im_free(t->narrow);
+    im_free(t->rounded.values);
+    im_free(t->rounded.scales);
     tower_clear(&t->tower);
     memset(t, 0, sizeof(*t));
 }
@@ -124,7 +128,7 @@ void image_tower_run(im_encoder *e, const uint8_t *rgb, const float *values, siz
         sequences[i] = (sequence){i * t->tokens, t->tokens, 0};
         linear_run(&t->patch, e->kernel, e->pool, t->columns + i * patches * t->columns_pitch,
                    t->columns_pitch, patches, rows + tw->pitch, tw->pitch, ACTIVATION_NONE, NULL, 0,
-                   t->narrow);
+                   &t->rounded);
         tower_show(tw, "patches", 0, rows + tw->pitch, tw->pitch, patches, c->width);
         memcpy(rows, t->class_token, c->width * sizeof(float));
         for (size_t token = 0; token < t->tokens; token++) {

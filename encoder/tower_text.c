@@ -85,11 +85,12 @@ im_code text_tower_load(im_encoder *e, weight_source *s, im_error *err)
         rc = norm_load(&t->final, s, "text_model.final_layer_norm", width, err);
     }
     if (rc == IM_OK) {
-        rc = linear_load(&t->projection, s, "text_projection", c->dim, width, false, false, err);
+        rc = linear_load(&t->projection, s, "text_projection", c->dim, width, false,
+                         IM_PRECISION_FP32, err);
     }
     if (rc == IM_OK) {
         rc = tower_load(&t->tower, &c->text, "text_model", s, rows, 64, c->context,
-                        im_pool_threads(e->pool), e->bf16, err);
+                        im_pool_threads(e->pool), e->precision, err);
     }
     if (rc == IM_OK) {
         t->ids = im_alloc(rows, sizeof(*t->ids));

@@ -124,8 +124,8 @@ static void wilson(double p, double n, double *out_low, double *out_high)
     double z2 = Z_95 * Z_95;
     double middle = (p + z2 / (2 * n)) / (1 + z2 / n);
     double half = Z_95 * sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n);
-    *out_low = IM_MAX(middle - half, 0.0);
-    *out_high = IM_MIN(middle + half, 1.0);
+    *out_low = p > 0 ? IM_MAX(middle - half, 0.0) : 0; /* exactly, whatever was rounded */
+    *out_high = p < 1 ? IM_MIN(middle + half, 1.0) : 1;
 }
 
 /* The neighbours of one query are found or missed together, so that they count for fewer than they

@@ -14,7 +14,10 @@
 #include <immintrin.h>
 #endif
 
-#define AHEAD_BYTES 8192u
+/* The processor reads ahead by itself, but not into a page that it has not seen: so the first
+ * columns of the group after next are asked for. All of its columns: 4.8 ms in place of 2.9 for a
+ * million rows on Zen 4, where reading them alone takes 2.4. */
+#define AHEAD_COLUMNS 6u
 #define NIBBLE 16u
 #define SIX 64u
 
@@ -93,17 +96,17 @@ static float keep_portable(float values[CODES_LANES], uint64_t bits)
     return most;
 }
 
-static uint64_t at_least_portable(const float values[CODES_LANES], float least)
+static uint64_t not_below_portable(const float values[CODES_LANES], float least)
 {
     uint64_t bits = 0;
     for (size_t i = 0; i < CODES_LANES; i++) {
-        bits |= (uint64_t)(values[i] >= least) << i;
+        bits |= (uint64_t) !(values[i] < least) << i;
     }
     return bits;
 }
 
 const index_bits_kernels index_bits_portable = {make_nibbles, guess_portable, keep_portable,
-                                                at_least_portable};
+                                                not_below_portable};
 
 #if defined(__x86_64__)
 
@@ -142,6 +145,7 @@ AVX2 static void guess_avx2(const index_query_b1 *query, const uint8_t *group, f
 {
     const float *factors = (const float *)(const void *)(group + query->columns * CODES_LANES);
     const float *errors = factors + CODES_LANES;
+    size_t ahead = 2 * CODES_LANES * (query->columns + 2 * sizeof(float));
     for (size_t half = 0; half < CODES_LANES; half += 32) {
         __m256i all = _mm256_setzero_si256();
         __m256i odd = _mm256_setzero_si256();
@@ -152,7 +156,9 @@ AVX2 static void guess_avx2(const index_query_b1 *query, const uint8_t *group, f
                                           look_up_avx2(bytes + CODES_LANES, table + 2 * NIBBLE));
             all = _mm256_add_epi16(all, sum);
             odd = _mm256_add_epi16(odd, _mm256_srli_epi16(sum, 8));
-            _mm_prefetch((const char *)bytes + AHEAD_BYTES + 2 * half, _MM_HINT_T0);
+            if (c < AHEAD_COLUMNS) {
+                _mm_prefetch((const char *)bytes + ahead, _MM_HINT_T1);
+            }
         }
         __m256i even = _mm256_sub_epi16(all, _mm256_slli_epi16(odd, 8));
         __m256i a = _mm256_unpacklo_epi16(even, odd);
@@ -166,12 +172,12 @@ AVX2 static void guess_avx2(const index_query_b1 *query, const uint8_t *group, f
     }
 }
 
-AVX2 static uint64_t at_least_avx2(const float values[CODES_LANES], float least)
+AVX2 static uint64_t not_below_avx2(const float values[CODES_LANES], float least)
 {
     uint64_t bits = 0;
     __m256 bound = _mm256_set1_ps(least);
     for (size_t i = 0; i < CODES_LANES; i += 8) {
-        __m256 is = _mm256_cmp_ps(_mm256_loadu_ps(values + i), bound, _CMP_GE_OQ);
+        __m256 is = _mm256_cmp_ps(_mm256_loadu_ps(values + i), bound, _CMP_NLT_UQ);
         bits |= (uint64_t)(unsigned)_mm256_movemask_ps(is) << i;
     }
     return bits;
@@ -198,7 +204,7 @@ AVX2 static float keep_avx2(float values[CODES_LANES], uint64_t bits)
     return most;
 }
 
-const index_bits_kernels index_bits_avx2 = {make_nibbles, guess_avx2, keep_avx2, at_least_avx2};
+const index_bits_kernels index_bits_avx2 = {make_nibbles, guess_avx2, keep_avx2, not_below_avx2};
 
 /* ---- AVX-512 ---- */
 
@@ -241,13 +247,16 @@ AVX512 static void guess_avx512(const index_query_b1 *query, const uint8_t *grou
     const float *factors = (const float *)(const void *)(group + query->columns * CODES_LANES);
     const float *errors = factors + CODES_LANES;
     const uint8_t *table = query->tables;
+    size_t ahead = 2 * CODES_LANES * (query->columns + 2 * sizeof(float));
     __m512i all = _mm512_setzero_si512();
     __m512i odd = _mm512_setzero_si512();
     for (size_t c = 0; c < query->columns; c += 3) {
         __m512i column[3];
         for (size_t j = 0; j < 3; j++) {
             const uint8_t *bytes = group + (c + j) * CODES_LANES;
-            _mm_prefetch((const char *)bytes + AHEAD_BYTES, _MM_HINT_T0);
+            if (c < AHEAD_COLUMNS) {
+                _mm_prefetch((const char *)bytes + ahead, _MM_HINT_T1);
+            }
             column[j] = c + j < query->columns ? _mm512_loadu_si512(bytes) : _mm512_setzero_si512();
         }
         __m512i sum = look_up_avx512(column, table);
@@ -278,18 +287,18 @@ AVX512 static float keep_avx512(float values[CODES_LANES], uint64_t bits)
     return _mm512_reduce_max_ps(most);
 }
 
-AVX512 static uint64_t at_least_avx512(const float values[CODES_LANES], float least)
+AVX512 static uint64_t not_below_avx512(const float values[CODES_LANES], float least)
 {
     uint64_t bits = 0;
     __m512 bound = _mm512_set1_ps(least);
     for (size_t i = 0; i < CODES_LANES; i += 16) {
-        __mmask16 is = _mm512_cmp_ps_mask(_mm512_loadu_ps(values + i), bound, _CMP_GE_OQ);
+        __mmask16 is = _mm512_cmp_ps_mask(_mm512_loadu_ps(values + i), bound, _CMP_NLT_UQ);
         bits |= (uint64_t)is << i;
     }
     return bits;
 }
 
 const index_bits_kernels index_bits_avx512 = {make_sixes, guess_avx512, keep_avx512,
-                                              at_least_avx512};
+                                              not_below_avx512};
 
 #endif

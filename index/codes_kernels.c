@@ -281,10 +281,13 @@ static const struct {
     int (*usable)(im_cpu cpu);
 } table[] = {
 #if defined(__x86_64__)
-    {{"avx512", dot_i8_avx512, dot_u4_avx512, join_avx2, &index_bits_avx512}, has_avx512},
-    {{"avx2", dot_i8_avx2, dot_u4_avx2, join_avx2, &index_bits_avx2}, has_avx2},
+    {{"avx512", dot_i8_avx512, dot_u4_avx512, join_avx2, &index_bits_avx512, &index_tile_avx512},
+     has_avx512},
+    {{"avx2", dot_i8_avx2, dot_u4_avx2, join_avx2, &index_bits_avx2, &index_tile_avx2}, has_avx2},
 #endif
-    {{"portable", dot_i8_portable, dot_u4_portable, join_portable, &index_bits_portable}, has_all},
+    {{"portable", dot_i8_portable, dot_u4_portable, join_portable, &index_bits_portable,
+      &index_tile_portable},
+     has_all},
 };
 
 const index_codes_kernels *index_codes_kernels_at(size_t i, int *out_usable)

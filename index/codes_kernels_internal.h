@@ -46,13 +46,35 @@ typedef struct index_bits_kernels {
     void (*guess)(const index_query_b1 *query, const uint8_t *group, float *out);
     /** Values whose bit is not set become -INFINITY; returns the largest of the others. */
     float (*keep)(float values[CODES_LANES], uint64_t bits);
-    /** Bit i: values[i] >= least. */
-    uint64_t (*at_least)(const float values[CODES_LANES], float least);
+    /** Bit i: not values[i] < least; what is no number is below nothing. */
+    uint64_t (*not_below)(const float values[CODES_LANES], float least);
 } index_bits_kernels;
 
 extern const index_bits_kernels index_bits_portable;
 #if defined(__x86_64__)
 extern const index_bits_kernels index_bits_avx2, index_bits_avx512;
+#endif
+
+/** Whole codes of up to CODES_LANES rows, one behind the other, and the queries that look at them.
+ */
+typedef struct index_code_tile {
+    const uint8_t *rows; /* [n_rows, dim] */
+    size_t n_rows, dim;
+    const index_query_i8 *const *queries; /* [n_queries] */
+    size_t n_queries;
+    const uint8_t
+        *fetch[2]; /* halves of the codes that come next, of as many rows; NULL: unknown */
+} index_code_tile;
+
+typedef struct index_tile_kernels {
+    /** out[q · CODES_LANES + r] = Σ high·code of query q and row r; what lies behind the last row
+     * is unspecified. */
+    void (*dot)(const index_code_tile *tile, int32_t *out);
+} index_tile_kernels;
+
+extern const index_tile_kernels index_tile_portable;
+#if defined(__x86_64__)
+extern const index_tile_kernels index_tile_avx2, index_tile_avx512;
 #endif
 
 typedef struct index_codes_kernels {
@@ -65,6 +87,7 @@ typedef struct index_codes_kernels {
     /** Whole codes [2 · size] from their halves [size]. */
     void (*join)(const uint8_t *upper, const uint8_t *lower, size_t size, uint8_t *codes);
     const index_bits_kernels *bits;
+    const index_tile_kernels *tile;
 } index_codes_kernels;
 
 /** As index_kernels_choose and index_kernels_at. */

@@ -57,20 +57,37 @@ typedef struct codes_run {
     const uint16_t *at;   /* NULL: first … first + n - 1 */
     size_t n;             /* <= CODES_RUN */
     const uint8_t *fetch; /* codes of as many rows that are read next, or NULL */
-    const uint8_t *whole; /* codes of these rows as codes_join puts them, or NULL */
 } codes_run;
 
 /** Upper bounds [run->n] on the score of each row, from the upper halves of int8 codes; guesses,
  * when query->part says so. */
 void codes_uppers(const codes_query *query, const codes_layout *layout, const codes_block *block,
                   const codes_run *run, float *out_upper);
-/** Whole codes [run->n, padded] of rows; the same for every query. */
-void codes_join(const codes_query *query, const codes_layout *layout, const codes_block *block,
-                const codes_run *run, uint8_t *out_bytes);
 /** Bounds [run->n] on the score of each row, from whole int8 codes: out_lower <= score <=
  * out_upper. */
 void codes_bounds(const codes_query *query, const codes_layout *layout, const codes_block *block,
                   const codes_run *run, float *out_upper, float *out_lower);
+#define CODES_TILE_BYTES 32768u
+#define CODES_TILE_QUERIES 64u
+/** Up to CODES_LANES rows of a block as several queries look at them: whole codes, numbers side by
+ * side. */
+typedef struct codes_tile {
+    _Alignas(64) uint8_t codes[CODES_TILE_BYTES]; /* [n, padded] */
+    float scale[CODES_LANES], bound[CODES_LANES];
+    float size[CODES_LANES]; /* at least the length of what the codes say */
+    size_t n;
+    const uint8_t *fetch[2]; /* halves of the codes that the next tile is made of, or NULL */
+} codes_tile;
+/** How many rows of these codes a tile has room for. */
+size_t codes_tile_rows(const codes_layout *layout);
+/** Rows [first, first + n) of a block. */
+void codes_tile_fill(codes_tile *tile, const index_codes_kernels *kernels,
+                     const codes_layout *layout, const codes_block *block, size_t first, size_t n);
+/** Upper bounds on the scores of a tile's rows for queries of one fold each, by one plane of the
+ * query. @param n <= CODES_TILE_QUERIES @param out_upper [n], the first tile->n of each */
+void codes_tile_uppers(const codes_tile *tile, const codes_query *const *queries, size_t n,
+                       float (*out_upper)[CODES_LANES]);
+
 /** What the score of each row of a group may be at most by its bits, some standard errors up: a row
  * above it is improbable, not impossible.
  * @param group where it begins in the file @param out_upper [CODES_LANES] */

@@ -96,8 +96,8 @@ typedef enum im_search_mode {
     IM_MODE_AUTO,
     IM_MODE_EXACT, /* the answer is that of the scan, proved by a bound for each row */
     IM_MODE_FAST /* 1-bit codes choose the rows that are looked at: recall at least 0.999 by audit,
-                  * `exact` is false. A small number of rows, many of them asked for, or a cursor:
-                  * proved all the same */
+                  * `exact` is false. A small number of rows, many of them asked for, a cursor, or
+                  * eight such queries at once: proved all the same */
 } im_search_mode;
 
 /* ---- FAISS files ----
@@ -299,8 +299,9 @@ typedef struct im_index_answer {
 IM_NODISCARD im_code im_index_search(im_index *index, const im_index_query *query, im_hit *hits,
                                      im_index_answer *out_answer, im_error *err);
 
-/** im_index_search for n queries: the same answers, one by one, but the codes are read once for all
- * of them. Fails as a whole.
+/** im_index_search for n queries: the same answers, but the codes are read once for 64 of them.
+ * Only one that would not be exact alone may be exact here: eight such and more are proved
+ * together, which is quicker. Fails as a whole.
  * @param hits [n] pointers, hits[i] to [queries[i].k] @param answers [n] */
 IM_NODISCARD im_code im_index_search_many(im_index *index, const im_index_query *queries, size_t n,
                                           im_hit *const *hits, im_index_answer *answers,

@@ -89,7 +89,16 @@ IM_NODISCARD im_code index_search_with(im_index *index, const index_engine *engi
                                        const im_index_query *query, const im_faiss_effort *effort,
                                        im_hit *hits, im_index_answer *out_answer, im_error *err);
 /** Slots of word `at` that are alive, pass bitmap (NULL = all) and exist. */
-uint64_t index_selected(const im_index *index, const uint64_t *bitmap, size_t at);
+static inline uint64_t index_selected(const im_index *index, const uint64_t *bitmap, size_t at)
+{
+    uint64_t bits = index->alive != NULL ? index->alive[at] : UINT64_MAX;
+    uint64_t rest = index->n_rows - (uint64_t)at * WORD_BITS;
+    if (bitmap != NULL) {
+        bits &= bitmap[at];
+    }
+    return rest < WORD_BITS ? bits & ((UINT64_C(1) << rest) - 1) : bits;
+}
+
 uint64_t index_count_selected(const im_index *index, const uint64_t *bitmap);
 /** Checks the rows of word `at` whose bits are in `wanted` and were not checked before; returns
  * those that are damaged. Thread-safe. */

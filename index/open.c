@@ -17,16 +17,6 @@ static const index_engine *const engines[] = {
 
 /* ---- bits and checks ---- */
 
-uint64_t index_selected(const im_index *index, const uint64_t *bitmap, size_t at)
-{
-    uint64_t bits = index->alive != NULL ? index->alive[at] : UINT64_MAX;
-    uint64_t rest = index->n_rows - (uint64_t)at * WORD_BITS;
-    if (bitmap != NULL) {
-        bits &= bitmap[at];
-    }
-    return rest < WORD_BITS ? bits & ((UINT64_C(1) << rest) - 1) : bits;
-}
-
 uint64_t index_count_selected(const im_index *index, const uint64_t *bitmap)
 {
     uint64_t count = 0;

@@ -11,8 +11,7 @@
 #define FAST_SPARSE 8u   /* a filter that lets less than an eighth pass: bits would not pay */
 #define FAST_PER_HIT 64u /* fast only while k is less than a 64th of the rows */
 #define SCAN_PER_HIT 4u  /* k above a quarter of the rows: nothing can be let go */
-#define GROUP 32u        /* queries that go through the codes together */
-#define GUESS_BYTES (64u << 20) /* memory for guesses of one group */
+#define FAST_TOGETHER 8u /* so many that may be fast are proved in one pass, which is quicker */
 
 /* ---- opening ---- */
 
@@ -211,59 +210,73 @@ static void note_damage(tiered_job *job)
     }
 }
 
-/* Fast ones first: those that turn out not to be join the proved pass. done[i]: its answer is
- * whole. */
-static void run_searches(tiered_job *job, bool *done)
+static void finish_task(void *context, size_t task, size_t worker)
 {
-    bool any_fast = false;
-    bool any_proved = false;
-    for (size_t i = 0; i < job->n; i++) {
-        any_fast = any_fast || job->searches[i].fast;
-    }
-    if (any_fast) {
-        tiered_fast(job);
-    }
-    for (size_t i = 0; i < job->n; i++) {
-        done[i] = job->searches[i].fast && !tiered_failed(job);
-        job->searches[i].resting = done[i];
-        any_proved = any_proved || !done[i];
-    }
-    if (any_proved && !tiered_failed(job)) {
-        tiered_pass(job);
-    }
-    for (size_t i = 0; i < job->n && !tiered_failed(job); i++) {
-        done[i] = done[i] || tiered_finish(job, &job->searches[i]);
+    tiered_job *job = context;
+    tiered_search *search = &job->searches[task];
+    (void)worker;
+    if (!search->done && !tiered_failed(job)) {
+        search->done = tiered_finish(job, search);
     }
 }
 
-/* At most GROUP requests that the codes can answer. */
+/* Fast ones first: those that turn out not to be join the proved pass. */
+static void run_searches(tiered_job *job)
+{
+    size_t n_fast = 0;
+    bool any_proved = false;
+    for (size_t i = 0; i < job->n; i++) {
+        n_fast += job->searches[i].fast;
+    }
+    for (size_t i = 0; i < job->n && n_fast >= FAST_TOGETHER; i++) {
+        job->searches[i].fast = false;
+    }
+    tiered_fast(job);
+    for (size_t i = 0; i < job->n; i++) {
+        job->searches[i].done = job->searches[i].fast && !tiered_failed(job);
+        any_proved = any_proved || !job->searches[i].done;
+    }
+    if (any_proved && !tiered_failed(job)) {
+        tiered_pass(job);
+        im_pool_run(job->index->pool, job->n, finish_task, job);
+    }
+}
+
+static void init_task(void *context, size_t task, size_t worker)
+{
+    tiered_job *job = context;
+    (void)worker;
+    if (!tiered_search_init(&job->searches[task], job, job->requests[task])) {
+        tiered_fail(job, TIERED_NOMEM, 0);
+    }
+}
+
+/* At most TIERED_GROUP requests that the codes can answer. */
 static im_code run_group(im_index *index, const index_request *const *requests, size_t n,
                          im_hit *const *hits, im_index_answer *const *answers, im_error *err)
 {
-    bool done[GROUP] = {false};
-    tiered_search searches[GROUP];
-    tiered_job job = {.index = index, .engine = index->engine_data, .searches = searches};
+    tiered_search searches[TIERED_GROUP];
+    tiered_job job = {.index = index,
+                      .engine = index->engine_data,
+                      .requests = requests,
+                      .searches = searches,
+                      .n = n};
     im_code rc = IM_OK;
     job.n_workers = index->pool != NULL ? im_pool_threads(index->pool) : 1;
-    for (; job.n < n; job.n++) {
-        tiered_search *search = &searches[job.n];
-        if (!tiered_search_init(search, &job, requests[job.n])) {
-            tiered_search_clear(search, job.n_workers);
-            tiered_fail(&job, TIERED_NOMEM, 0);
-            break;
-        }
-        search->fast = wants_fast(index, requests[job.n]);
+    im_pool_run(index->pool, n, init_task, &job);
+    for (size_t i = 0; i < n; i++) {
+        searches[i].fast = wants_fast(index, requests[i]);
     }
     if (!tiered_failed(&job)) {
-        run_searches(&job, done);
+        run_searches(&job);
         note_damage(&job);
     }
     int failure = atomic_load(&job.failure);
     if (failure == TIERED_NOMEM || failure == TIERED_ROW) {
         rc = job_error(&job, err);
     }
-    for (size_t i = 0; i < job.n; i++) {
-        if (rc == IM_OK && failure == TIERED_OK && done[i]) {
+    for (size_t i = 0; i < n; i++) {
+        if (rc == IM_OK && failure == TIERED_OK && searches[i].done) {
             take_answer(&searches[i], hits[i], answers[i]);
         } else if (rc == IM_OK) {
             rc = index_engine_scan.search(index, requests[i], hits[i], answers[i], err);
@@ -275,20 +288,12 @@ static im_code run_group(im_index *index, const index_request *const *requests, 
 
 /* ---- searching ---- */
 
-/* How many queries of this index go together: guesses take four bytes a row and query. */
-static size_t group_size(const im_index *index)
-{
-    uint64_t fits = GUESS_BYTES / (sizeof(float) * (index->n_coded + 1));
-    return (size_t)IM_MIN(IM_MAX(fits, (uint64_t)1), (uint64_t)GROUP);
-}
-
 im_code index_tiered_many(im_index *index, const index_request *requests, size_t n,
                           im_hit *const *hits, im_index_answer *answers, im_error *err)
 {
-    const index_request *group[GROUP];
-    im_hit *group_hits[GROUP];
-    im_index_answer *group_answers[GROUP];
-    size_t size = group_size(index);
+    const index_request *group[TIERED_GROUP];
+    im_hit *group_hits[TIERED_GROUP];
+    im_index_answer *group_answers[TIERED_GROUP];
     size_t waiting = 0;
     im_code rc = IM_OK;
     for (size_t i = 0; i < n && rc == IM_OK; i++) {
@@ -302,7 +307,7 @@ im_code index_tiered_many(im_index *index, const index_request *requests, size_t
         group[waiting] = &requests[i];
         group_hits[waiting] = hits[i];
         group_answers[waiting++] = &answers[i];
-        if (waiting == size) {
+        if (waiting == TIERED_GROUP) {
             rc = run_group(index, group, waiting, group_hits, group_answers, err);
             waiting = 0;
         }

@@ -12,10 +12,11 @@
 #include <string.h>
 
 #define TASK_BLOCKS 2u
-#define FIRST_ROWS 512u  /* wanted in the first choice */
-#define FIRST_PER_HIT 8u /* times k, when that is more */
-#define FIRST_LEAST 0.5  /* times the words of rows, likewise */
-#define SAMPLE 1024u     /* words that say where the first choice ends */
+#define FIRST_ROWS 512u         /* wanted in the first choice */
+#define FIRST_PER_HIT 8u        /* times k, when that is more */
+#define FIRST_LEAST 0.06        /* times the words of rows, likewise */
+#define GUESS_BYTES (64u << 20) /* memory for guesses of several searches */
+#define SAMPLE 1024u            /* words that say where the first choice ends */
 
 /* ---- guesses ---- */
 
@@ -60,7 +61,7 @@ static void guess_task(void *context, size_t task, size_t worker)
     (void)worker;
     for (uint64_t at = first; at < end; at++) {
         for (size_t i = 0; i < job->n; i++) {
-            if (job->searches[i].fast) {
+            if (job->searches[i].guesses != NULL) {
                 guess_block(job, &job->searches[i], at);
             }
         }
@@ -139,7 +140,7 @@ static void choose(const tiered_job *job, const tiered_search *search, float lea
     const index_bits_kernels *kernels = search->codes.kernels->bits;
     for (size_t w = 0; w < n_words; w++) {
         if (search->best[w] >= least) {
-            uint64_t bits = kernels->at_least(search->guesses + w * WORD_BITS, least);
+            uint64_t bits = kernels->not_below(search->guesses + w * WORD_BITS, least);
             out[w] = but != NULL ? bits & ~but[w] : bits;
         }
     }
@@ -205,31 +206,47 @@ static void make_proved(tiered_search *search)
     search->top.n = 0;
 }
 
-void tiered_fast(tiered_job *job)
+/* Those of [first, end) that are fast: all guesses in one pass over the bits.
+ * @param memory two bitmaps */
+static void search_some(tiered_job *job, size_t first, size_t end, uint64_t *memory)
 {
-    size_t n_words = index_words(job->index);
-    uint64_t *memory = im_alloc(n_words, 2 * sizeof(uint64_t));
     uint64_t blocks = codes_blocks_of(&job->engine->b1.layout, job->index->n_coded);
-    bool ready = memory != NULL;
-    for (size_t i = 0; i < job->n && ready; i++) {
-        ready = !job->searches[i].fast || make_room(job, &job->searches[i]);
-    }
-    if (!ready) {
-        im_free(memory);
-        tiered_fail(job, TIERED_NOMEM, 0);
-        return;
-    }
     im_pool_run(job->index->pool, (size_t)((blocks + TASK_BLOCKS - 1) / TASK_BLOCKS), guess_task,
                 job);
     bool damaged = atomic_load(&job->engine->b1_damaged) || im_map_lost(job->engine->b1.map);
-    for (size_t i = 0; i < job->n && !tiered_failed(job); i++) {
+    for (size_t i = first; i < end; i++) {
         tiered_search *search = &job->searches[i];
-        uint64_t *chosen[2] = {memory, memory + n_words};
-        if (search->fast && (damaged || !search_fast(job, search, chosen))) {
+        uint64_t *chosen[2] = {memory, memory + index_words(job->index)};
+        if (search->fast && !tiered_failed(job) && (damaged || !search_fast(job, search, chosen))) {
             make_proved(search);
         }
         im_free(search->guesses);
         search->guesses = NULL;
+    }
+}
+
+/* So many at once that their guesses stay within GUESS_BYTES. */
+void tiered_fast(tiered_job *job)
+{
+    size_t room = GUESS_BYTES / sizeof(float) / (coded_words(job) * (WORD_BITS + 1));
+    uint64_t *memory = NULL;
+    for (size_t first = 0; first < job->n && !tiered_failed(job);) {
+        size_t end = first;
+        size_t taken = 0;
+        for (; end < job->n && (taken == 0 || taken < room); end++) {
+            if (job->searches[end].fast) {
+                taken++;
+                memory = memory != NULL ? memory
+                                        : im_alloc(index_words(job->index), 2 * sizeof(uint64_t));
+                if (memory == NULL || !make_room(job, &job->searches[end])) {
+                    tiered_fail(job, TIERED_NOMEM, 0);
+                }
+            }
+        }
+        if (taken > 0 && !tiered_failed(job)) {
+            search_some(job, first, end, memory);
+        }
+        first = end;
     }
     im_free(memory);
 }

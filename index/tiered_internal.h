@@ -35,7 +35,8 @@ typedef struct tiered_search {
     float *guesses;          /* [n_coded rounded up to 64], owned: upper guesses by the bits */
     float *best;             /* [words of them], behind these: the largest of each word */
     bool fast;
-    bool resting; /* has its answer: not part of this pass */
+    bool done;  /* has its whole answer: not part of this pass */
+    bool tiled; /* goes through this pass with others (tiered_tile.c) */
 } tiered_search;
 
 typedef enum tiered_failure {
@@ -45,11 +46,13 @@ typedef enum tiered_failure {
     TIERED_CODES, /* codes are: the scan answers */
 } tiered_failure;
 
+#define TIERED_GROUP CODES_TILE_QUERIES /* queries that go through the codes together, at most */
 /** Several queries through one pass. */
 typedef struct tiered_job {
     im_index *index;
     tiered_engine *engine;
-    tiered_search *searches; /* [n] */
+    const index_request *const *requests; /* [n], n <= TIERED_GROUP */
+    tiered_search *searches;              /* [n] */
     size_t n, n_workers;
     size_t n_code_tasks;
     _Atomic int failure; /* tiered_failure; any of several */
@@ -73,6 +76,13 @@ bool tiered_failed(const tiered_job *job);
  * written only when they are not all. */
 size_t tiered_select(const im_index *index, const uint64_t *bitmap, uint64_t first, size_t n,
                      size_t origin, uint16_t *at);
+/** Keeps the rows of a run whose upper bound passes. */
+void tiered_keep_run(tiered_job *job, tiered_search *search, size_t worker, uint64_t block_slot,
+                     const codes_run *run, const float *upper, const float *lower);
+/** Says which searches go through the next pass together. */
+void tiered_tile_choose(tiered_job *job);
+/** One block for all of these. */
+void tiered_tile_block(tiered_job *job, size_t worker, uint64_t number, size_t n_rows);
 /** Looks at all rows of the searches' bitmaps by their int8 codes, and those without codes. */
 void tiered_pass(tiered_job *job);
 /** Lets go of rows whose bound is below the threshold. */

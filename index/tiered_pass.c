@@ -10,11 +10,11 @@
 #include <math.h>
 #include <string.h>
 
-#define TASK_BLOCKS 8u /* half a megabyte of codes */
-#define TAIL_WORDS 16u /* rows without codes: 1,024 at once */
-#define NEAR_BYTES 32768u
-#define FETCH_PART 4u  /* fewer than a fourth of the rows: sparse */
-#define WHOLE_PART 16u /* fewer than a sixteenth: whole codes at once */
+#define TASK_BLOCKS 16u /* a megabyte of codes */
+#define TAIL_WORDS 16u  /* rows without codes: 1,024 at once */
+#define FETCH_PART 4u   /* fewer than a fourth of the rows: sparse */
+#define FETCH_AHEAD 16u /* blocks */
+#define WHOLE_PART 16u  /* fewer than a sixteenth: whole codes at once */
 
 /* ---- searches ---- */
 
@@ -155,7 +155,7 @@ size_t tiered_select(const im_index *index, const uint64_t *bitmap, uint64_t fir
     return count;
 }
 
-static void keep_run(tiered_job *job, tiered_search *search, size_t worker, uint64_t block_slot,
+void tiered_keep_run(tiered_job *job, tiered_search *search, size_t worker, uint64_t block_slot,
                      const codes_run *run, const float *upper, const float *lower)
 {
     tiered_lane *lane = &search->lanes[worker];
@@ -238,7 +238,7 @@ static void pass_run(tiered_job *job, tiered_search *search, size_t worker, uint
     float lower[CODES_RUN];
     const codes_layout *layout = &job->engine->i8.layout;
     codes_run rest = *run;
-    bool sift = run->whole == NULL && !(run->at != NULL && is_sparse(search, run->n, layout->rows));
+    bool sift = !(run->at != NULL && is_sparse(search, run->n, layout->rows));
     if (sift) {
         rest = (codes_run){.at = left, .n = sift_run(search, layout, block, run, left, guess)};
     }
@@ -246,13 +246,12 @@ static void pass_run(tiered_job *job, tiered_search *search, size_t worker, uint
     if (sift && search->codes.part < 1) {
         rest.n = drop_unsaid(left, rest.n, guess, upper, lower);
     }
-    keep_run(job, search, worker, number * layout->rows, &rest, upper, lower);
+    tiered_keep_run(job, search, worker, number * layout->rows, &rest, upper, lower);
 }
 
-/* Rows [row, row + n) of one block, n <= CODES_RUN.
- * @param whole their whole codes, or NULL */
+/* Rows [row, row + n) of one block, n <= CODES_RUN. */
 static void pass_rows(tiered_job *job, tiered_search *search, size_t worker, uint64_t number,
-                      size_t row, size_t n, const uint8_t *whole)
+                      size_t row, size_t n)
 {
     uint16_t at[CODES_RUN];
     codes_file *file = &job->engine->i8;
@@ -267,67 +266,60 @@ static void pass_rows(tiered_job *job, tiered_search *search, size_t worker, uin
         return;
     }
     codes_block block = codes_block_at(&file->layout, bytes);
-    codes_run run = {row, count == n ? NULL : at, count, NULL, count == n ? whole : NULL};
+    codes_run run = {row, count == n ? NULL : at, count, NULL};
     if (count == n && job->n == 1) {
         run.fetch = next_codes(job, &block, number, row);
     }
     pass_run(job, search, worker, number, &block, &run);
 }
 
-/* One block, all searches: so many rows at once that they stay in the nearest cache until the last
- * search has seen them. Several searches look at whole codes, put together once: what counts is
- * arithmetic then, not memory. */
+/* One block, all searches: it stays in a near cache until the last one has seen it. */
 static void pass_block(tiered_job *job, size_t worker, uint64_t number)
 {
-    _Alignas(64) uint8_t whole[NEAR_BYTES];
-    codes_file *file = &job->engine->i8;
-    const codes_layout *layout = &file->layout;
+    const codes_layout *layout = &job->engine->i8.layout;
     size_t n_rows =
         (size_t)IM_MIN((uint64_t)layout->rows, job->index->n_coded - number * layout->rows);
-    bool several = job->n > 1;
-    size_t step = several ? IM_MIN((size_t)CODES_RUN, NEAR_BYTES / layout->padded) : CODES_RUN;
-    for (size_t row = 0; row < n_rows; row += step) {
-        size_t n = IM_MIN(step, n_rows - row);
-        const uint8_t *bytes = several ? codes_file_block(file, number) : NULL;
-        if (bytes != NULL) {
-            codes_block block = codes_block_at(layout, bytes);
-            codes_run run = {.first = row, .n = n};
-            codes_join(&job->searches[0].codes, layout, &block, &run, whole);
-        }
-        for (size_t i = 0; i < job->n && !tiered_failed(job); i++) {
-            if (!job->searches[i].resting) {
-                pass_rows(job, &job->searches[i], worker, number, row, n,
-                          bytes != NULL ? whole : NULL);
-            }
+    for (size_t i = 0; i < job->n; i++) {
+        tiered_search *search = &job->searches[i];
+        for (size_t row = 0; row < n_rows && !search->done && !search->tiled; row += CODES_RUN) {
+            pass_rows(job, search, worker, number, row, IM_MIN((size_t)CODES_RUN, n_rows - row));
         }
     }
+    tiered_tile_block(job, worker, number, n_rows);
 }
 
 /* Where few rows of many blocks pass, the processor cannot know which memory comes next: asks for
  * it. 1,000 rows of 100,000 take 0.08 ms in place of 0.25. */
-static void fetch_blocks(const tiered_job *job, const tiered_search *search, uint64_t first,
-                         uint64_t end)
+static void fetch_block(const tiered_job *job, const tiered_search *search, uint64_t number)
 {
     uint16_t at[CODES_RUN];
     const codes_file *file = &job->engine->i8;
     const codes_layout *layout = &file->layout;
-    for (uint64_t number = first; number < end; number++) {
-        uint64_t slot = number * layout->rows;
-        size_t n_rows = (size_t)IM_MIN((uint64_t)layout->rows, job->index->n_coded - slot);
-        size_t n = IM_MIN((size_t)CODES_RUN, n_rows);
-        size_t count = tiered_select(job->index, search->bitmap, slot, n, 0, at);
-        if (count > n / FETCH_PART) {
-            return; /* dense: the processor reads ahead by itself */
+    uint64_t slot = number * layout->rows;
+    size_t n_rows = (size_t)IM_MIN((uint64_t)layout->rows, job->index->n_coded - slot);
+    size_t n = IM_MIN((size_t)CODES_RUN, n_rows);
+    size_t count = tiered_select(job->index, search->bitmap, slot, n, 0, at);
+    if (count > n / FETCH_PART) {
+        return; /* dense: the processor reads ahead by itself */
+    }
+    codes_block block = codes_block_at(layout, im_map_data(file->map) + layout->head_bytes +
+                                                   number * CODES_BLOCK_BYTES);
+    bool whole = is_sparse(search, count, n);
+    for (size_t i = 0; i < count; i++) {
+        index_fetch(block.codes + at[i] * layout->row_bytes, layout->row_bytes);
+        __builtin_prefetch(block.numbers + at[i]);
+        if (whole) {
+            index_fetch(block.lower + at[i] * layout->row_bytes, layout->row_bytes);
         }
-        codes_block block = codes_block_at(layout, im_map_data(file->map) + layout->head_bytes +
-                                                       number * CODES_BLOCK_BYTES);
-        bool whole = is_sparse(search, count, n);
-        for (size_t i = 0; i < count; i++) {
-            index_fetch(block.codes + at[i] * layout->row_bytes, layout->row_bytes);
-            __builtin_prefetch(block.numbers + at[i]);
-            if (whole) {
-                index_fetch(block.lower + at[i] * layout->row_bytes, layout->row_bytes);
-            }
+    }
+}
+
+static void fetch_blocks(const tiered_job *job, uint64_t first, uint64_t end)
+{
+    for (size_t i = 0; i < job->n; i++) {
+        const tiered_search *search = &job->searches[i];
+        for (uint64_t at = first; at < end && !search->done && !search->tiled; at++) {
+            fetch_block(job, search, at);
         }
     }
 }
@@ -360,10 +352,24 @@ static void pass_word(tiered_job *job, tiered_search *search, size_t worker, siz
         tiered_fail(job, TIERED_ROW, first + (uint64_t)__builtin_ctzll(unsound));
         return;
     }
-    keep_run(job, search, worker, first, &run, scores, scores);
+    tiered_keep_run(job, search, worker, first, &run, scores, scores);
 }
 
 /* ---- the pass ---- */
+
+static void pass_blocks(tiered_job *job, size_t worker, uint64_t first, uint64_t end)
+{
+    /* one thread goes on with the next task, of which others would know nothing */
+    uint64_t known =
+        job->n_workers > 1 ? end : codes_blocks_of(&job->engine->i8.layout, job->index->n_coded);
+    if (job->n_workers > 1 || first == 0) {
+        fetch_blocks(job, first, IM_MIN(first + FETCH_AHEAD, known));
+    }
+    for (uint64_t at = first; at < end && !tiered_failed(job); at++) {
+        fetch_blocks(job, IM_MIN(at + FETCH_AHEAD, known), IM_MIN(at + FETCH_AHEAD + 1, known));
+        pass_block(job, worker, at);
+    }
+}
 
 static void pass_task(void *context, size_t task, size_t worker)
 {
@@ -375,18 +381,13 @@ static void pass_task(void *context, size_t task, size_t worker)
     uint64_t end = coded ? codes_blocks_of(&job->engine->i8.layout, job->index->n_coded)
                          : index_words(job->index);
     end = IM_MIN(end, first + step);
-    for (size_t i = 0; coded && i < job->n; i++) {
-        if (!job->searches[i].resting) {
-            fetch_blocks(job, &job->searches[i], first, end);
-        }
+    if (coded) {
+        pass_blocks(job, worker, first, end);
+        return;
     }
     for (uint64_t at = first; at < end && !tiered_failed(job); at++) {
-        if (coded) {
-            pass_block(job, worker, at);
-            continue;
-        }
         for (size_t i = 0; i < job->n; i++) {
-            if (!job->searches[i].resting) {
+            if (!job->searches[i].done) {
                 pass_word(job, &job->searches[i], worker, (size_t)at);
             }
         }
@@ -403,5 +404,6 @@ void tiered_pass(tiered_job *job)
         size_t words = index_words(index) - (size_t)(index->n_coded / WORD_BITS);
         tail = (words + TAIL_WORDS - 1) / TAIL_WORDS;
     }
+    tiered_tile_choose(job);
     im_pool_run(index->pool, job->n_code_tasks + tail, pass_task, job);
 }

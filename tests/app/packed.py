@@ -118,7 +118,7 @@ def each_kernel_set_answers_alike_from_a_file_of_its_own():
     imago.add()
     expected, _ = warnings(imago)
     ran = 0
-    for kernel in ("avx512_bf16", "avx512", "avx2", "portable"):
+    for kernel in ("avx512_bf16", "avx512_vnni", "avx512", "avx2", "portable"):
         env = {"IMAGO_KERNEL": kernel}
         done = imago.run("model", "warm", "--json", env=env, code=None)
         if done.returncode != 0:
@@ -146,13 +146,16 @@ def add_tells_what_set_the_pace():
     assert out.count("sets the pace") == 1 and "decode" in out, out
 
 
-def threads_beyond_reason_are_refused():
+def threads_that_cannot_be_are_refused():
     imago, _ = start()
     imago.add()
     expected, _ = warnings(imago)
-    for n in ("10000", "-1", "two"):
-        imago.error("search", "red", "--threads", n, code=2, names=["--threads", n])
-    answer = json.loads(imago.run("search", "--json", "red", "--threads", "0").stdout)
+    for n in ("0", "10000", "1025", "-1", "two", "", "18446744073709551617"):
+        error = imago.error("search", "red", "--threads", n, code=2, names=["--threads", n])
+        assert "1 to 1024" in error["message"] + error.get("hint", ""), error
+    answer = json.loads(imago.run("search", "--json", "red", "--threads", "1024").stdout)
+    assert [(h["path"], h["score"]) for h in answer["hits"]] == expected
+    answer = json.loads(imago.run("search", "--json", "red", "--threads", "1").stdout)
     assert [(h["path"], h["score"]) for h in answer["hits"]] == expected
 
 
@@ -160,4 +163,4 @@ support.main([add_makes_it_and_the_others_map_it, damage_is_told_and_mended,
               a_folder_that_takes_nothing_costs_a_warning, a_file_size_limit_is_a_full_disk,
               programs_at_once_make_one,
               each_kernel_set_answers_alike_from_a_file_of_its_own, add_tells_what_set_the_pace,
-              threads_beyond_reason_are_refused])
+              threads_that_cannot_be_are_refused])

@@ -1,11 +1,22 @@
-/* tests/base/test_pool.c — base/pool.c. Waits only for things that must happen; no test sleeps. */
+/* tests/base/test_pool.c — base/pool.c. Waits only for things that must happen; one test sleeps, to
+ * see that the pool does. */
 #include "base/clock.h"
 #include "base/pool.h"
 #include "support.h"
+#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
 
 #define MAX_TASKS 5000u
 
@@ -251,10 +262,112 @@ static void workers_block_signals_but_not_faults(void **state)
     assert_false(sigismember(&set, SIGINT)); /* ours is as before */
 }
 
+/* ---- a worker that the scheduler keeps away ---- */
+
+static struct {
+    atomic_size_t inside;
+    atomic_bool released;
+} hold;
+
+/* Runs on the worker: SIGTRAP is one of the signals that it does not block. */
+static void hold_worker(int signal_number)
+{
+    struct timespec moment = {.tv_nsec = 100000};
+    (void)signal_number;
+    atomic_fetch_add(&hold.inside, 1);
+    while (!atomic_load(&hold.released)) {
+        (void)nanosleep(&moment, NULL);
+    }
+}
+
+/* All threads of the process but the caller. */
+static size_t signal_others(int signal_number)
+{
+    size_t n = 0;
+    DIR *dir = opendir("/proc/self/task");
+    assert_non_null(dir);
+    for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
+        long tid = strtol(e->d_name, NULL, 10);
+        if (tid > 0 && tid != syscall(SYS_gettid)) {
+            assert_int_equal(syscall(SYS_tgkill, getpid(), tid, signal_number), 0);
+            n++;
+        }
+    }
+    (void)closedir(dir);
+    return n;
+}
+
+/* Workers that do not come cost nothing: the caller does all, and is done. It would wait here for
+ * good if it waited for them. */
+static void nobody_waits_for_a_worker_that_has_not_joined(void **state)
+{
+    struct sigaction held = {.sa_handler = hold_worker};
+    struct sigaction before;
+    (void)state;
+#if defined(__SANITIZE_THREAD__)
+    skip(); /* its run time puts signals off until the thread runs by itself */
+#endif
+    tally *t = calloc(1, sizeof *t);
+    t->done = calloc(MAX_TASKS, 1);
+    im_pool *pool = open_pool(3);
+    run_and_check(pool, t, 100, 0); /* all are up */
+    assert_int_equal(sigaction(SIGTRAP, &held, &before), 0);
+    size_t others = signal_others(SIGTRAP);
+    while (atomic_load(&hold.inside) < others) {
+        (void)sched_yield();
+    }
+    for (size_t run = 1; run <= 50; run++) {
+        run_and_check(pool, t, 100, run);
+    }
+    atomic_store(&hold.released, true);
+    run_and_check(pool, t, 1000, 51);
+    im_pool_close(pool);
+    assert_int_equal(sigaction(SIGTRAP, &before, NULL), 0);
+    free(t->done);
+    free(t);
+}
+
+static void count_one(void *context, size_t task, size_t worker)
+{
+    (void)task;
+    (void)worker;
+    atomic_fetch_add((atomic_size_t *)context, 1);
+}
+
+static double process_ms(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+/* Behind a run a worker looks for the next one for 50 microseconds of the millisecond that it has
+ * to wait, then sleeps: all of it would be 300 ms of processor time. */
+static void a_pool_that_waits_does_not_burn(void **state)
+{
+    struct timespec pause = {.tv_nsec = 1000000};
+    atomic_size_t n = 0;
+    (void)state;
+    im_pool *pool = open_pool(2);
+    double start = process_ms();
+    for (size_t run = 0; run < 300; run++) {
+        im_pool_run(pool, 4, count_one, &n);
+        (void)nanosleep(&pause, NULL);
+    }
+    double used = process_ms() - start;
+    im_pool_close(pool);
+    assert_int_equal(atomic_load(&n), 1200);
+    if (used > 90 * (SANITIZED ? 10 : 1)) {
+        fail_msg("300 short runs, 1 ms apart, took %.0f ms of processor time", used);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_task_runs_exactly_once),
+        cmocka_unit_test(nobody_waits_for_a_worker_that_has_not_joined),
+        cmocka_unit_test(a_pool_that_waits_does_not_burn),
         cmocka_unit_test(the_default_is_what_the_process_may_use),
         cmocka_unit_test(many_short_runs_in_a_row_lose_nothing),
         cmocka_unit_test(a_task_may_run_tasks),

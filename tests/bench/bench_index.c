@@ -1,29 +1,35 @@
 /* tests/bench/bench_index.c — times searches of the index over vectors given as files. Driven by
  * bench_index.py, which makes the vectors and compares with others in the same run.
- * usage: bench_index FOLDER ROWS.f32 N DIM QUERIES.f32 M FILTERS.bits K
+ * usage: bench_index FOLDER ROWS.f32 N DIM QUERIES.f32 M FILTERS.bits K [ROUNDS [THREADS]]
  * FILTERS holds three bitmaps of ceil(N/64) words: 1, 10 and 50 per cent. Prints a JSON object a
- * line: for each way of asking the median time and the hits (slots) of every query in OUT. */
+ * line: for each way of asking the median over the queries (several at once: over the calls, a
+ * query's share) of the best of ROUNDS, by the clock and in processor time of all threads, and
+ * beside each the best time of reading the codes once. THREADS is for the queries at once. */
 #include "base/clock.h"
 #include "base/pool.h"
 #include "help_bench.h"
 #include "index/index.h"
+#include <fcntl.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { CHUNK = 1000, ROUNDS = 3 };
+enum { CHUNK = 1000, READS = 5 };
 
 typedef struct bench {
     const char *folder;
     im_index_state state;
-    size_t n, dim, m, k;
+    size_t n, dim, m, k, rounds;
     float *queries;           /* [m, dim] */
     uint64_t *filters;        /* [3, words] */
-    double *ms;               /* [m] */
+    double *ms, *cpu;         /* [m] */
     im_hit *hits, *truth;     /* [m, k] */
     im_index_answer *answers; /* [m] */
 } bench;
@@ -115,15 +121,59 @@ static size_t resident_bytes(void)
     return pages * 4096;
 }
 
-static void report(bench *run, const char *what, const char *filter, size_t batch, double first,
-                   bool has_truth)
+/* The shortest time of reading a file of codes once, a number of each 64 bytes in turn. */
+static double read_once(const bench *run, const char *kind)
 {
-    qsort(run->ms, run->m, sizeof(double), by_value);
-    printf("{\"what\":\"%s\",\"filter\":\"%s\",\"batch\":%zu,\"p50_ms\":%.4f,\"p95_ms\":%.4f,"
-           "\"first_ms\":%.2f,\"recall\":%.5f,\"engine\":\"%s\",\"exact\":%s,\"resident\":%zu}\n",
-           what, filter, batch, run->ms[run->m / 2], run->ms[run->m * 95 / 100], first,
-           has_truth ? recall(run) : 1.0, run->answers[0].engine,
-           run->answers[0].exact ? "true" : "false", resident_bytes());
+    char path[160];
+    struct stat status;
+    double best = 0;
+    uint64_t sum = 0;
+    snprintf(path, sizeof(path), "%.120s/codes.1.%s", run->folder, kind);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) != 0) {
+        return 0;
+    }
+    size_t size = (size_t)status.st_size;
+    const uint64_t *words = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+    close(fd);
+    if (words == MAP_FAILED) {
+        return 0;
+    }
+    for (size_t round = 0; round < READS; round++) {
+        uint64_t start = im_clock_ns();
+        for (size_t i = 0; i < size / 8; i += 8) {
+            sum += words[i];
+        }
+        double ms = im_clock_ms_since(start);
+        best = round == 0 || ms < best ? ms : best;
+    }
+    munmap((void *)(uintptr_t)words, size);
+    return sum == 1 ? best + 1e-9 : best;
+}
+
+/* Of all threads of this program. */
+static double processor_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+static void report(bench *run, const char *what, const char *filter, size_t batch, size_t n,
+                   double first, bool has_truth)
+{
+    qsort(run->ms, n, sizeof(double), by_value);
+    qsort(run->cpu, n, sizeof(double), by_value);
+    size_t resident = resident_bytes();
+    double i8 = read_once(run, "i8");
+    double b1 = read_once(run, "b1");
+    printf("{\"what\":\"%s\",\"filter\":\"%s\",\"batch\":%zu,\"min_ms\":%.4f,\"p50_ms\":%.4f,"
+           "\"p95_ms\":%.4f,\"cpu_ms\":%.4f,\"first_ms\":%.2f,\"recall\":%.5f,\"engine\":\"%s\","
+           "\"exact\":%s,"
+           "\"resident\":%zu,\"read_i8_ms\":%.2f,\"read_b1_ms\":%.2f}\n",
+           what, filter, batch, run->ms[0], run->ms[n / 2], run->ms[n * 95 / 100], run->cpu[n / 2],
+           first, has_truth ? recall(run) : 1.0, run->answers[0].engine,
+           run->answers[0].exact ? "true" : "false", resident, i8, b1);
     fflush(stdout);
 }
 
@@ -132,27 +182,33 @@ static void run_single(bench *run, im_index *index, const char *what, const char
 {
     im_error err = IM_ERROR_INIT;
     double first = 0;
-    for (size_t round = 0; round < ROUNDS; round++) {
+    for (size_t round = 0; round < run->rounds; round++) {
         for (size_t q = 0; q < run->m; q++) {
             im_index_part part;
             im_index_query query = query_of(run, &part, q, mode, bitmap);
+            double cpu = processor_ms();
             uint64_t start = im_clock_ns();
             stop_on(im_index_search(index, &query, run->hits + q * run->k, &run->answers[q], &err),
                     &err);
             double ms = im_clock_ms_since(start);
+            cpu = processor_ms() - cpu;
             first = round == 0 && q == 0 ? ms : first;
+            run->cpu[q] = round == 0 || cpu < run->cpu[q] ? cpu : run->cpu[q];
             run->ms[q] = round == 0 || ms < run->ms[q] ? ms : run->ms[q];
         }
     }
-    report(run, what, filter, 1, first, has_truth);
+    report(run, what, filter, 1, run->m, first, has_truth);
 }
 
-static void run_batch(bench *run, im_index *index, const char *what, im_search_mode mode)
+/* All queries, `size` in each call. */
+static void run_batch(bench *run, im_index *index, const char *what, im_search_mode mode,
+                      size_t size)
 {
     im_error err = IM_ERROR_INIT;
     im_index_query *queries = malloc(run->m * sizeof(*queries));
     im_index_part *parts = malloc(run->m * sizeof(*parts));
     im_hit **hits = malloc(run->m * sizeof(*hits));
+    size_t n_calls = run->m / size;
     double first = 0;
     if (queries == NULL || parts == NULL || hits == NULL) {
         exit(1);
@@ -161,26 +217,42 @@ static void run_batch(bench *run, im_index *index, const char *what, im_search_m
         queries[q] = query_of(run, &parts[q], q, mode, NULL);
         hits[q] = run->hits + q * run->k;
     }
-    for (size_t round = 0; round < ROUNDS; round++) {
-        uint64_t start = im_clock_ns();
-        stop_on(im_index_search_many(index, queries, run->m, hits, run->answers, &err), &err);
-        double ms = im_clock_ms_since(start) / (double)run->m;
-        first = round == 0 ? ms : first;
-        for (size_t q = 0; q < run->m; q++) {
-            run->ms[q] = round == 0 || ms < run->ms[q] ? ms : run->ms[q];
+    for (size_t round = 0; round < run->rounds; round++) {
+        for (size_t i = 0; i < n_calls; i++) {
+            double cpu = processor_ms();
+            uint64_t start = im_clock_ns();
+            stop_on(im_index_search_many(index, queries + i * size, size, hits + i * size,
+                                         run->answers + i * size, &err),
+                    &err);
+            double ms = im_clock_ms_since(start) / (double)size;
+            cpu = (processor_ms() - cpu) / (double)size;
+            first = round == 0 && i == 0 ? ms : first;
+            run->cpu[i] = round == 0 || cpu < run->cpu[i] ? cpu : run->cpu[i];
+            run->ms[i] = round == 0 || ms < run->ms[i] ? ms : run->ms[i];
         }
     }
-    report(run, what, "none", run->m, first, true);
+    report(run, what, "none", size, n_calls, first, true);
     free(queries);
     free(parts);
     free(hits);
 }
 
-static im_index *open_index(bench *run, im_engine engine, const char *what)
+static void run_batches(bench *run, im_index *index)
+{
+    static const size_t sizes[] = {2, 4, 8, 64};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        if (sizes[i] <= run->m) {
+            run_batch(run, index, "proved", IM_MODE_EXACT, sizes[i]);
+            run_batch(run, index, "fast", IM_MODE_FAST, sizes[i]);
+        }
+    }
+}
+
+static im_index *open_index(bench *run, im_engine engine, im_pool *pool, const char *what)
 {
     im_error err = IM_ERROR_INIT;
     im_index *index = NULL;
-    im_index_options options = {.engine = engine};
+    im_index_options options = {.engine = engine, .pool = pool};
     uint64_t start = im_clock_ns();
     stop_on(im_index_open(run->folder, &run->state, NULL, &options, &index, &err), &err);
     printf("{\"what\":\"open %s\",\"ms\":%.3f}\n", what, im_clock_ms_since(start));
@@ -190,8 +262,9 @@ static im_index *open_index(bench *run, im_engine engine, const char *what)
 int main(int argc, char **argv)
 {
     static const char *const names[] = {"1%", "10%", "50%"};
-    if (argc != 9) {
-        fprintf(stderr, "usage: bench_index FOLDER ROWS N DIM QUERIES M FILTERS K\n");
+    if (argc < 9 || argc > 11) {
+        fprintf(stderr,
+                "usage: bench_index FOLDER ROWS N DIM QUERIES M FILTERS K [ROUNDS [THREADS]]\n");
         return 2;
     }
     bench run = {.folder = argv[1]};
@@ -199,27 +272,36 @@ int main(int argc, char **argv)
     run.dim = strtoull(argv[4], NULL, 10);
     run.m = strtoull(argv[6], NULL, 10);
     run.k = strtoull(argv[8], NULL, 10);
+    run.rounds = argc > 9 ? strtoull(argv[9], NULL, 10) : 3;
+    size_t n_threads = argc > 10 ? strtoull(argv[10], NULL, 10) : 2;
+    im_error err = IM_ERROR_INIT;
+    im_pool *pool = NULL;
     size_t words = (run.n + 63) / 64;
     run.state = (im_index_state){.dim = run.dim, .generation = 1, .model_digest = "bench"};
     run.queries = read_whole(argv[5], run.m * run.dim, sizeof(float));
     run.filters = read_whole(argv[7], 3 * words, sizeof(uint64_t));
     run.ms = malloc(run.m * sizeof(double));
+    run.cpu = malloc(run.m * sizeof(double));
     run.hits = malloc(run.m * run.k * sizeof(im_hit));
     run.truth = malloc(run.m * run.k * sizeof(im_hit));
     run.answers = malloc(run.m * sizeof(im_index_answer));
-    if (run.ms == NULL || run.hits == NULL || run.truth == NULL || run.answers == NULL) {
+    if (run.ms == NULL || run.cpu == NULL || run.hits == NULL || run.truth == NULL ||
+        run.answers == NULL) {
         return 1;
     }
     if (strcmp(argv[2], "-") != 0) { /* "-": the folder holds them already */
         write_rows(&run, argv[2]);
     }
     run.state.n_rows = run.n;
-    im_index *tiered = open_index(&run, IM_ENGINE_TIERED, "tiered");
+    im_index *tiered = open_index(&run, IM_ENGINE_TIERED, NULL, "tiered");
     run_single(&run, tiered, "proved", "none", IM_MODE_EXACT, NULL, false);
     memcpy(run.truth, run.hits, run.m * run.k * sizeof(im_hit));
     run_single(&run, tiered, "fast", "none", IM_MODE_FAST, NULL, true);
-    run_batch(&run, tiered, "proved", IM_MODE_EXACT);
-    run_batch(&run, tiered, "fast", IM_MODE_FAST);
+    stop_on(im_pool_open(n_threads, &pool, &err), &err);
+    im_index *pooled = open_index(&run, IM_ENGINE_TIERED, pool, "tiered");
+    run_batches(&run, pooled);
+    im_index_close(pooled);
+    im_pool_close(pool);
     for (size_t f = 0; f < 3; f++) {
         const uint64_t *bitmap = run.filters + f * words;
         run_single(&run, tiered, "proved", names[f], IM_MODE_EXACT, bitmap, false);
@@ -228,7 +310,7 @@ int main(int argc, char **argv)
         run_single(&run, tiered, "auto", names[f], IM_MODE_AUTO, bitmap, true);
     }
     im_index_close(tiered);
-    im_index *scan = open_index(&run, IM_ENGINE_SCAN, "scan");
+    im_index *scan = open_index(&run, IM_ENGINE_SCAN, NULL, "scan");
     run.m = run.m < 20 ? run.m : 20;
     run_single(&run, scan, "scan", "none", IM_MODE_AUTO, NULL, false);
     im_index_close(scan);

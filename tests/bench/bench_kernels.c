@@ -1,12 +1,15 @@
 /* tests/bench/bench_kernels.c — products at the shapes of CLIP's towers on one thread: each kernel
  * set of this machine beside oneDNN with pre-packed weights, taking turns in one run.
  *
- *     bench_kernels [ROUNDS]
+ *     bench_kernels [ROUNDS [avx2|sse41]]
  *
- * Prints a JSON object a line: GFLOP/s of the thread's own CPU time (the best of the rounds: other
- * programs can only make it slower), and `of_peak`, the part of what the same core did with one
- * register tile out of its first cache in the same rounds. */
+ * avx2 and sse41 hold oneDNN to that instruction set (DNNL_MAX_CPU_ISA) and leave out our sets
+ * above it. Prints a JSON object a line: GFLOP/s of the thread's own CPU time (the best of the
+ * rounds: other programs can only make it slower; int8 products count as two operations each, too),
+ * and `of_peak`, the part of what the same core did with one register tile out of its first cache
+ * in the same rounds, 0 where no set has the instruction. Then attention, microseconds a head. */
 #include "base/base.h"
+#include "encoder/encoder.h"
 #include "encoder/kernel_internal.h"
 #include "tests/bench/help_bench.h"
 
@@ -15,18 +18,30 @@
 #include <unistd.h>
 
 #define MAX_ROUNDS 101u
-#define N_ROUTES 8u
+#define N_ROUTES 24u
+#define N_PRECISIONS 3u
+
+static const dnnl_data_type_t input_types[N_PRECISIONS] = {dnnl_f32, dnnl_bf16, dnnl_u8};
+static const dnnl_data_type_t weight_types[N_PRECISIONS] = {dnnl_f32, dnnl_bf16, dnnl_s8};
+static const im_precision precisions[N_PRECISIONS] = {IM_PRECISION_FP32, IM_PRECISION_BF16,
+                                                      IM_PRECISION_INT8};
+static const kernel *const all[] = {&kernel_avx512_bf16, &kernel_avx512_vnni, &kernel_avx512,
+                                    &kernel_avx2, &kernel_portable};
+static const char *isa; /* that oneDNN is held to; NULL: none */
 
 static const size_t shapes[][3] = {/* rows, outputs, inputs */
                                    {50, 768, 768},  {50, 3072, 768},  {50, 768, 3072},
                                    {197, 768, 768}, {197, 3072, 768}, {197, 768, 3072},
-                                   {10, 768, 768},  {10, 3072, 768},  {10, 768, 3072}};
+                                   {10, 768, 768},  {10, 3072, 768},  {10, 768, 3072},
+                                   {400, 768, 768}, {400, 3072, 768}, {257, 4096, 1024}};
 
 typedef struct product {
     size_t rows, n, k, pitch;
     float *in, *panels, *out;
     uint16_t *panels16;
-    void *narrow;
+    void *rounded;
+    row_scale *scales;
+    int8_t *panels8[2]; /* of groups of 2 and 4 */
 } product;
 
 typedef struct onednn {
@@ -86,7 +101,7 @@ static dnnl_memory_t filled(onednn *o, const dnnl_memory_desc_t *wanted, const d
     return to;
 }
 
-static void onednn_make(onednn *o, const product *p, float *weights, dnnl_data_type_t type)
+static void onednn_make(onednn *o, const product *p, float *weights, size_t precision)
 {
     dnnl_inner_product_desc_t desc;
     dnnl_primitive_desc_t how = NULL;
@@ -100,9 +115,12 @@ static void onednn_make(onednn *o, const product *p, float *weights, dnnl_data_t
     }
     ok(dnnl_engine_create(&o->engine, dnnl_cpu, 0), "engine");
     ok(dnnl_stream_create(&o->stream, o->engine, dnnl_stream_default_flags), "stream");
-    ok(dnnl_memory_desc_init_by_tag(&in, 2, in_dims, type, dnnl_ab), "input");
-    ok(dnnl_memory_desc_init_by_tag(&w, 2, w_dims, type, dnnl_format_tag_any), "weights");
-    ok(dnnl_memory_desc_init_by_tag(&out, 2, out_dims, dnnl_f32, dnnl_ab), "output");
+    ok(dnnl_memory_desc_init_by_tag(&in, 2, in_dims, input_types[precision], dnnl_ab), "input");
+    ok(dnnl_memory_desc_init_by_tag(&w, 2, w_dims, weight_types[precision], dnnl_format_tag_any),
+       "weights");
+    ok(dnnl_memory_desc_init_by_tag(&out, 2, out_dims, precision == 2 ? dnnl_s32 : dnnl_f32,
+                                    dnnl_ab),
+       "output");
     ok(dnnl_inner_product_forward_desc_init(&desc, dnnl_forward_inference, &in, &w, NULL, &out),
        "product");
     ok(dnnl_primitive_desc_create(&how, &desc, NULL, o->engine, NULL), "product");
@@ -134,68 +152,94 @@ static void onednn_clear(onednn *o)
     dnnl_engine_destroy(o->engine);
 }
 
-static void kernel_run(const kernel *k, const product *p, bool bf16)
+static const int8_t *panels8(const product *p, const kernel *k)
 {
-    if (bf16) {
-        k->narrow(p->in, p->pitch, p->rows, p->k, p->narrow);
+    return p->panels8[k->int8_group == 4];
+}
+
+static void panel_run(const kernel *k, size_t precision, const panel_work *w)
+{
+    (precision == 0 ? k->panel : precision == 1 ? k->panel_bf16 : k->panel_int8)(w);
+}
+
+static void kernel_run(const kernel *k, const product *p, size_t precision)
+{
+    if (precision == 1) {
+        k->narrow(p->in, p->pitch, p->rows, p->k, p->rounded);
+    } else if (precision == 2) {
+        k->quantise(p->in, p->pitch, p->rows, p->k, p->rounded, p->scales);
     }
     for (size_t row = 0; row < p->rows; row += KERNEL_CHUNK_ROWS) {
         for (size_t c = 0; c < p->n; c += PANEL) {
-            panel_work w = {.in = p->in + row * p->pitch,
+            size_t at = row * p->pitch;
+            panel_work w = {.in = p->in + at,
+                            .in16 = (const char *)p->rounded + at * k->narrow_bytes,
+                            .in8 = (const char *)p->rounded + at * k->int8_bytes,
+                            .scales = p->scales + row,
                             .in_pitch = p->pitch,
                             .rows = IM_MIN(p->rows - row, (size_t)KERNEL_CHUNK_ROWS),
                             .panel = p->panels + c * p->k,
+                            .panel16 = p->panels16 + c * p->k,
                             .k = p->k,
                             .columns = PANEL,
                             .out = p->out + row * p->n + c,
                             .out_pitch = p->n};
-            if (bf16) {
-                w.in16 = (const char *)p->narrow + row * p->pitch * k->narrow_bytes;
-                w.panel16 = p->panels16 + c * p->k;
-                k->panel_bf16(&w);
-            } else {
-                k->panel(&w);
-            }
+            w.panel8 = panels8(p, k) + c / PANEL * kernel_panel8_bytes(k, p->k);
+            panel_run(k, precision, &w);
         }
     }
 }
 
-/* One register tile over inputs in the first cache: what a core can do while this run lasts. */
-static double peak(const kernel *k, bool bf16)
+/* One register tile over inputs in the first cache, three quarters of it: what a core can do while
+ * this run lasts. */
+static double peak(const kernel *k, size_t precision)
 {
-    static float in[14 * 64], panel[64 * PANEL], out[14 * PANEL];
-    uint64_t start = cpu_ns();
+    static float in[14 * 256], out[14 * PANEL];
+    static _Alignas(64) float panel[128 * PANEL];
+    static row_scale scales[14];
+    size_t depth = precision == 0 ? 128 : precision == 1 ? 256 : 512;
     size_t times = 4000;
+    panel_work w = {.in = in, .in16 = in, .in8 = in, .scales = scales, .rows = 14, .k = depth};
+    w.in_pitch = precision == 2 ? 512 : 256;
+    w.panel = panel;
+    w.panel16 = (const uint16_t *)(const void *)panel;
+    w.panel8 = (const int8_t *)(const void *)panel;
+    w.k -= precision == 2 ? 16 : 0; /* room for scales and sums */
+    w.columns = PANEL;
+    w.out = out;
+    w.out_pitch = PANEL;
+    uint64_t start = cpu_ns();
     for (size_t i = 0; i < times; i++) {
-        panel_work w = {.in = in, .in_pitch = 64, .rows = 14, .panel = panel, .k = 64};
-        w.columns = PANEL;
-        w.in16 = in;
-        w.panel16 = (const uint16_t *)(const void *)panel;
-        w.out = out;
-        w.out_pitch = PANEL;
-        (bf16 ? k->panel_bf16 : k->panel)(&w);
+        panel_run(k, precision, &w);
     }
-    return 2.0 * 14 * PANEL * 64 * (double)times / (double)(cpu_ns() - start);
+    return 2.0 * 14 * PANEL * (double)w.k * (double)times / (double)(cpu_ns() - start);
 }
 
 typedef struct route {
     const char *name;
     const kernel *kernel; /* NULL: oneDNN */
     onednn *onednn;
-    bool bf16;
+    size_t precision;
     double rates[MAX_ROUNDS];
 } route;
 
+static void route_run(const route *r, const product *p)
+{
+    if (r->kernel != NULL) {
+        kernel_run(r->kernel, p, r->precision);
+    } else {
+        onednn_run(r->onednn);
+    }
+}
+
+/* The first pass brings the weights into the caches, after another route has used them. */
 static double rate(const route *r, const product *p)
 {
     size_t times = 1 + (size_t)(2e8 / (2.0 * (double)(p->rows * p->n * p->k)));
+    route_run(r, p);
     uint64_t start = cpu_ns();
     for (size_t i = 0; i < times; i++) {
-        if (r->kernel != NULL) {
-            kernel_run(r->kernel, p, r->bf16);
-        } else {
-            onednn_run(r->onednn);
-        }
+        route_run(r, p);
     }
     return 2.0 * (double)(p->rows * p->n * p->k * times) / (double)(cpu_ns() - start);
 }
@@ -207,27 +251,51 @@ static void fill(float *x, size_t n)
     }
 }
 
+static bool allowed(const kernel *k)
+{
+    bool low =
+        isa == NULL || k == &kernel_portable || (k == &kernel_avx2 && strcmp(isa, "avx2") == 0);
+    return low && kernel_runs(k);
+}
+
+/* Whether a set multiplies in a precision by an instruction of its own. */
+static bool has(const kernel *k, size_t precision)
+{
+    return precision == 0 || (precision == 1 ? kernel_has_bf16(k) : k->int8_group == 4);
+}
+
 static size_t make_routes(route *routes, onednn *o, const product *p, float *weights)
 {
-    static const kernel *const all[] = {&kernel_avx512_bf16, &kernel_avx512, &kernel_avx2,
-                                        &kernel_portable};
     size_t n = 0;
-    onednn_make(&o[0], p, weights, dnnl_f32);
-    routes[n++] = (route){.name = "onednn", .onednn = &o[0]};
-    if (kernel_runs(&kernel_avx512_bf16)) {
-        onednn_make(&o[1], p, weights, dnnl_bf16);
-        routes[n++] = (route){.name = "onednn", .onednn = &o[1], .bf16 = true};
-        routes[n++] = (route){.name = "avx512_bf16", .kernel = all[0], .bf16 = true};
-    }
-    for (size_t i = 1; i < IM_COUNT(all); i++) {
-        if (kernel_runs(all[i])) {
-            routes[n++] = (route){.name = all[i]->name, .kernel = all[i]};
+    for (size_t precision = 0; precision < N_PRECISIONS; precision++) {
+        if (precision != 1 || allowed(&kernel_avx512_bf16)) { /* there is none of bf16 below */
+            onednn_make(&o[precision], p, weights, precision);
+            routes[n++] =
+                (route){.name = "onednn", .onednn = &o[precision], .precision = precision};
+        }
+        for (size_t i = 0; i < IM_COUNT(all); i++) {
+            if (allowed(all[i]) && n < N_ROUTES) {
+                routes[n++] =
+                    (route){.name = all[i]->name, .kernel = all[i], .precision = precision};
+            }
         }
     }
-    if (kernel_runs(&kernel_avx2)) {
-        routes[n++] = (route){.name = "avx2", .kernel = &kernel_avx2, .bf16 = true};
-    }
     return n;
+}
+
+static void pack(product *p, const float *weights)
+{
+    const kernel *of_group[2] = {&kernel_portable, &kernel_plain};
+    p->panels = some(p->n * p->k, sizeof(float));
+    p->panels16 = some(p->n * p->k, sizeof(uint16_t));
+    for (size_t g = 0; g < 2; g++) {
+        size_t bytes = kernel_panel8_bytes(of_group[g], p->k);
+        p->panels8[g] = some(p->n / PANEL, bytes);
+        for (size_t i = 0; i < p->n; i++) {
+            kernel_pack_row8(of_group[g], p->panels8[g] + i / PANEL * bytes, i % PANEL,
+                             weights + i * p->k, p->k);
+        }
+    }
 }
 
 static double best_of(double *x, size_t n)
@@ -236,59 +304,126 @@ static double best_of(double *x, size_t n)
     return x[n - 1];
 }
 
+/* The first set that has each precision as an instruction. */
+static void choose_tops(const kernel *tops[N_PRECISIONS])
+{
+    for (size_t i = 0; i < N_PRECISIONS * IM_COUNT(all); i++) {
+        size_t precision = i % N_PRECISIONS;
+        const kernel *k = all[i / N_PRECISIONS];
+        if (tops[precision] == NULL && allowed(k) && has(k, precision)) {
+            tops[precision] = k;
+        }
+    }
+}
+
 static void bench(const size_t shape[3], size_t rounds)
 {
     static route routes[N_ROUTES];
-    static double tops[2][MAX_ROUNDS];
-    onednn o[2];
+    static double tops[N_PRECISIONS][MAX_ROUNDS];
+    const kernel *top_sets[N_PRECISIONS] = {NULL};
+    double top[N_PRECISIONS];
+    onednn o[N_PRECISIONS];
     product p = {.rows = shape[0], .n = shape[1], .k = shape[2], .pitch = shape[2] + 16};
     float *weights = some(p.n * p.k, sizeof(float));
     p.in = some(p.rows * p.pitch, sizeof(float));
-    p.narrow = some(p.rows * p.pitch, sizeof(float));
-    p.panels = some(p.n * p.k, sizeof(float));
-    p.panels16 = some(p.n * p.k, sizeof(uint16_t));
+    p.rounded = some(p.rows * p.pitch, sizeof(float));
+    p.scales = some(p.rows, sizeof(row_scale));
     p.out = some(p.rows * p.n, sizeof(float));
     fill(weights, p.n * p.k);
     fill(p.in, p.rows * p.pitch);
+    pack(&p, weights);
+    choose_tops(top_sets);
     size_t n = make_routes(routes, o, &p, weights);
-    const kernel *best = kernel_runs(&kernel_avx512) ? &kernel_avx512 : &kernel_avx2;
-    bool has_bf16 = kernel_runs(&kernel_avx512_bf16);
     for (size_t i = 0; i < rounds; i++) {
-        tops[0][i] = peak(best, false);
-        tops[1][i] = has_bf16 ? peak(&kernel_avx512_bf16, true) : 1;
+        for (size_t t = 0; t < N_PRECISIONS; t++) {
+            tops[t][i] = top_sets[t] != NULL ? peak(top_sets[t], t) : 0;
+        }
         for (size_t r = 0; r < n; r++) {
             routes[r].rates[i] = rate(&routes[r], &p);
         }
     }
-    double top[2] = {best_of(tops[0], rounds), best_of(tops[1], rounds)};
+    for (size_t t = 0; t < N_PRECISIONS; t++) {
+        top[t] = best_of(tops[t], rounds);
+    }
     for (size_t r = 0; r < n; r++) {
+        size_t precision = routes[r].precision;
         double got = best_of(routes[r].rates, rounds);
         printf(
             "{\"bench\":\"kernels\",\"rows\":%zu,\"outputs\":%zu,\"inputs\":%zu,\"route\":\"%s\","
-            "\"precision\":\"%s\",\"gflops\":%.1f,\"of_peak\":%.3f}\n",
-            p.rows, p.n, p.k, routes[r].name, routes[r].bf16 ? "bf16" : "fp32", got,
-            got / top[routes[r].bf16 && has_bf16]);
+            "\"isa\":\"%s\",\"precision\":\"%s\",\"gflops\":%.1f,\"of_peak\":%.3f}\n",
+            p.rows, p.n, p.k, routes[r].name, isa != NULL ? isa : "all",
+            im_precision_name(precisions[precision]), got,
+            top[precision] > 0 ? got / top[precision] : 0);
+        if (routes[r].onednn != NULL) {
+            onednn_clear(routes[r].onednn);
+        }
     }
-    onednn_clear(&o[0]);
-    if (has_bf16) {
-        onednn_clear(&o[1]);
-    }
-    void *blocks[] = {weights, p.in, p.narrow, p.panels, p.panels16, p.out};
+    void *blocks[] = {weights,    p.in,         p.rounded,    p.scales, p.panels,
+                      p.panels16, p.panels8[0], p.panels8[1], p.out};
     for (size_t i = 0; i < IM_COUNT(blocks); i++) {
         im_free(blocks[i]);
     }
+}
+
+/* One head of d 64: microseconds, the least of the rounds. */
+static void bench_head(size_t length, size_t rounds)
+{
+    const size_t d = 64;
+    float *qkv = some(length * 3 * d, sizeof(float));
+    float *out = some(length * d, sizeof(float));
+    float *scratch = some(kernel_head_floats(length, d), sizeof(float));
+    fill(qkv, length * 3 * d);
+    for (size_t i = 0; i < 2 * IM_COUNT(all); i++) {
+        const kernel *k = all[i / 2];
+        bool bf16 = i % 2 == 1;
+        double least = 1e9;
+        head_work w = {.q = qkv, .k = qkv + d, .v = qkv + 2 * d, .pitch = 3 * d, .length = length};
+        w.d = d;
+        w.bf16 = bf16;
+        w.only = SIZE_MAX;
+        w.out = out;
+        w.out_pitch = d;
+        w.scratch = scratch;
+        if (!allowed(k) || (bf16 && !kernel_has_bf16(k))) {
+            continue;
+        }
+        for (size_t round = 0; round < 20 * rounds; round++) {
+            uint64_t start = cpu_ns();
+            k->head(&w);
+            least = IM_MIN(least, (double)(cpu_ns() - start) / 1e3);
+        }
+        printf("{\"bench\":\"attention\",\"length\":%zu,\"d\":%zu,\"route\":\"%s\",\"precision\":"
+               "\"%s\","
+               "\"us\":%.1f}\n",
+               length, d, k->name, bf16 ? "bf16" : "fp32", least);
+    }
+    im_free(qkv);
+    im_free(out);
+    im_free(scratch);
 }
 
 int main(int argc, char **argv)
 {
     size_t rounds = argc > 1 ? (size_t)strtoul(argv[1], NULL, 10) : 9;
     rounds = IM_MAX(IM_MIN(rounds, (size_t)MAX_ROUNDS), (size_t)1);
+    isa = argc > 2 ? argv[2] : NULL;
+    if (isa != NULL && strcmp(isa, "avx2") != 0 && strcmp(isa, "sse41") != 0) {
+        fprintf(stderr, "bench_kernels [ROUNDS [avx2|sse41]]\n");
+        return 2;
+    }
     if (getenv("OMP_NUM_THREADS") == NULL) { /* read by oneDNN's threads before main */
         setenv("OMP_NUM_THREADS", "1", 1);
+        if (isa != NULL) {
+            setenv("DNNL_MAX_CPU_ISA", strcmp(isa, "avx2") == 0 ? "AVX2" : "SSE41", 1);
+        }
         execv("/proc/self/exe", argv);
     }
     for (size_t i = 0; i < IM_COUNT(shapes); i++) {
         bench(shapes[i], rounds);
+    }
+    static const size_t lengths[] = {10, 50, 77, 197, 257};
+    for (size_t i = 0; i < IM_COUNT(lengths); i++) {
+        bench_head(lengths[i], rounds);
     }
     return 0;
 }

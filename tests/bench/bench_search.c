@@ -196,7 +196,7 @@ int main(int argc, char **argv)
     }
     (void)snprintf(library_folder, sizeof(library_folder), "%s/library", base);
     (void)snprintf(models, sizeof(models), "%s/models", base);
-    const im_places places = {library_folder, models, argv[1]};
+    const im_places places = {.library = library_folder, .models = models, .share = argv[1]};
     im_library *library = make_library(&places, n);
     const struct {
         const char *what;

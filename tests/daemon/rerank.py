@@ -28,7 +28,7 @@ def rerank(path="/v1/rerank", on=None, **body):
 
 def vectors(*args, run=None):
     return [row["embedding"] for row in
-            json.loads((run or home).run("embed", "--json", "--model", MODEL, *args).stdout)["data"]]
+            json.loads((run or home).run("embed", "--json", "--no-daemon", *args).stdout)["data"]]
 
 
 def dot(a, b):

@@ -127,7 +127,7 @@ def without(value, place):
 
 def a_key_that_goes_missing_is_seen():
     """Each key of an answer is described, and its absence is a fault, except where it comes only at times."""
-    at_times = {"path_b64", "jobs", "waiting", "running", "precision_why", "bf16_cosine", "bf16_speed", "name", "text", "source", "crop", "must", "min_score", "document", "budget_of", "error", "hint",
+    at_times = {"path_b64", "jobs", "waiting", "running", "precision_why", "bf16_cosine", "bf16_speed", "int8_cosine", "int8_speed", "name", "text", "source", "crop", "must", "min_score", "document", "budget_of", "error", "hint",
                 "field", "file", "image"}
     spec = the_contract()
     assert server.ask("/v1/search?q=red").status == 200  # behind the first look at model and index: ready

@@ -191,8 +191,8 @@ void fill_picture(uint8_t *rgb, unsigned seed)
 
 void in_every_kernel(void (*run)(const char *kernel_name))
 {
-    static const kernel *const sets[] = {&kernel_avx512_bf16, &kernel_avx512, &kernel_avx2,
-                                         &kernel_portable};
+    static const kernel *const sets[] = {&kernel_avx512_bf16, &kernel_avx512_vnni, &kernel_avx512,
+                                         &kernel_avx2, &kernel_portable};
     for (size_t i = 0; i < IM_COUNT(sets); i++) {
         if (kernel_runs(sets[i])) {
             setenv("IMAGO_KERNEL", sets[i]->name, 1);

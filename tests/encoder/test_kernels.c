@@ -7,13 +7,13 @@
 #include <cmocka.h>
 
 #include "base/base.h"
-#include "encoder/kernel_internal.h"
+#include "encoder/encoder_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-static const kernel *const sets[] = {&kernel_avx512_bf16, &kernel_avx512, &kernel_avx2,
-                                     &kernel_portable};
+static const kernel *const sets[] = {&kernel_avx512_bf16, &kernel_avx512_vnni, &kernel_avx512,
+                                     &kernel_avx2, &kernel_portable};
 
 static void fill(float *x, size_t n)
 {
@@ -119,6 +119,165 @@ static void bf16_panels_equal_the_plain_twin(void **state)
     compare_sizes(compare_panel_bf16);
 }
 
+/* ---- int8 ---- */
+
+#define PANEL8_BYTES ((PITCH + 3) / 4 * 4 * PANEL + PANEL * 8)
+
+static struct {
+    _Alignas(64) int8_t panel[PANEL8_BYTES];
+    row_scale scales[MOST_ROWS];
+    float codes[MOST_ROWS * PITCH]; /* at most 4 bytes each */
+} got8, plain8;
+
+/* The first k values of 32 random columns, rounded by a set. */
+static void pack8(const kernel *set, size_t k, int8_t *panel)
+{
+    float row[PITCH];
+    for (size_t c = 0; c < PANEL; c++) {
+        for (size_t i = 0; i < k; i++) {
+            row[i] = values.panel[i * PANEL + c];
+        }
+        kernel_pack_row8(set, panel, c, row, k);
+    }
+}
+
+static long code_at(const kernel *set, const void *codes, size_t i)
+{
+    return set->int8_bytes == 1 ? ((const uint8_t *)codes)[i] : ((const int16_t *)codes)[i];
+}
+
+/* Inputs to codes: the same in every set; zeros behind k, and nothing behind the group's end. */
+static void quantise_both(const kernel *set, size_t rows, size_t k)
+{
+    memset(got8.codes, 0x7f, sizeof(got8.codes));
+    memset(plain8.codes, 0x7f, sizeof(plain8.codes));
+    set->quantise(values.in, PITCH, rows, k, got8.codes, got8.scales);
+    kernel_plain.quantise(values.in, PITCH, rows, k, plain8.codes, plain8.scales);
+    assert_memory_equal(got8.scales, plain8.scales, rows * sizeof(row_scale));
+    for (size_t r = 0; r < rows; r++) {
+        size_t end = (k + set->int8_group - 1) / set->int8_group * set->int8_group;
+        for (size_t i = 0; i < PITCH; i++) {
+            long code = code_at(set, got8.codes, r * PITCH + i);
+            long expected = i < k     ? code_at(&kernel_plain, plain8.codes, r * PITCH + i)
+                            : i < end ? 0
+                                      : (set->int8_bytes == 1 ? 0x7f : 0x7f7f);
+            if (code != expected) {
+                fail_msg("%s, %zu x %zu: code %zu of row %zu is %ld, expected %ld", set->name, rows,
+                         k, i, r, code, expected);
+            }
+        }
+    }
+}
+
+static void compare_panel_int8(const kernel *set, size_t rows, size_t k)
+{
+    panel_work w = product_of(rows, k);
+    quantise_both(set, rows, k);
+    pack8(set, k, got8.panel);
+    pack8(&kernel_plain, k, plain8.panel);
+    w.in8 = got8.codes;
+    w.scales = got8.scales;
+    w.panel8 = got8.panel;
+    set->panel_int8(&w);
+    w.in8 = plain8.codes;
+    w.panel8 = plain8.panel;
+    w.out = values.expected;
+    kernel_plain.panel_int8(&w);
+    near(values.got, values.expected, IM_COUNT(values.got), 3e-5f);
+}
+
+static void int8_panels_equal_the_plain_twin(void **state)
+{
+    (void)state;
+    srandom(8);
+    compare_sizes(compare_panel_int8);
+}
+
+#define DEEP 3076u /* of the widest layers, not a multiple of a vector */
+
+/* Bitwise: with scales of 1 what comes out are the whole numbers themselves. Codes at both ends,
+ * where sums of pairs would leave 16 bits, and sums that need all of 32. */
+static void whole_numbers_are_the_same_in_every_set(void **state)
+{
+    static float in[3 * DEEP], codes[3 * DEEP], row[DEEP];
+    static float got[3 * PANEL], expected[3 * PANEL];
+    (void)state;
+    srandom(9);
+    for (size_t s = 0; s < IM_COUNT(sets) + 1; s++) {
+        const kernel *set = s == 0 ? &kernel_plain : sets[s - 1];
+        row_scale scales[3];
+        size_t bytes = kernel_panel8_bytes(set, DEEP);
+        int8_t *panel = im_alloc_aligned(bytes, 1);
+        assert_non_null(panel);
+        if (!kernel_runs(set)) {
+            im_free(panel);
+            continue;
+        }
+        for (size_t c = 0; c < PANEL; c++) { /* the last column is all greatest codes */
+            for (size_t i = 0; i < DEEP; i++) {
+                long code = c + 1 == PANEL ? 127 : (long)((i * 31 + c * 17) % 255) - 127;
+                row[i] = (float)code;
+            }
+            kernel_pack_row8(set, panel, c, row, DEEP);
+            ((float *)(void *)(panel + kernel_panel8_codes(set, DEEP)))[c] = 1;
+        }
+        for (size_t i = 0; i < 3 * (size_t)DEEP; i++) { /* row 0: all 255; row 1: all -255 */
+            in[i] = i < DEEP ? 255 : i < 2 * DEEP ? -255 : (float)((i * 53) % 256) - 100;
+        }
+        set->quantise(in, DEEP, 3, DEEP, codes, scales);
+        for (size_t r = 0; r < 3; r++) {
+            assert_true(scales[r].scale == 1);
+        }
+        panel_work w = {.in8 = codes, .in_pitch = DEEP, .rows = 3, .scales = scales, .k = DEEP};
+        w.panel8 = panel;
+        w.columns = PANEL;
+        w.out = s == 0 ? expected : got;
+        w.out_pitch = PANEL;
+        set->panel_int8(&w);
+        if (s > 0) {
+            assert_memory_equal(got, expected, sizeof(got));
+        }
+        im_free(panel);
+    }
+    assert_true(expected[PANEL - 1] == 255.0f * 127 * DEEP);
+    assert_true(expected[2 * PANEL - 1] == -255.0f * 127 * DEEP);
+}
+
+/* Rows and weights that cannot be rounded give NaN, which the encoder refuses; zeros give zeros. */
+static void int8_hides_no_value_that_is_not_finite(void **state)
+{
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    (void)state;
+    for (size_t s = 0; s < IM_COUNT(sets) * 2 * IM_COUNT(bad); s++) {
+        const kernel *set = sets[s / 2 / IM_COUNT(bad)];
+        size_t k = 1 + (s * 29) % (PITCH - 1);
+        if (!kernel_runs(set)) {
+            continue;
+        }
+        panel_work w = product_of(3, k);
+        bool weight = s % 2 == 1;
+        memset(values.in + 2 * PITCH, 0, k * sizeof(float));
+        size_t at = s % 3 == 0 ? 0 : s % 3 == 1 ? k / 2 : k - 1;
+        *(weight ? &values.panel[at * PANEL + 2] : &values.in[PITCH + at]) =
+            bad[s / 2 % IM_COUNT(bad)];
+        pack8(set, k, got8.panel);
+        set->quantise(values.in, PITCH, 3, k, got8.codes, got8.scales);
+        w.in8 = got8.codes;
+        w.scales = got8.scales;
+        w.panel8 = got8.panel;
+        w.columns = PANEL;
+        w.bias = NULL;
+        w.residual = NULL;
+        w.activation = ACTIVATION_NONE;
+        set->panel_int8(&w);
+        for (size_t i = 0; i < 3 * (size_t)PANEL; i++) {
+            bool spoilt = weight ? i % PANEL == 2 : i / PANEL == 1;
+            assert_true((bool)isnan(values.got[i]) == spoilt);
+            assert_true(spoilt || i < 2 * (size_t)PANEL || values.got[i] == 0);
+        }
+    }
+}
+
 static void bf16_rounds_to_nearest_even(void **state)
 {
     (void)state;
@@ -131,74 +290,112 @@ static void bf16_rounds_to_nearest_even(void **state)
     assert_true(isnan(bf16_value(bf16_of(NAN))));
 }
 
+static void run_rows(const kernel *set, im_precision precision, size_t first, size_t rows,
+                     float *out)
+{
+    panel_work w = {.in = values.in + first * PITCH,
+                    .in_pitch = PITCH,
+                    .rows = rows,
+                    .panel = values.panel,
+                    .panel16 = values.panel16,
+                    .panel8 = got8.panel,
+                    .scales = got8.scales + first,
+                    .k = PITCH - 1,
+                    .columns = PANEL,
+                    .out = out,
+                    .out_pitch = PANEL};
+    w.in16 = (const char *)values.narrow + first * PITCH * set->narrow_bytes;
+    w.in8 = (const char *)got8.codes + first * PITCH * set->int8_bytes;
+    (precision == IM_PRECISION_BF16   ? set->panel_bf16
+     : precision == IM_PRECISION_INT8 ? set->panel_int8
+                                      : set->panel)(&w);
+}
+
 /* Bitwise: a row's sums are the same in a tile of any height. */
 static void a_row_does_not_depend_on_its_tile(void **state)
 {
-    static float in[30 * 80], panel[80 * PANEL], alone[PANEL], together[30 * PANEL],
-        narrow[30 * 80];
-    static uint16_t panel16[80 * PANEL];
+    static const im_precision precisions[] = {IM_PRECISION_FP32, IM_PRECISION_BF16,
+                                              IM_PRECISION_INT8};
+    static float alone[PANEL], together[MOST_ROWS * PANEL];
     (void)state;
     srandom(6);
-    fill(in, 30 * 80);
-    fill(panel, 80 * PANEL);
-    for (size_t i = 0; i < IM_COUNT(panel16); i++) {
-        panel16[i] = bf16_of(panel[i]);
-    }
-    for (size_t i = 0; i < 2 * IM_COUNT(sets) * 30; i++) {
-        const kernel *set = sets[i / 60];
-        bool bf16 = i / 30 % 2 == 1;
-        size_t rows = i % 30 + 1;
-        if (!kernel_runs(set)) {
+    (void)product_of(MOST_ROWS, PITCH - 1);
+    for (size_t s = 0; s < IM_COUNT(sets); s++) {
+        if (!kernel_runs(sets[s])) {
             continue;
         }
-        set->narrow(in, 80, 30, 79, narrow);
-        panel_work w = {.in = in, .in_pitch = 80, .panel = panel, .k = 79, .columns = PANEL};
-        w.in16 = narrow;
-        w.panel16 = panel16;
-        w.rows = rows;
-        w.out = together;
-        w.out_pitch = PANEL;
-        (bf16 ? set->panel_bf16 : set->panel)(&w);
-        w.in = in + (rows - 1) * 80;
-        w.in16 = (const char *)narrow + (rows - 1) * 80 * set->narrow_bytes;
-        w.rows = 1;
-        w.out = alone;
-        (bf16 ? set->panel_bf16 : set->panel)(&w);
-        assert_memory_equal(alone, together + (rows - 1) * PANEL, sizeof(alone));
+        sets[s]->narrow(values.in, PITCH, MOST_ROWS, PITCH - 1, values.narrow);
+        sets[s]->quantise(values.in, PITCH, MOST_ROWS, PITCH - 1, got8.codes, got8.scales);
+        pack8(sets[s], PITCH - 1, got8.panel);
+        for (size_t i = 0; i < IM_COUNT(precisions) * MOST_ROWS; i++) {
+            size_t rows = i % MOST_ROWS + 1;
+            run_rows(sets[s], precisions[i / MOST_ROWS], 0, rows, together);
+            run_rows(sets[s], precisions[i / MOST_ROWS], rows - 1, 1, alone);
+            assert_memory_equal(alone, together + (rows - 1) * PANEL, sizeof(alone));
+        }
+    }
+}
+
+/* ---- attention ---- */
+
+#define HEAD_PITCH 96u
+#define HEAD_LENGTH 70u
+
+static struct {
+    float qkv[HEAD_LENGTH * 3 * HEAD_PITCH], got[HEAD_LENGTH * HEAD_PITCH];
+    float expected[HEAD_LENGTH * HEAD_PITCH], scratch[65536];
+} heads;
+
+static head_work head_of(size_t length, size_t d, bool causal, bool bf16)
+{
+    fill(heads.qkv, IM_COUNT(heads.qkv));
+    memset(heads.got, 0, sizeof(heads.got));
+    memset(heads.expected, 0, sizeof(heads.expected));
+    memset(heads.scratch, 0x7f, sizeof(heads.scratch)); /* what was there does not count */
+    assert_true(kernel_head_floats(length, d) <= IM_COUNT(heads.scratch));
+    return (head_work){.q = heads.qkv,
+                       .k = heads.qkv + HEAD_PITCH,
+                       .v = heads.qkv + 2 * (size_t)HEAD_PITCH,
+                       .pitch = 3 * (size_t)HEAD_PITCH,
+                       .length = length,
+                       .d = d,
+                       .causal = causal,
+                       .bf16 = bf16,
+                       .only = SIZE_MAX,
+                       .out = heads.got,
+                       .out_pitch = HEAD_PITCH,
+                       .scratch = heads.scratch};
+}
+
+/* bf16: exponentials differ in their last bits, and are then rounded to another neighbour. */
+static void compare_head(const kernel *set, size_t length, size_t d, bool bf16)
+{
+    float tolerance = bf16 ? 4e-3f : 1e-5f;
+    head_work w = head_of(length, d, length % 2 == 0, bf16);
+    set->head(&w);
+    w.out = heads.expected;
+    kernel_plain.head(&w);
+    near(heads.got, heads.expected, IM_COUNT(heads.got), tolerance);
+    for (size_t only = 0; only < length; only += 1 + length / 3) { /* bitwise: one row alone */
+        float row[HEAD_PITCH];
+        w.only = only;
+        w.out = row;
+        set->head(&w);
+        assert_memory_equal(row, heads.got + only * HEAD_PITCH, d * sizeof(float));
     }
 }
 
 static void heads_equal_the_plain_twin(void **state)
 {
-    static float qkv[40 * 96], got[40 * 32], expected[40 * 32], scratch[4096];
     (void)state;
     srandom(5);
     for (size_t s = 0; s < IM_COUNT(sets); s++) {
-        for (size_t length = 1; kernel_runs(sets[s]) && length <= 40; length += 3) {
-            for (size_t d = 1; d <= 32; d += 5) {
-                fill(qkv, 40 * 96);
-                head_work w = {.q = qkv,
-                               .k = qkv + 32,
-                               .v = qkv + 64,
-                               .pitch = 96,
-                               .length = length,
-                               .d = d,
-                               .causal = length % 2 == 0,
-                               .only = SIZE_MAX,
-                               .out = got,
-                               .out_pitch = 32,
-                               .scratch = scratch};
-                assert_true(kernel_head_floats(length, d) <= IM_COUNT(scratch));
-                memset(got, 0, sizeof(got));
-                memset(expected, 0, sizeof(expected));
-                sets[s]->head(&w);
-                w.out = expected;
-                kernel_plain.head(&w);
-                near(got, expected, 40 * 32, 1e-5f);
-                w.only = length - 1; /* one row alone is that row */
-                w.out = got;
-                sets[s]->head(&w);
-                near(got, expected + (length - 1) * 32, d, 1e-5f);
+        for (size_t length = 1; kernel_runs(sets[s]) && length <= HEAD_LENGTH; length += 3) {
+            for (size_t d = 1; d <= HEAD_PITCH; d += 19) {
+                compare_head(sets[s], length, d, false);
+                if (kernel_has_bf16(sets[s])) {
+                    compare_head(sets[s], length, d, true);
+                }
             }
         }
     }
@@ -228,6 +425,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(panels_equal_the_plain_twin),
         cmocka_unit_test(bf16_panels_equal_the_plain_twin),
+        cmocka_unit_test(int8_panels_equal_the_plain_twin),
+        cmocka_unit_test(whole_numbers_are_the_same_in_every_set),
+        cmocka_unit_test(int8_hides_no_value_that_is_not_finite),
         cmocka_unit_test(bf16_rounds_to_nearest_even),
         cmocka_unit_test(a_row_does_not_depend_on_its_tile),
         cmocka_unit_test(heads_equal_the_plain_twin),

@@ -1,7 +1,10 @@
 /* tests/encoder/test_outliers.c — a checkpoint with planted outlier channels: the same function in
- * fp32, but bf16 loses what lies beside the outliers. Made here from a golden one: B is added to
- * channels of each layer norm's bias, and W B taken from the bias of the product behind it. */
+ * fp32, but bf16 and int8 lose what lies beside the outliers. Made here from a golden one: B is
+ * added to channels of each layer norm's bias, and W B taken from the bias of the product behind
+ * it. */
 #include "tests/encoder/help.h"
+
+#include <math.h>
 
 #define OUTLIER 400.0F
 #define N_CHANNELS 4u
@@ -68,7 +71,7 @@ static double cosine_of(const char *a, im_precision a_precision, const char *b,
     return dot;
 }
 
-static void outliers_show_in_bf16_alone(void **state)
+static void outliers_show_in_reduced_precision_alone(void **state)
 {
     char sound[64];
     char planted[64];
@@ -85,12 +88,45 @@ static void outliers_show_in_bf16_alone(void **state)
     assert_true(cosine_of(sound, IM_PRECISION_FP32, planted, IM_PRECISION_FP32) > 0.99999);
     assert_true(cosine_of(sound, IM_PRECISION_FP32, sound, IM_PRECISION_BF16) > 0.9999);
     assert_true(cosine_of(planted, IM_PRECISION_FP32, planted, IM_PRECISION_BF16) < 0.9995);
+    assert_true(cosine_of(sound, IM_PRECISION_FP32, sound, IM_PRECISION_INT8) > 0.999);
+    assert_true(cosine_of(planted, IM_PRECISION_FP32, planted, IM_PRECISION_INT8) < 0.99);
     remove_folder(sound);
     remove_folder(planted);
 }
 
+/* The greatest of half precision, and what is no number, as weights of a product. */
+static void weights_beyond_reason(void **state)
+{
+    static const float values[] = {65504.0F, -65504.0F, NAN, INFINITY};
+    static const im_precision precisions[] = {IM_PRECISION_FP32, IM_PRECISION_BF16,
+                                              IM_PRECISION_INT8};
+    (void)state;
+    for (size_t i = 0; i < IM_COUNT(values) * IM_COUNT(precisions); i++) {
+        char folder[64];
+        size_t n = 0;
+        im_error err = IM_ERROR_INIT;
+        im_encoder_options options = {.precision = precisions[i % IM_COUNT(precisions)]};
+        float value = values[i / IM_COUNT(precisions)];
+        temporary_folder(folder);
+        copy_model(folder, F32_MODEL);
+        im_bytes file = read_file(folder, "model.safetensors");
+        find_values(&file, "text_model.encoder.layers.1.mlp.fc2.weight", &n)[n / 2] = value;
+        find_values(&file, "vision_model.encoder.layers.0.mlp.fc1.weight", &n)[n / 2] = value;
+        write_file(folder, "model.safetensors", file.data, file.size);
+        im_bytes_clear(&file);
+        im_code rc = try_open(folder, &options, &err);
+        if (isfinite(value)) { /* it opens: what it loses is measured before it is used */
+            assert_int_equal(rc, IM_OK);
+        } else {
+            assert_refused(rc, &err, IM_ERR_FORMAT, "model_bad_output", "not finite", NULL);
+        }
+        remove_folder(folder);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(outliers_show_in_bf16_alone)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(outliers_show_in_reduced_precision_alone),
+                                       cmocka_unit_test(weights_beyond_reason)};
     return cmocka_run_group_tests_name("encoder outliers", tests, NULL, NULL);
 }

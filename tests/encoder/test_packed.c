@@ -14,7 +14,7 @@
 
 typedef struct room {
     char model[1024], cache[64], digest[65], file[256];
-    float expected[2][2 * DIM]; /* of fp32 and bf16, packed in memory */
+    float expected[3][2 * DIM]; /* of fp32, bf16 and int8, packed in memory */
 } room;
 
 /* A picture and a text through whatever is open. */
@@ -47,7 +47,7 @@ static bool is_mapped(const room *r, im_precision precision, bool make, const ch
         encode(encoder, out, &err) != IM_OK) {
         fail_msg("%s", err.message);
     }
-    assert_memory_equal(out, r->expected[precision == IM_PRECISION_BF16], sizeof(out));
+    assert_memory_equal(out, r->expected[precision - IM_PRECISION_FP32], sizeof(out));
     const im_encoder_info *info = im_encoder_describe(encoder);
     bool mapped = info->packed != NULL;
     if (why != NULL && strstr(info->packed_why, why) == NULL) {
@@ -64,9 +64,9 @@ static void room_open(room *r)
     golden_path(r->model, sizeof(r->model), F32_MODEL, "");
     temporary_folder(r->cache);
     assert_int_equal(im_encoder_digest(r->model, r->digest, NULL), IM_OK);
-    for (int p = 0; p < 2; p++) {
+    for (int p = 0; p < 3; p++) {
         im_encoder *encoder = NULL;
-        options.precision = p == 0 ? IM_PRECISION_FP32 : IM_PRECISION_BF16;
+        options.precision = (im_precision)(IM_PRECISION_FP32 + p);
         assert_int_equal(im_encoder_open(r->model, &options, &encoder, NULL), IM_OK);
         assert_int_equal(encode(encoder, r->expected[p], NULL), IM_OK);
         (void)snprintf(r->file, sizeof(r->file), "%s-%s-fp32", r->digest,
@@ -95,7 +95,7 @@ static void it_is_made_once_and_mapped_afterwards(void **state)
     (void)state;
     room_open(&r);
     assert_false(is_mapped(&r, IM_PRECISION_FP32, false, ""));
-    for (int p = IM_PRECISION_FP32; p <= IM_PRECISION_BF16; p++) {
+    for (int p = IM_PRECISION_FP32; p <= IM_PRECISION_INT8; p++) {
         im_encoder *encoder = NULL;
         assert_int_equal(open_packed(&r, (im_precision)p, true, &encoder, NULL), IM_OK);
         assert_true(im_encoder_describe(encoder)->packed_made);

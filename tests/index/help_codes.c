@@ -141,3 +141,69 @@ void assert_same(const im_hit *a, const im_index_answer *answer_a, const im_hit 
     assert_int_equal(answer_a->n_hits, answer_b->n_hits);
     assert_true(same_hits(a, answer_a, b, answer_b, k));
 }
+
+static const size_t ks[] = {1, 2, 5, 10, 10, 33, 100, 400};
+const size_t codes_dims[CODES_DIMS] = {1, 3, 16, 64, 65, 100, 128, 192, 256, 384, 512, 512};
+const unsigned codes_densities[CODES_DENSITIES] = {0, 1, 10, 100, 500, 990, 1000};
+
+static int by_size(const void *a, const void *b)
+{
+    float x = *(const float *)a;
+    float y = *(const float *)b;
+    return (x < y) - (x > y);
+}
+
+void case_make(test_case *test, random_state *random, size_t n, size_t dim)
+{
+    *test = (test_case){.n = n, .dim = dim};
+    test->rows = malloc(n * dim * sizeof(float));
+    test->vectors = malloc(4 * dim * sizeof(float));
+    float *scores = malloc(n * sizeof(float));
+    assert_non_null(test->rows);
+    assert_non_null(test->vectors);
+    assert_non_null(scores);
+    pictures_make(random, test->rows, n, dim);
+    text_make(random, test->rows, n, dim, test->vectors);
+    for (size_t r = 0; r < n; r++) {
+        scores[r] = 0;
+        for (size_t i = 0; i < dim; i++) {
+            scores[r] += test->rows[r * dim + i] * test->vectors[i];
+        }
+    }
+    qsort(scores, n, sizeof(*scores), by_size);
+    rows_plant(random, test->rows, n, dim, test->vectors, (double)scores[n > 10 ? 9 : n - 1],
+               n > 200 ? 40 : n / 5);
+    random_unit(random, test->vectors + dim, dim);
+    memcpy(test->vectors + 2 * dim, test->rows + random_below(random, n) * dim,
+           dim * sizeof(float)); /* a picture of the library */
+    text_make(random, test->rows, n, dim, test->vectors + 3 * dim);
+    library_of_rows(&test->library, random, test->rows, n, dim);
+    free(scores);
+}
+
+void case_free(test_case *test)
+{
+    library_free(&test->library);
+    free(test->rows);
+    free(test->vectors);
+}
+
+void case_query(const test_case *test, random_state *random, size_t round, im_index_part *parts,
+                im_index_query *query)
+{
+    bool plain = round % 3 != 2;
+    size_t m = round % 2 == 0 ? 1 : 1 + (size_t)random_below(random, 4);
+    for (size_t p = 0; p < m; p++) {
+        size_t which = p == 0 && round % 4 < 2 ? 0 : (size_t)random_below(random, 4);
+        parts[p] = (im_index_part){test->vectors + which * test->dim,
+                                   plain ? 1.0F : 20.0F * random_float(random),
+                                   plain ? 0.0F : 3.0F * random_float(random)};
+    }
+    *query = (im_index_query){.parts = parts,
+                              .n_parts = m,
+                              .combine = (im_combine)(round % 3),
+                              .k = ks[random_below(random, 8)],
+                              .leave_out = IM_NO_ITEM,
+                              .mode = (im_search_mode)(random_below(random, 2))};
+    query_vary(query, random, &test->library, round, 5);
+}

@@ -30,4 +30,23 @@ void assert_same(const im_hit *a, const im_index_answer *answer_a, const im_hit 
 bool same_hits(const im_hit *a, const im_index_answer *answer_a, const im_hit *b,
                const im_index_answer *answer_b, size_t k);
 
+/** A library with a query whose k-th score has neighbours 1e-4 away. */
+typedef struct test_case {
+    test_library library;
+    float *vectors; /* [4, dim]: the text first */
+    float *rows;
+    size_t n, dim;
+} test_case;
+
+void case_make(test_case *test, random_state *random, size_t n, size_t dim);
+void case_free(test_case *test);
+/** The round's query: the text alone, weighed, or several parts; cursor, floor, filter.
+ * @param parts [4] */
+void case_query(const test_case *test, random_state *random, size_t round, im_index_part *parts,
+                im_index_query *query);
+
+enum { CODES_DIMS = 12, CODES_DENSITIES = 7 };
+extern const size_t codes_dims[CODES_DIMS];
+extern const unsigned codes_densities[CODES_DENSITIES]; /* of filters, per mille */
+
 #endif

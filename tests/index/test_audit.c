@@ -185,6 +185,10 @@ static void exact_engines_have_recall_one_and_nothing_to_tune(void **state)
     assert_true(audit.texts.low > 0.9 && audit.texts.low < 0.93); /* 40 of 40: Wilson's 0.912 */
     assert_int_equal(audit.pictures.n_queries, 0);
     assert_true(audit.pictures.low == 0 && audit.pictures.high == 1);
+    for (queries.n_texts = 1; queries.n_texts < 40; queries.n_texts++) { /* whatever is rounded */
+        assert_ok(im_index_audit(index, &queries, &audit, err));
+        assert_true(audit.texts.recall == 1 && audit.texts.high == 1);
+    }
     assert_refused(im_index_audit_propose(index, &queries, 0.9, &proposal, err), "unsupported");
     im_index_close(index);
     free(texts);

@@ -112,6 +112,43 @@ static void check_halves(const index_codes_kernels *kernels, const test_codes *c
 
 enum { LANES = CODES_LANES };
 
+/* Several queries and a tile of rows, against the sums one by one. */
+static void check_tile(const index_codes_kernels *kernels, const test_codes *codes,
+                       random_state *random, size_t n, size_t n_queries)
+{
+    enum { MOST = 9 };
+    int8_t *planes = aligned_alloc(64, MOST * codes->padded);
+    int32_t got[MOST][LANES];
+    index_query_i8 queries[MOST];
+    const index_query_i8 *asked[MOST];
+    for (size_t q = 0; q < n_queries; q++) {
+        int8_t *plane = planes + q * codes->padded;
+        queries[q] = (index_query_i8){plane, codes->low, 0, 0};
+        asked[q] = &queries[q];
+        for (size_t i = 0; i < codes->padded; i++) {
+            plane[i] = (int8_t)((int)random_below(random, 255) - 127);
+            plane[i] = q == 1 ? 127 : plane[i]; /* the largest sums */
+            queries[q].sum_high += plane[i];
+        }
+    }
+    index_code_tile tile = {codes->bytes, n, codes->padded, asked, n_queries, {NULL, NULL}};
+    if (n % 2 == 0) { /* reading ahead changes nothing */
+        tile.fetch[0] = tile.fetch[1] = codes->bytes;
+    }
+    kernels->tile->dot(&tile, got[0]);
+    for (size_t q = 0; q < n_queries; q++) {
+        for (size_t r = 0; r < n; r++) {
+            int32_t sum = 0;
+            for (size_t i = 0; i < codes->padded; i++) {
+                int32_t code = (int32_t)codes->bytes[r * codes->padded + i] - 128;
+                sum += planes[q * codes->padded + i] * code;
+            }
+            assert_int_equal(got[q][r], sum);
+        }
+    }
+    free(planes);
+}
+
 /* Weights of either sign, six of a look-up as large together as they may be. */
 static void weights_make(random_state *random, int8_t *weights, size_t padded)
 {
@@ -181,16 +218,17 @@ static void check_keep(const index_codes_kernels *kernels, random_state *random)
     assert_memory_equal(values, kept, sizeof(kept));
 }
 
-static void check_at_least(const index_codes_kernels *kernels, random_state *random)
+static void check_not_below(const index_codes_kernels *kernels, random_state *random)
 {
     float values[LANES];
     for (size_t i = 0; i < LANES; i++) {
         values[i] = (float)random_below(random, 5);
     }
     values[random_below(random, LANES)] = -INFINITY;
-    uint64_t bits = kernels->bits->at_least(values, 3.0F);
+    values[random_below(random, LANES)] = NAN; /* is below nothing: it is to be found */
+    uint64_t bits = kernels->bits->not_below(values, 3.0F);
     for (size_t i = 0; i < LANES; i++) {
-        assert_int_equal((bits >> i) & 1, values[i] >= 3.0F);
+        assert_int_equal((bits >> i) & 1, isnan(values[i]) || values[i] >= 3.0F);
     }
 }
 
@@ -211,13 +249,14 @@ static void every_kernel_equals_its_twin(void **state)
             for (size_t n = 1; n <= 37; n += 1 + n % 5) {
                 check_dot(kernels, &codes, n % 2 == 0, n);
                 check_halves(kernels, &codes, n % 2 == 1, n);
+                check_tile(kernels, &codes, &random, n, 1 + n % 9);
             }
             codes_free(&codes);
             check_guess(kernels, &random, padded_dims[d]);
         }
         for (size_t i = 0; i < 100; i++) {
             check_keep(kernels, &random);
-            check_at_least(kernels, &random);
+            check_not_below(kernels, &random);
         }
     }
 }

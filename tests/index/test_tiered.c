@@ -7,81 +7,6 @@
 
 enum { LIBRARIES = 500, QUERIES = 20 };
 
-static const size_t dims[] = {1, 3, 16, 64, 65, 100, 128, 192, 256, 384, 512, 512};
-static const size_t ks[] = {1, 2, 5, 10, 10, 33, 100, 400};
-static const unsigned densities[] = {0, 1, 10, 100, 500, 990, 1000}; /* per mille */
-
-/* A library with a query whose k-th score has neighbours 1e-4 away. */
-typedef struct test_case {
-    test_library library;
-    float *vectors; /* [4, dim]: the text first */
-    float *rows;
-    size_t n, dim;
-} test_case;
-
-static int by_size(const void *a, const void *b)
-{
-    float x = *(const float *)a;
-    float y = *(const float *)b;
-    return (x < y) - (x > y);
-}
-
-static void case_make(test_case *test, random_state *random, size_t n, size_t dim)
-{
-    *test = (test_case){.n = n, .dim = dim};
-    test->rows = malloc(n * dim * sizeof(float));
-    test->vectors = malloc(4 * dim * sizeof(float));
-    float *scores = malloc(n * sizeof(float));
-    assert_non_null(test->rows);
-    assert_non_null(test->vectors);
-    assert_non_null(scores);
-    pictures_make(random, test->rows, n, dim);
-    text_make(random, test->rows, n, dim, test->vectors);
-    for (size_t r = 0; r < n; r++) {
-        scores[r] = 0;
-        for (size_t i = 0; i < dim; i++) {
-            scores[r] += test->rows[r * dim + i] * test->vectors[i];
-        }
-    }
-    qsort(scores, n, sizeof(*scores), by_size);
-    rows_plant(random, test->rows, n, dim, test->vectors, (double)scores[n > 10 ? 9 : n - 1],
-               n > 200 ? 40 : n / 5);
-    random_unit(random, test->vectors + dim, dim);
-    memcpy(test->vectors + 2 * dim, test->rows + random_below(random, n) * dim,
-           dim * sizeof(float)); /* a picture of the library */
-    text_make(random, test->rows, n, dim, test->vectors + 3 * dim);
-    library_of_rows(&test->library, random, test->rows, n, dim);
-    free(scores);
-}
-
-static void case_free(test_case *test)
-{
-    library_free(&test->library);
-    free(test->rows);
-    free(test->vectors);
-}
-
-/* The round's query: the text alone, weighed, or several parts; cursor, floor, filter. */
-static void query_of(const test_case *test, random_state *random, size_t round,
-                     im_index_part *parts, im_index_query *query)
-{
-    bool plain = round % 3 != 2;
-    size_t m = round % 2 == 0 ? 1 : 1 + (size_t)random_below(random, 4);
-    for (size_t p = 0; p < m; p++) {
-        size_t which = p == 0 && round % 4 < 2 ? 0 : (size_t)random_below(random, 4);
-        parts[p] = (im_index_part){test->vectors + which * test->dim,
-                                   plain ? 1.0F : 20.0F * random_float(random),
-                                   plain ? 0.0F : 3.0F * random_float(random)};
-    }
-    *query = (im_index_query){.parts = parts,
-                              .n_parts = m,
-                              .combine = (im_combine)(round % 3),
-                              .k = ks[random_below(random, 8)],
-                              .leave_out = IM_NO_ITEM,
-                              .mode = (im_search_mode)(random_below(random, 2))};
-    query_vary(query, random, &test->library, round, 5);
-}
-
 /* One query by both engines. Returns whether they agree. */
 static bool agree(im_index *scan, im_index *tiered, const im_index_query *query, bool *out_tiered)
 {
@@ -106,7 +31,7 @@ static void proved_answers_equal_the_scan(void **state)
     for (size_t l = 0; l < LIBRARIES; l++) {
         test_case test;
         size_t n = 1 + (size_t)random_below(&random, l % 10 == 0 ? 6000 : 1200);
-        case_make(&test, &random, n, dims[random_below(&random, 12)]);
+        case_make(&test, &random, n, codes_dims[random_below(&random, CODES_DIMS)]);
         uint64_t *alive = random_bits(&random, n, l % 2 == 0 ? 1000 : 900);
         im_index *scan = library_open(&test.library, alive, IM_ENGINE_SCAN, NULL);
         im_index *tiered = tiered_open(&test.library, alive, world->pools[l % 3]);
@@ -114,8 +39,9 @@ static void proved_answers_equal_the_scan(void **state)
             im_index_part parts[4];
             im_index_query query;
             bool by_codes = false;
-            uint64_t *bitmap = random_bits(&random, n, densities[random_below(&random, 7)]);
-            query_of(&test, &random, q, parts, &query);
+            uint64_t *bitmap =
+                random_bits(&random, n, codes_densities[random_below(&random, CODES_DENSITIES)]);
+            case_query(&test, &random, q, parts, &query);
             query.bitmap = q % 2 == 0 ? NULL : bitmap;
             if (!agree(scan, tiered, &query, &by_codes)) {
                 fail_msg("library %zu (n %zu, dim %zu), query %zu: another answer than the scan's",
@@ -297,57 +223,6 @@ static void codes_are_due_when_the_tail_grows(void **state)
     assert_false(im_index_codes_due(10, 1000));
 }
 
-/* ---- several at once ---- */
-
-static void many_at_once_answer_as_one_by_one(void **state)
-{
-    test_world *world = *state;
-    enum { M = 70 };
-    random_state random = {406};
-    for (size_t round = 0; round < 6; round++) {
-        test_case test;
-        static im_index_part parts[M][4];
-        im_index_query queries[M];
-        im_index_answer answers[M];
-        im_hit *hits[M];
-        uint64_t *bitmaps[M];
-        case_make(&test, &random, 3000 + round, 128);
-        im_index *index =
-            library_open(&test.library, NULL, round == 5 ? IM_ENGINE_SCAN : IM_ENGINE_AUTO,
-                         world->pools[round % 3]);
-        if (round < 5) {
-            engine_of(index)->fast_rows = 100; /* some of them by bits */
-        }
-        for (size_t q = 0; q < M; q++) {
-            query_of(&test, &random, q, parts[q], &queries[q]);
-            queries[q].mode = (im_search_mode)(q % 3);
-            bitmaps[q] = random_bits(&random, test.n, densities[q % 7]);
-            queries[q].bitmap = q % 3 == 0 ? NULL : bitmaps[q];
-            hits[q] = malloc(queries[q].k * sizeof(im_hit));
-        }
-        assert_ok(im_index_search_many(index, queries, M, hits, answers, err));
-        for (size_t q = 0; q < M; q++) {
-            im_hit *alone = malloc(queries[q].k * sizeof(im_hit));
-            im_index_answer answer;
-            assert_ok(im_index_search(index, &queries[q], alone, &answer, err));
-            assert_same(alone, &answer, hits[q], &answers[q], queries[q].k);
-            assert_string_equal(answer.engine, answers[q].engine);
-            assert_int_equal(answer.exact, answers[q].exact);
-            assert_int_equal(answer.codes, answers[q].codes);
-            free(alone);
-        }
-        assert_ok(im_index_search_many(index, queries, 0, hits, answers, err));
-        queries[M - 1].k = 0;
-        assert_refused(im_index_search_many(index, queries, M, hits, answers, err), "invalid");
-        for (size_t q = 0; q < M; q++) {
-            free(hits[q]);
-            free(bitmaps[q]);
-        }
-        im_index_close(index);
-        case_free(&test);
-    }
-}
-
 /* ---- by bits ---- */
 
 /* Recall over many queries; hits are true rows with their true scores; always k of them. */
@@ -405,7 +280,7 @@ static void by_bits_all_wanted_hits_come(void **state)
     for (size_t l = 0; l < 40; l++) {
         test_case test;
         size_t n = 400 + (size_t)random_below(&random, 3000);
-        case_make(&test, &random, n, dims[random_below(&random, 12)]);
+        case_make(&test, &random, n, codes_dims[random_below(&random, CODES_DIMS)]);
         uint64_t *alive = random_bits(&random, n, 950);
         im_index *scan = library_open(&test.library, alive, IM_ENGINE_SCAN, NULL);
         im_index *tiered = tiered_open(&test.library, alive, world->pools[l % 3]);
@@ -416,8 +291,9 @@ static void by_bits_all_wanted_hits_come(void **state)
             im_index_query query;
             im_index_answer answers[2];
             im_hit hits[2][400];
-            uint64_t *bitmap = random_bits(&random, n, densities[random_below(&random, 7)]);
-            query_of(&test, &random, q, parts, &query);
+            uint64_t *bitmap =
+                random_bits(&random, n, codes_densities[random_below(&random, CODES_DENSITIES)]);
+            case_query(&test, &random, q, parts, &query);
             query.mode = q % 2 == 0 ? IM_MODE_FAST : IM_MODE_AUTO;
             query.bitmap = q % 3 == 0 ? NULL : bitmap;
             assert_ok(im_index_search(scan, &query, hits[0], &answers[0], err));
@@ -496,7 +372,6 @@ int main(void)
         cmocka_unit_test(removed_rows_are_no_hits),
         cmocka_unit_test(rows_behind_the_codes_are_found),
         cmocka_unit_test(codes_are_due_when_the_tail_grows),
-        cmocka_unit_test(many_at_once_answer_as_one_by_one),
         cmocka_unit_test(by_bits_next_to_nothing_is_missed),
         cmocka_unit_test(by_bits_all_wanted_hits_come),
         cmocka_unit_test(extreme_weights_answer_as_the_scan),

@@ -145,13 +145,18 @@ def families_pictures():
 
 
 def vllm_judges():
-    """Weights are not trained: the mode depends on luck, that it is judged and moves within the bound does not."""
-    found = probed()
-    assert found["profile"] == "vllm" and found["token_ids"] >= 8 and found["mode"] in ("logprobs", "score", "word"), found
-    answer = json.loads(home.run("search", "--json", "--rerank=2", "-k", "2", "--vlm-seconds", "500", "red",
-                                 timeout=600).stdout)["rerank"]
-    assert answer["status"] in ("done", "partial", "failed") and answer["sent"] == 3, answer
-    return found
+    """Weights that are not trained give each token much the same probability: no judgement, said as such, and
+    the order of the hits stays."""
+    done = home.run("vlm", "probe", "--json", "--vlm-url", URL, "--vlm-seconds", "300", code=None)
+    assert done.returncode == 7 and b"low mass" in done.stderr, (done.returncode, done.stdout, done.stderr)
+    plain = json.loads(home.run("search", "--json", "-k", "3", "red").stdout)
+    answer = json.loads(home.run("search", "--json", "--rerank=3", "-k", "3", "--vlm-url", URL, "--vlm-profile", "vllm",
+                                 "--vlm-seconds", "300", "red", timeout=400).stdout)
+    report = answer["rerank"]
+    assert report["status"] == "failed" and report["reason"] == "3 low mass" and report["sent"] == 4, report
+    assert [hit["id"] for hit in answer["hits"]] == [hit["id"] for hit in plain["hits"]]
+    assert all(0 <= hit["rerank"]["mass"] < 0.1 for hit in answer["hits"]), answer["hits"]
+    return answer["hits"][0]["rerank"]["mass"]
 
 
 def deepseek_vl2():
@@ -181,8 +186,7 @@ def nvlm_d():
         assert extra == base and 0 < extra <= 8, (width, height, tags, tiles)
         rows.append(f"{width}x{height}: {tiles} tiles, {want} and {tags} of tags")
     print(f"ok   {FAMILY}: tokens a picture as its tiling says: {'; '.join(rows)}")
-    found = vllm_judges()
-    print(f"ok   {FAMILY}: probed as {found['profile']}, mode {found['mode']}, {found['token_ids']} token ids")
+    print(f"ok   {FAMILY}: mass of yes and no {vllm_judges():.3f}: no judgement, the order stays")
 
 
 try:

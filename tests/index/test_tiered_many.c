@@ -1,0 +1,144 @@
+/* tests/index/test_tiered_many.c — covers index/tiered_tile.c and im_index_search_many: several
+ * queries at once get the answers that each of them gets alone, to the last bit. */
+#include "base/base.h"
+#include "help_codes.h"
+#include <unistd.h>
+
+enum { MANY = 200 };
+
+typedef struct test_many {
+    im_index_part parts[MANY][4];
+    im_index_query queries[MANY];
+    im_index_answer answers[MANY];
+    im_hit *hits[MANY];
+    uint64_t *bitmaps[MANY];
+} test_many;
+
+static void many_make(test_many *many, const test_case *test, random_state *random)
+{
+    for (size_t q = 0; q < MANY; q++) {
+        case_query(test, random, q, many->parts[q], &many->queries[q]);
+        many->queries[q].mode = (im_search_mode)(q % 3);
+        many->bitmaps[q] = random_bits(random, test->n, codes_densities[q % CODES_DENSITIES]);
+        many->queries[q].bitmap = q % 3 == 0 ? NULL : many->bitmaps[q];
+        many->hits[q] = malloc(many->queries[q].k * sizeof(im_hit));
+    }
+}
+
+static void many_free(test_many *many)
+{
+    for (size_t q = 0; q < MANY; q++) {
+        free(many->hits[q]);
+        free(many->bitmaps[q]);
+    }
+}
+
+/* The answer of query q is that of asking alone, to the last bit; one that is not exact alone may
+ * be exact in company, and then is the scan's. Returns whether it is another. */
+static bool many_agree(const test_many *many, size_t q, im_index *index, im_index *scan)
+{
+    const im_index_query *query = &many->queries[q];
+    im_hit *alone = malloc(query->k * sizeof(im_hit));
+    im_index_answer answer;
+    assert_ok(im_index_search(index, query, alone, &answer, err));
+    if (index != scan) {
+        assert_int_equal(answer.codes, many->answers[q].codes);
+    }
+    if (index != scan) {
+        assert_string_equal(answer.engine, many->answers[q].engine);
+    }
+    if (many->answers[q].exact && !answer.exact) {
+        assert_int_not_equal(query->mode, IM_MODE_EXACT);
+        assert_ok(im_index_search(scan, query, alone, &answer, err));
+    }
+    assert_int_equal(answer.exact, many->answers[q].exact);
+    bool same = same_hits(alone, &answer, many->hits[q], &many->answers[q], query->k);
+    free(alone);
+    return same;
+}
+
+/* Groups of every size, with parts, filters, cursors, floors and negative weights; dims whose tiles
+ * are a few rows or more than a block has; removed rows; one thread and more. */
+static void many_at_once_answer_as_one_by_one(void **state)
+{
+    test_world *world = *state;
+    static const size_t sizes[] = {1, 2, 3, 5, 8, 31, 64, 65, 200};
+    static test_many many;
+    random_state random = {406};
+    for (size_t round = 0; round < 18; round++) {
+        test_case test;
+        size_t size = sizes[round % 9];
+        case_make(&test, &random, 1000 + 700 * (round % 4), codes_dims[round % CODES_DIMS]);
+        uint64_t *alive = random_bits(&random, test.n, round % 2 == 0 ? 1000 : 900);
+        im_index *scan = library_open(&test.library, alive, IM_ENGINE_SCAN, NULL);
+        im_index *index =
+            library_open(&test.library, alive, round == 5 ? IM_ENGINE_SCAN : IM_ENGINE_AUTO,
+                         world->pools[round % 3]);
+        if (round != 5) {
+            engine_of(index)->fast_rows = 100; /* some of them by bits */
+        }
+        many_make(&many, &test, &random);
+        for (size_t q = 0; q < MANY; q += size) {
+            assert_ok(im_index_search_many(index, many.queries + q, IM_MIN(size, MANY - q),
+                                           many.hits + q, many.answers + q, err));
+        }
+        for (size_t q = 0; q < MANY; q++) {
+            if (!many_agree(&many, q, index, scan)) {
+                fail_msg("round %zu, query %zu of %zu at once: another answer", round, q, size);
+            }
+        }
+        assert_ok(im_index_search_many(index, many.queries, 0, many.hits, many.answers, err));
+        many.queries[MANY - 1].k = 0;
+        assert_refused(
+            im_index_search_many(index, many.queries, MANY, many.hits, many.answers, err),
+            "invalid");
+        many_free(&many);
+        im_index_close(scan);
+        im_index_close(index);
+        free(alive);
+        case_free(&test);
+    }
+}
+
+/* As for one query: the comparison finds it when the bounds are left out. */
+static void many_without_the_bound_are_wrong(void **state)
+{
+    (void)state;
+    static test_many many;
+    random_state random = {411};
+    test_case test;
+    size_t n_wrong = 0;
+    case_make(&test, &random, 3000, 256);
+    im_index *scan = library_open(&test.library, NULL, IM_ENGINE_SCAN, NULL);
+    im_index *index = tiered_open(&test.library, NULL, NULL);
+    for (size_t q = 0; q < MANY; q++) {
+        many.parts[q][0] = (im_index_part){test.vectors, 1.0F + (float)q / MANY, 0};
+        many.queries[q] = (im_index_query){
+            .parts = many.parts[q], .n_parts = 1, .k = 10, .leave_out = IM_NO_ITEM};
+        many.hits[q] = malloc(10 * sizeof(im_hit));
+        many.bitmaps[q] = NULL;
+    }
+    for (int unbounded = 0; unbounded < 2; unbounded++) {
+        engine_of(index)->unbounded = unbounded == 1;
+        assert_ok(im_index_search_many(index, many.queries, MANY, many.hits, many.answers, err));
+        n_wrong = 0;
+        for (size_t q = 0; q < MANY; q++) {
+            n_wrong += !many_agree(&many, q, scan, scan);
+        }
+        assert_true(unbounded == 1 || n_wrong == 0);
+    }
+    assert_true(n_wrong > MANY / 2);
+    many_free(&many);
+    im_index_close(scan);
+    im_index_close(index);
+    case_free(&test);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_at_once_answer_as_one_by_one),
+        cmocka_unit_test(many_without_the_bound_are_wrong),
+    };
+    return cmocka_run_group_tests(tests, open_world, close_world);
+}
