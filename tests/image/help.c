@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 void bytes_add(bytes *b, const void *data, size_t size)
@@ -201,6 +202,14 @@ static void reset_peak(void)
     }
 }
 
+/* Of this process: what others take of the machine does not count. */
+static double cpu_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
 static void decode_in_child(const bytes *file, const im_image_options *options, im_image_wish *wish,
                             int to)
 {
@@ -209,11 +218,11 @@ static void decode_in_child(const bytes *file, const im_image_options *options, 
     im_error err = IM_ERROR_INIT;
     reset_peak();
     size_t before = status_bytes("VmRSS");
-    uint64_t start = im_clock_ns();
+    double start = cpu_ms();
     c.code = wish != NULL
                  ? im_image_read(file->data, file->size, "a.jpg", options, wish, &c.info, &err)
                  : im_image_decode(file->data, file->size, "a.jpg", options, &image, &c.info, &err);
-    c.ms = im_clock_ms_since(start);
+    c.ms = cpu_ms() - start;
     size_t peak = status_bytes("VmHWM");
     c.peak_bytes = peak > before ? peak - before : 0;
     snprintf(c.reason, sizeof c.reason, "%s", err.reason);
