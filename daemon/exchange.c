@@ -87,6 +87,10 @@ int exchange_status(const im_error *error)
     if (strcmp(error->reason, im_reason_name(IM_REASON_VLM_BUDGET_SPENT)) == 0) {
         return 429;
     }
+    if (strcmp(error->reason, im_reason_name(IM_REASON_VLM_REFUSED)) == 0 ||
+        strcmp(error->reason, im_reason_name(IM_REASON_VLM_NO_MODEL)) == 0) {
+        return 502; /* between the daemon and that server: the client has nothing to do with it */
+    }
     int status = im_code_http(error->code);
     return status != 200 ? status : 500; /* IM_ERR_PARTIAL has no answer of its own here */
 }

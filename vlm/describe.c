@@ -1,5 +1,5 @@
 /* vlm/describe.c — what a model says of one picture: a caption, or the text that can be read in it.
- * An answer is plain text (docs/decisions/0016-captions-are-plain-text.md): a schema would bind
+ * An answer is plain text (docs/decisions/0014-captions-are-plain-text.md): a schema would bind
  * nothing but a string, and one that is cut at its limit would be half an object. */
 #include "vlm/vlm_internal.h"
 

@@ -68,13 +68,13 @@ static double delay_of(im_view body)
     return seconds;
 }
 
-static im_code code_of(int status)
+static im_reason reason_of(int status)
 {
-    return status == 401 || status == 403                    ? IM_ERR_DENIED
-           : status == 404                                   ? IM_ERR_NOT_FOUND
-           : status == 429 || status == 503                  ? IM_ERR_BUSY
-           : status == 408 || status == 504 || status == 524 ? IM_ERR_TIMEOUT
-                                                             : IM_ERR_UPSTREAM;
+    return status == 401 || status == 403                    ? IM_REASON_VLM_REFUSED
+           : status == 404                                   ? IM_REASON_VLM_NO_MODEL
+           : status == 429 || status == 503                  ? IM_REASON_BUSY
+           : status == 408 || status == 504 || status == 524 ? IM_REASON_TIMEOUT
+                                                             : IM_REASON_UPSTREAM;
 }
 
 im_code vlm_status(const im_vlm_server *server, const im_http_answer *answer, double *out_wait_s,
@@ -91,8 +91,8 @@ im_code vlm_status(const im_vlm_server *server, const im_http_answer *answer, do
     }
     im_str_init(&words, 4096);
     said(body, &words);
-    im_code rc = im_fail(err, code_of(answer->status), "the server answered %d%s%.250s",
-                         answer->status, words.size > 0 ? ": " : "", im_str_text(&words));
+    im_code rc = im_fail_as(err, reason_of(answer->status), "the server answered %d%s%.250s",
+                            answer->status, words.size > 0 ? ": " : "", im_str_text(&words));
     im_str_clear(&words);
     if (answer->status >= 300 && answer->status < 400) {
         im_hint(err, "redirects are not followed: name the server's own URL");

@@ -206,7 +206,7 @@ def an_explanation_comes_behind_its_parts():
 
 def failures_are_problems_in_the_answer_or_the_stream():
     for act, status in ((fake.says({"error": "no"}, 500), 502), (fake.says("<html>"), 502), (fake.resets, 502),
-                        (fake.says({"error": "no"}, 404), 404)):
+                        (fake.says({"error": "no"}, 404), 502)):
         begin(act)
         server.ask("/v1/ask", {"question": QUESTION, "k": 1}).problem(status)
         events = stream("/v1/ask", {"question": QUESTION, "k": 1})
@@ -365,6 +365,15 @@ def the_page_learns_what_there_is():
     assert own.run("serve", "--no-vlm", "--vlm-url", vlm.url, code=2)
 
 
+def what_the_models_server_refuses_is_not_the_clients_fault():
+    own = serving.library(2)
+    other = Server(own, "--vlm-url", vlm.url, "--vlm-profile", "llama-server")
+    for status, code in ((401, "vlm_refused"), (403, "vlm_refused"), (404, "vlm_no_model")):
+        begin(fake.says({"error": {"message": "no"}}, status))
+        other.ask("/v1/ask", {"question": f"what is {status}?", "k": 1}).problem(502, code)
+    other.stop()
+
+
 def a_key_and_a_ceiling_hold_for_the_daemon_too():
     begin(fake.tells(GOOD))
     own = serving.library(4)
@@ -422,5 +431,6 @@ def the_daemon_stops_well():
 main([a_question_is_answered_whole, a_question_may_bring_its_query, what_is_no_question_is_refused, words_come_as_they_are_written,
       rerank_comes_behind_the_hits, rerank_that_fails_leaves_the_order, rerank_is_refused_where_it_says_nothing,
       an_explanation_comes_behind_its_parts, failures_are_problems_in_the_answer_or_the_stream, searches_do_not_wait_for_the_model,
-      who_goes_ends_the_asking, a_full_queue_says_so, the_page_learns_what_there_is, a_key_and_a_ceiling_hold_for_the_daemon_too,
+      who_goes_ends_the_asking, a_full_queue_says_so, the_page_learns_what_there_is,
+      what_the_models_server_refuses_is_not_the_clients_fault, a_key_and_a_ceiling_hold_for_the_daemon_too,
       the_daemon_stops_while_the_model_thinks, the_daemon_stops_well])
