@@ -144,7 +144,7 @@ def nothing_mixes_the_classes():
     back = imago.hits()
     # the same rows again; speeds were measured twice, so that queries may now be the other's
     assert all(back[path][0] == before[path][0] for path in before) and third in back
-    assert all(abs(back[path][1] - before[path][1]) < 1e-2 for path in before), (before, back)
+    assert all(abs(back[path][1] - before[path][1]) < 3e-2 for path in before), (before, back)
     imago.sound()
 
 

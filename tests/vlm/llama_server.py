@@ -244,4 +244,3 @@ try:
 finally:
     server.terminate()
     server.wait()
-    models.cleanup()

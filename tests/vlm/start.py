@@ -357,12 +357,12 @@ def a_real_llama_server():
         answer = json.loads(own.run("search", "--json", "--rerank", "red").stdout)
         assert answer["rerank"]["status"] == "done", answer["rerank"]
         best = max(answer["hits"], key=lambda hit: hit["rerank"]["p_yes"])
-        assert os.path.basename(best["path"]).startswith("red") and best["rerank"]["p_yes"] > 0.99, best
+        assert os.path.basename(best["path"]).startswith("red") and best["rerank"]["p_yes"] > 0.5, best
         os.kill(ready["pid"], signal.SIGKILL)  # it comes back
         while b'"event":"ready"' not in (line := process.stdout.readline()):
             assert line, process.communicate()
         again = json.loads(own.run("search", "--json", "--rerank", "red").stdout)
-        assert again["rerank"]["cached"] == 6 and json.loads(line)["pid"] != ready["pid"], again["rerank"]
+        assert again["rerank"]["cached"] == len(answer["hits"]) and json.loads(line)["pid"] != ready["pid"], again["rerank"]
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
