@@ -11,7 +11,7 @@
 #define FAST_SPARSE 8u   /* a filter that lets less than an eighth pass: bits would not pay */
 #define FAST_PER_HIT 64u /* fast only while k is less than a 64th of the rows */
 #define SCAN_PER_HIT 4u  /* k above a quarter of the rows: nothing can be let go */
-#define FAST_TOGETHER 8u /* so many that may be fast are proved in one pass, which is quicker */
+#define FAST_TOGETHER 8u /* so many are proved in one pass among few rows, which is quicker */
 
 /* ---- opening ---- */
 
@@ -225,10 +225,11 @@ static void run_searches(tiered_job *job)
 {
     size_t n_fast = 0;
     bool any_proved = false;
+    bool together = job->index->n_coded <= job->engine->proved_rows;
     for (size_t i = 0; i < job->n; i++) {
         n_fast += job->searches[i].fast;
     }
-    for (size_t i = 0; i < job->n && n_fast >= FAST_TOGETHER; i++) {
+    for (size_t i = 0; i < job->n && together && n_fast >= FAST_TOGETHER; i++) {
         job->searches[i].fast = false;
     }
     tiered_fast(job);
