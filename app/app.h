@@ -528,6 +528,8 @@ typedef struct im_ask_result {
     bool cached;   /* the answer was known */
     size_t requests;
     uint64_t tokens, bytes_sent;
+    bool priced;        /* prices are known: */
+    uint64_t cost_nano; /* billionths of the unit that they are in */
     double ms;
 } im_ask_result;
 

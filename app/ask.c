@@ -122,6 +122,8 @@ static im_code send_one(asking *a, im_vlm_question *question, size_t from, uint3
     im_code noted = vlm_use_end(&a->use, &id, cost, 1, rc == IM_OK ? err : NULL);
     a->out->requests += cost->tries;
     a->out->tokens += cost->tokens;
+    a->out->priced = a->use.price_in > 0 || a->use.price_out > 0;
+    a->out->cost_nano += vlm_use_cost(&a->use, cost, expected);
     a->out->bytes_sent += cost->bytes_sent;
     return rc == IM_OK ? noted : rc;
 }
@@ -461,6 +463,7 @@ void im_ask_json(im_json_writer *w, im_view question, const im_answer *answer,
     im_json_put_bool(w, "cached", result->cached);
     im_json_put_uint(w, "requests", result->requests);
     im_json_put_uint(w, "tokens", result->tokens);
+    vlm_put_cost(w, result->priced, result->cost_nano);
     im_json_put_uint(w, "bytes_sent", result->bytes_sent);
     im_json_put_double(w, "ms", result->ms);
     im_json_key(w, "warnings");

@@ -29,6 +29,15 @@ uint64_t vlm_use_cost(const vlm_use *use, const im_vlm_judgement *judgement, uin
            nano(use->price_out, judgement->tokens_out);
 }
 
+void vlm_put_cost(im_json_writer *w, bool priced, uint64_t cost_nano)
+{
+    if (priced) {
+        im_json_put_double(w, "cost", (double)cost_nano * 1e-9);
+    } else {
+        im_json_put_null(w, "cost");
+    }
+}
+
 static im_code tokens_spent(const vlm_use *use, uint64_t spent, uint64_t wanted, im_error *err)
 {
     im_code rc = im_fail_as(

@@ -348,11 +348,7 @@ void im_rerank_json(im_json_writer *w, const im_rerank_report *report)
     im_json_put_bool(w, "calibrated", report->weights.calibrated);
     im_json_put_double(w, "ms", report->ms);
     im_json_put_uint(w, "tokens", report->tokens);
-    if (report->priced) {
-        im_json_put_double(w, "cost", (double)report->cost_nano * 1e-9);
-    } else {
-        im_json_put_null(w, "cost");
-    }
+    vlm_put_cost(w, report->priced, report->cost_nano);
     im_json_put_uint(w, "bytes_sent", report->bytes_sent);
     im_json_end_object(w);
 }

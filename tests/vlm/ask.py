@@ -203,6 +203,14 @@ def failures_have_their_codes():
         assert "judges pictures" in ask(server, profile="rerank", code=7)["message"]
 
 
+def prices_make_a_cost():
+    with serving(fake.tells(GOOD)) as server:
+        assert ask(server)["cost"] is None
+    with serving(fake.tells(GOOD)) as server:
+        told = ask(server, "--vlm-price-in", "2.5", "--vlm-price-out", "10", "--vlm-model", "priced")
+        assert told["tokens"] > 0 and abs(told["cost"] - told["tokens"] * 2.5e-6) < 1e-9, told
+
+
 def a_ceiling_is_kept():  # T111
     with serving(fake.tells(GOOD)) as server:
         error = ask(server, "--vlm-daily-tokens", "100", code=8)
@@ -373,7 +381,7 @@ def ctrl_c_ends_it():
 support.main([several_pictures_go_in_one_request, an_answer_is_known_the_second_time, a_closed_folder_is_never_sent,
               references_to_what_was_not_sent_are_dropped, abstaining_is_an_answer, nothing_found_asks_nobody,
               the_hits_may_be_those_of_another_query, markers_of_the_question_are_removed,
-              what_the_model_says_is_bounded_and_plain, nonsense_is_no_answer, failures_have_their_codes, a_ceiling_is_kept,
+              what_the_model_says_is_bounded_and_plain, nonsense_is_no_answer, failures_have_their_codes, prices_make_a_cost, a_ceiling_is_kept,
               one_that_refuses_several_is_asked_one_by_one, one_picture_that_fails_does_not_stop_the_others,
               without_a_schema_the_text_itself_refers, gemini_is_asked_its_own_way, words_are_printed_as_they_come,
               a_stream_that_goes_wrong_is_a_failure, one_that_does_not_stream_is_understood_too,
