@@ -910,6 +910,7 @@ typedef struct im_library_facts {
     double audited_at; /* seconds since 1970; 0: no audit has been kept */
     double recall[2];  /* of that audit: texts, pictures; < 0: none were asked */
     char audited_engine[16];
+    uint64_t vlm_sends, vlm_tokens, vlm_cost_nano; /* to the vision-language model today (UTC) */
 } im_library_facts;
 /** What a server tells those who watch it; cheap, but it counts rows. */
 IM_NODISCARD im_code im_app_facts(im_library *library, im_library_facts *out, im_error *err);

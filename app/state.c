@@ -1,5 +1,6 @@
 /* app/state.c — `status` and `check`. */
 #include "app/app_internal.h"
+#include "app/vlm_internal.h"
 #include "base/file.h"
 
 /* ---- status ---- */
@@ -156,6 +157,7 @@ im_code im_app_facts(im_library *library, im_library_facts *out, im_error *err)
     im_model_row model = {0};
     im_store_counts counts = {0};
     im_index_record record = {0};
+    im_vlm_spent spent = {0};
     memset(out, 0, sizeof(*out));
     im_code rc = im_store_active_model(library->store, &model, err);
     if (rc == IM_OK) {
@@ -167,6 +169,12 @@ im_code im_app_facts(im_library *library, im_library_facts *out, im_error *err)
     if (rc == IM_OK) {
         rc = audit_record_get(library->store, out, err);
     }
+    if (rc == IM_OK) {
+        rc = vlm_spent_today(library->store, &spent, err);
+    }
+    out->vlm_sends = spent.sends;
+    out->vlm_tokens = spent.tokens;
+    out->vlm_cost_nano = spent.cost_nano;
     out->items = counts.items;
     out->vectors = counts.embeddings;
     out->database_bytes = counts.db_bytes + counts.wal_bytes;

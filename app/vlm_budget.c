@@ -59,18 +59,23 @@ static im_code cost_spent(const vlm_use *use, uint64_t spent, uint64_t wanted, i
     return rc;
 }
 
+im_code vlm_spent_today(im_store *store, im_vlm_spent *out, im_error *err)
+{
+    int64_t now = im_clock_wall_ns();
+    return im_store_vlm_spent_since(store, now - now % DAY_NS, out, err);
+}
+
 /* How many of the list fit under the ceilings of the day. */
 static im_code fit_budget(const vlm_use *use, const uint32_t *tokens, size_t n, size_t *out_n,
                           im_error *err)
 {
-    int64_t now = im_clock_wall_ns();
     double ceiling = use->daily_cost * 1e9;
     im_vlm_spent spent = {0};
     *out_n = n;
     if (use->daily_tokens == 0 && !(use->daily_cost > 0)) {
         return IM_OK;
     }
-    im_code rc = im_store_vlm_spent_since(use->store, now - now % DAY_NS, &spent, err);
+    im_code rc = vlm_spent_today(use->store, &spent, err);
     for (size_t i = 0; rc == IM_OK && i < n; i++) {
         uint64_t wanted = (uint64_t)tokens[i] + PROMPT_TOKENS;
         uint64_t cost = expected_cost(use, tokens[i]);

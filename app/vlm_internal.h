@@ -56,6 +56,8 @@ IM_NODISCARD im_code vlm_use_begin_some(const vlm_use *use, const char *purpose,
 /** What an answer cost, in billionths of the unit of the prices; `expected` tokens where the server
  * told none. */
 uint64_t vlm_use_cost(const vlm_use *use, const im_vlm_judgement *judgement, uint32_t expected);
+/** What all processes sent since midnight UTC. */
+IM_NODISCARD im_code vlm_spent_today(im_store *store, im_vlm_spent *out, im_error *err);
 /** "cost" in the unit of the prices, null without prices. */
 void vlm_put_cost(im_json_writer *w, bool priced, uint64_t cost_nano);
 /** Notes what became of them; joins the caller's transaction. */

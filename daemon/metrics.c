@@ -126,6 +126,17 @@ static void put_audit(im_str *out, const im_library_facts *facts)
               (uint64_t)facts->audited_at);
 }
 
+/* Gauges: a day's ceilings count the same. */
+static void put_vlm(im_str *out, const im_library_facts *facts)
+{
+    put_value(out, "imago_vlm_sends_today", "gauge",
+              "Sends to the vision-language model since midnight UTC.", facts->vlm_sends);
+    put_value(out, "imago_vlm_tokens_today", "gauge", "Tokens of these, as counted or expected.",
+              facts->vlm_tokens);
+    put_head(out, "imago_vlm_cost_today", "gauge", "What they cost, in the unit of the prices.");
+    im_str_addf(out, "imago_vlm_cost_today %.9f\n", (double)facts->vlm_cost_nano * 1e-9);
+}
+
 static void put_library(im_str *out, const im_library_facts *facts)
 {
     uint64_t without = facts->items > facts->vectors ? facts->items - facts->vectors : 0;
@@ -138,6 +149,7 @@ static void put_library(im_str *out, const im_library_facts *facts)
     put_value(out, "imago_database_bytes", "gauge", "Database with its log.",
               facts->database_bytes);
     put_audit(out, facts);
+    put_vlm(out, facts);
 }
 
 /* Of both threads that have a library. */

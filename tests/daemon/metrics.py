@@ -20,7 +20,9 @@ WANTED = {  # name, type, labels
     "imago_batch_requests": ("histogram", set()), "imago_encode_seconds": ("histogram", set()),
     "imago_search_seconds": ("histogram", set()), "imago_items": ("gauge", set()),
     "imago_items_without_vector": ("gauge", set()), "imago_index_rows": ("gauge", set()),
-    "imago_index_bytes": ("gauge", set()), "imago_database_bytes": ("gauge", set()), "imago_ready": ("gauge", set())}
+    "imago_index_bytes": ("gauge", set()), "imago_database_bytes": ("gauge", set()), "imago_ready": ("gauge", set()),
+    "imago_vlm_sends_today": ("gauge", set()), "imago_vlm_tokens_today": ("gauge", set()),
+    "imago_vlm_cost_today": ("gauge", set())}
 AUDIT = {"imago_audit_recall": ("gauge", {"queries", "engine"}), "imago_audit_timestamp_seconds": ("gauge", set())}
 
 

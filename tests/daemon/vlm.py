@@ -374,6 +374,21 @@ def what_the_models_server_refuses_is_not_the_clients_fault():
     other.stop()
 
 
+def metrics_tell_what_went_to_the_model_today():
+    begin(fake.tells(GOOD))
+    own = serving.library(3)
+    other = Server(own, "--vlm-url", vlm.url, "--vlm-profile", "llama-server", "--vlm-price-in", "2", "--vlm-price-out", "8")
+    tokens = other.ask("/v1/ask", {"question": QUESTION, "k": 2}).json["tokens"]
+    end, found = time.monotonic() + 30 * SLOW, {}
+    while found.get("imago_vlm_sends_today") != 1 and time.monotonic() < end:  # it counts every ten seconds
+        time.sleep(0.2)
+        found = {line.split()[0]: float(line.split()[1]) for line in other.ask("/metrics").body.decode().splitlines()
+                 if line.startswith("imago_vlm_")}
+    assert found["imago_vlm_sends_today"] == 1 and found["imago_vlm_tokens_today"] == tokens, found
+    assert abs(found["imago_vlm_cost_today"] - tokens * 2e-6) < 1e-9, found
+    other.stop()
+
+
 def a_key_and_a_ceiling_hold_for_the_daemon_too():
     begin(fake.tells(GOOD))
     own = serving.library(4)
@@ -432,5 +447,6 @@ main([a_question_is_answered_whole, a_question_may_bring_its_query, what_is_no_q
       rerank_comes_behind_the_hits, rerank_that_fails_leaves_the_order, rerank_is_refused_where_it_says_nothing,
       an_explanation_comes_behind_its_parts, failures_are_problems_in_the_answer_or_the_stream, searches_do_not_wait_for_the_model,
       who_goes_ends_the_asking, a_full_queue_says_so, the_page_learns_what_there_is,
-      what_the_models_server_refuses_is_not_the_clients_fault, a_key_and_a_ceiling_hold_for_the_daemon_too,
+      what_the_models_server_refuses_is_not_the_clients_fault, metrics_tell_what_went_to_the_model_today,
+      a_key_and_a_ceiling_hold_for_the_daemon_too,
       the_daemon_stops_while_the_model_thinks, the_daemon_stops_well])
