@@ -44,7 +44,7 @@ def large_png(side):
             chunk(b"IDAT", zlib.compress(row[:3 * side + 1] * side)) + chunk(b"IEND", b""))
 
 
-LARGE = large_png(2400)
+LARGE = large_png(5000)
 
 
 def folder(name, n, first, broken=0, large=True):
