@@ -313,6 +313,8 @@ def main():
         return convert(args.convert)
     if args.build is None:
         p.error("--build names the folder of a build with bench_peer (cmake --build … --target bench_peer)")
+    if "fp32" not in args.precisions.split(","):
+        p.error("--precisions without fp32: the cosines are to PyTorch's float32, which must be in the run")
     args.build = args.build.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
     venv = args.work / "venv"
