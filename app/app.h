@@ -1,13 +1,11 @@
 /* app/app.h — the use cases that the command line, the C API and the daemon share, one function
- * each; the door of app/. Nothing here prints or exits. In this order:
+ * each; the door of app/ with app_jobs.h and app_vlm.h, which it includes. Nothing here prints or
+ * exits. In this order:
  *
  *   places                 where library, models and data lie
  *   a library in use       init, open, close; progress and questions of long work
  *   add                    files, folders and files of fields into the library
- *   jobs                   the same as work that is asked for and done later
- *   folders                that were added: list, add, forget, relocate
  *   search                 one query, many at once, their answers as JSON
- *   vision-language model  probe, rerank an answer, calibrate, explain, ask, allow
  *   embed                  vectors of texts and pictures
  *   rerank                 documents of a caller in the order of a query
  *   items                  show, remove, change, upload, purge
@@ -15,7 +13,11 @@
  *   tags                   give, take away, list
  *   API keys               make, list, revoke, look one up
  *   state                  counts and status
- *   check, rebuild, compact; audit; backup and restore; export and import; models */
+ *   check, rebuild, compact; audit; backup and restore; export and import; models
+ *   app_jobs.h             jobs, which are asked for and done later; folders that were added, and
+ *                          those that are followed; relocate
+ *   app_vlm.h              the vision-language model: probe, rerank an answer, calibrate, explain,
+ *                          ask, describe, allow, keep a server */
 #ifndef IM_APP_APP_H
 #define IM_APP_APP_H
 
@@ -184,141 +186,6 @@ size_t im_add_pace(const im_add_report *report, double *out_shares);
 /** The report as the "done" line of `imago add --json`. */
 void im_add_report_json(im_json_writer *w, const im_add_report *report);
 
-/* ---- jobs: long work that is asked for and done later ---- */
-
-typedef struct im_job_wish {
-    const char *kind; /* "add", "rebuild", "compact", "caption", "read" */
-    const char *const
-        *paths; /* [n_paths] of "add": absolute, each a folder or a file that is there */
-    size_t n_paths;
-    /* of "caption" and "read", as of im_describe_request */
-    const char *query; /* NULL: all pictures */
-    size_t k;          /* best hits of a query with words; 0: 20 */
-    uint64_t limit;
-    bool redo, retry;
-} im_job_wish;
-
-/** Puts a job into the library. IM_ERR_INVALID for another kind, a path that is not absolute, what
- * a kind does not take, a query that the language does not have; IM_ERR_NOT_FOUND, IM_ERR_DENIED
- * for one that cannot be read. */
-IM_NODISCARD im_code im_app_job_put(im_library *library, const im_job_wish *wish, uint64_t *out_id,
-                                    im_error *err);
-/** What the jobs that run have done so far, one of each lane, when their rows do not say it yet. */
-typedef struct im_job_live {
-    uint64_t ids[IM_JOB_LANES]; /* 0: none runs */
-    char *progress[IM_JOB_LANES];
-} im_job_live;
-/** {"id","kind","state","paths","n_paths","query"?,"progress","error","made","started","ended"}; of a
- * job of kind "watch" 10 paths. not_found. */
-IM_NODISCARD im_code im_app_job_json(im_library *library, uint64_t id, const im_job_live *live,
-                                     im_json_writer *w, im_error *err);
-/** {"jobs":[…]}, the newest first. */
-IM_NODISCARD im_code im_app_jobs_json(im_library *library, const im_job_live *live,
-                                      im_json_writer *w, im_error *err);
-/** A job that waits is stopped; *out_running: it runs, and whoever runs it is to stop it. conflict
- * when it has ended; not_found. */
-IM_NODISCARD im_code im_app_job_stop(im_library *library, uint64_t id, bool *out_running,
-                                     im_error *err);
-/** Before the first claim of a lane: what ran when its process died waits again. */
-IM_NODISCARD im_code im_app_jobs_revive(im_library *library, im_job_lane lane, im_error *err);
-IM_NODISCARD im_code im_app_jobs_count(im_library *library, uint64_t *out_waiting,
-                                       uint64_t *out_running, im_error *err);
-/** The oldest that waits, which runs from now on; out->id 0: none. im_job_clear. */
-IM_NODISCARD im_code im_app_job_claim(im_library *library, im_job_lane lane, im_job *out,
-                                      im_error *err);
-/** Whether it has ended; true also when it is not known any more. */
-IM_NODISCARD im_code im_app_job_ended(im_library *library, uint64_t id, bool *out_ended,
-                                      im_error *err);
-
-typedef struct im_job_end {
-    im_job_state state; /* IM_JOB_WAITING: it is to be tried again, because of error */
-    im_error error;
-    char *progress; /* owned: JSON, the report */
-} im_job_end;
-void im_job_end_clear(im_job_end *end);
-typedef struct im_vlm_request im_vlm_request;
-/** Does a claimed job. `stopped`: it was asked to stop (the thread heeds the flag); a stop of the
- * whole program leaves it waiting instead. What failed for a reason that may pass (a model that is
- * not there, a full disk, a lock) waits again.
- * @param vlm how captions and readings are asked for; NULL: as the library's settings say */
-void im_app_job_run(im_library *library, const im_job *job, const im_image_limits *limits,
-                    const im_vlm_request *vlm, const atomic_bool *stopped, const im_events *events,
-                    im_job_end *out);
-/** Records how it ended. */
-IM_NODISCARD im_code im_app_job_end(im_library *library, uint64_t id, const im_job_end *end,
-                                    im_error *err);
-/** Progress as it stands in a job. */
-void im_progress_json(im_json_writer *w, const im_progress *progress);
-
-/* ---- folders that were added ---- */
-
-/** {"roots":[{"id","path","recursive","watch","online","files","missing_files","items",
- * "failures"}]}. */
-IM_NODISCARD im_code im_app_roots_json(im_library *library, im_json_writer *w, im_error *err);
-/** One of them; not_found. */
-IM_NODISCARD im_code im_app_root_json(im_library *library, uint64_t root, im_json_writer *w,
-                                      im_error *err);
-/** Makes an existing folder (absolute path) a root, or finds it. Nothing is read in it. */
-IM_NODISCARD im_code im_app_root_put(im_library *library, const char *path, uint64_t *out_root,
-                                     im_error *err);
-/** Forgets a root with its files, and pictures that have no other file; the files themselves are
- * not touched, and adding the folder brings all back. Pictures below another root stay. In many
- * short transactions: one that is interrupted has forgotten a part. not_found; conflict for the
- * folder of pictures that the library keeps itself. */
-IM_NODISCARD im_code im_app_root_remove(im_library *library, uint64_t root, uint64_t *out_items,
-                                        im_error *err);
-typedef bool (*im_root_fn)(void *context, const im_root *root);
-IM_NODISCARD im_code im_app_each_root(im_library *library, im_root_fn fn, void *context,
-                                      im_error *err);
-
-/* ---- folders that are followed ---- */
-
-/** Whether a daemon follows the changes of a root. Takes the lock. not_found; conflict for the
- * folder of pictures that the library keeps itself. */
-IM_NODISCARD im_code im_app_watch_root(im_library *library, uint64_t root, bool watch,
-                                       im_error *err);
-/** The same for a root by its path, there or not. IM_ERR_NOT_FOUND when no root is meant. */
-IM_NODISCARD im_code im_app_watch_path(im_library *library, const char *path, bool watch,
-                                       im_error *err);
-/** A number that is another one when the library may have changed; costs no look at the disk. */
-IM_NODISCARD im_code im_app_version(im_library *library, uint64_t *out_version, im_error *err);
-
-typedef enum im_walk_what {
-    IM_WALK_FOLDER, /* its entries come next; "" for the root */
-    IM_WALK_FILE,   /* a regular file */
-    IM_WALK_FAILED  /* a folder or file that could not be looked at */
-} im_walk_what;
-/** @param path below the root @param stamp IM_WALK_FILE @return false stops the walk */
-typedef bool (*im_walk_fn)(void *context, im_walk_what what, const char *path,
-                           const im_file_stamp *stamp);
-/** Goes through a folder as `add` does: no links are followed, the library itself is left out.
- * @param below a folder of the root, "" = all of it @param out_complete nothing failed or stopped
- * @return IM_OK unless the first folder cannot be read */
-IM_NODISCARD im_code im_app_walk(im_library *library, const char *root, const char *below,
-                                 bool recursive, im_walk_fn fn, void *context, bool *out_complete,
-                                 im_error *err);
-
-/** Puts the job (IM_JOB_KIND_WATCH) that takes changes into the library: files that are there are
- * added, what is gone is marked as missing. @param paths [n] absolute, below the root, any bytes */
-IM_NODISCARD im_code im_app_watch_put(im_library *library, const im_watch_mark *mark,
-                                      const char *const *paths, size_t n, uint64_t *out_id,
-                                      im_error *err);
-/** Puts a job ("add") that walks a root which is followed, unless the same waits already. */
-IM_NODISCARD im_code im_app_watch_rescan(im_library *library, const im_watch_mark *mark,
-                                         uint64_t *out_id, im_error *err);
-
-typedef struct im_relocate_report {
-    uint64_t roots;     /* folders that have another place now */
-    uint64_t looked_at; /* files of them, at most 1,000 of each … */
-    uint64_t found;     /* … and how many are there */
-} im_relocate_report;
-/** A folder that was added, or one above such, has another place: files keep their items. IM_ERR_
- * NOT_FOUND, and nothing is changed, when no folder is meant, or not one of its files is found at
- * the new place; IM_ERR_CONFLICT when that was added already. */
-IM_NODISCARD im_code im_app_relocate(im_library *library, const char *old_path,
-                                     const char *new_path, im_relocate_report *out_report,
-                                     im_error *err);
-
 /* ---- search ---- */
 
 /** How queries are answered, whatever they ask for. All zero: nothing left out, no standard input.
@@ -437,210 +304,6 @@ IM_NODISCARD im_code im_app_search_many(im_library *library, const im_search_how
 void im_answer_clear(im_answer *answer);
 /** The object of design section 6. */
 void im_answer_json(im_json_writer *w, const im_answer *answer);
-
-/* ---- the vision-language model ---- */
-
-/** How it is asked. All zero: as the library's settings say. */
-typedef struct im_vlm_request {
-    const char *url;          /* NULL: of the setting that im_app_vlm_probe made */
-    const char *model;        /* NULL: that of the setting, or the server's only one */
-    im_vlm_profile profile;   /* IM_VLM_AUTO */
-    const char *const *hosts; /* [n_hosts] that may be asked beside this machine */
-    size_t n_hosts;
-    const char *key; /* NULL: none */
-    uint32_t deadline_ms, item_ms;
-    size_t parallel;
-    uint64_t daily_tokens;      /* ceiling of a day (UTC), audit lines counted; 0: of the setting */
-    double price_in, price_out; /* of a million tokens read and written; 0: of the setting */
-    double daily_cost;          /* ceiling of a day (UTC) in the prices' unit; 0: of the setting */
-    bool listwise;              /* rerank: all hits as one list first, at most IM_VLM_MOST_LISTED */
-    uint32_t max_px;            /* longer side of what is sent; 0: IM_VLM_MAX_PX */
-} im_vlm_request;
-
-/** Looks at a server (im_vlm_probe) and keeps what it is and can in the library's settings, with
- * the hosts, prices and ceilings of the request; never the key. Codes as of im_vlm_probe. */
-IM_NODISCARD im_code im_app_vlm_probe(im_library *library, const im_vlm_request *request,
-                                      im_vlm_server *out_server, im_error *err);
-/** Lets a model judge the first n hits of an answer by score and puts them into the order of
- * score + judgement. Never fails for the server's sake: answer->rerank says what was done, and hits
- * without a judgement keep their score. Needs the library's folder to be writable: nothing is sent
- * without a line of vlm_audit. The answer's cursor stays that of the first stage.
- * @return IM_ERR_INVALID (no text in the query, another order than by score, no server known),
- * url_refused, IM_ERR_NOMEM */
-IM_NODISCARD im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, size_t n,
-                                       im_answer *answer, im_error *err);
-typedef struct im_vlm_calibration {
-    im_vlm_fit fit;
-    size_t n_queries, n_judged; /* queries, and hits of them that were judged */
-    uint64_t tokens;
-    bool interrupted;
-} im_vlm_calibration;
-/** Fits how much the model's judgements count, on queries with known answers, and keeps it for
- * this server and model. Each line of `file` is {"query": "red car", "relevant": [17, {"id": 23,
- * "gain": 2}]}; the first n hits of each query are judged, those that are not listed are not
- * relevant. IM_ERR_INVALID naming the line; the server's failure when it answers nothing. */
-IM_NODISCARD im_code im_app_vlm_calibrate(im_library *library, const im_vlm_request *request,
-                                          const char *file, size_t n, const im_events *events,
-                                          im_vlm_calibration *out, im_error *err);
-/** Why an item is a hit of a query: the share of each part, as a JSON object. With `vlm` (NULL:
- * without) the model's own words too, bound to a schema, each attribute held against the picture's
- * vector: what that does not support is dropped and listed. The words move no hit.
- * @return as of im_app_search; IM_ERR_NOT_FOUND when the item does not pass the query's filter;
- * with `vlm` the server's failure, url_refused, vlm_budget_spent */
-IM_NODISCARD im_code im_app_explain(im_library *library, const im_search_request *request,
-                                    uint64_t item, const im_vlm_request *vlm, im_json_writer *w,
-                                    im_error *err);
-/** The same of an answer whose one hit is the item (im_search_how.only, k 1, exact); the answer may
- * be of another handle on the library. */
-IM_NODISCARD im_code im_app_explain_hit(im_library *library, uint64_t item, const im_answer *answer,
-                                        const im_vlm_request *vlm, im_json_writer *w,
-                                        im_error *err);
-/** Which server would be asked; *out_known false: none is known. Asks nobody. */
-IM_NODISCARD im_code im_app_vlm_known(im_library *library, const im_vlm_request *request,
-                                      im_vlm_server *out_server, bool *out_known, im_error *err);
-#define IM_ASK_K 5u     /* hits that a question is about, unless told … */
-#define IM_ASK_MOST 16u /* … and at most */
-typedef enum im_ask_status {
-    IM_ASK_NOTHING,  /* no hit is like the query: nobody was asked */
-    IM_ASK_ANSWERED, /* text and references */
-    IM_ASK_ABSTAINED /* the model cannot tell */
-} im_ask_status;
-const char *im_ask_status_name(im_ask_status status);
-
-typedef struct im_ask_left_out {
-    uint64_t item;
-    char why[384];
-} im_ask_left_out;
-
-typedef struct im_ask_result {
-    im_ask_status status;
-    char *text;      /* owned, plain UTF-8 of at most 4,000 bytes; NULL unless answered */
-    char model[256]; /* that answered */
-    uint64_t items[IM_ASK_MOST]; /* [n_items] of the pictures that were sent, picture 1 first */
-    size_t n_items;
-    size_t references[IM_ASK_MOST]; /* [n_references] numbers of such pictures, each once */
-    size_t n_references;
-    size_t n_dropped; /* references to what was not sent */
-    size_t n_unseen;  /* pictures that were sent and of which the server said nothing */
-    im_ask_left_out left_out[IM_ASK_MOST]; /* [n_left_out] hits that were not sent */
-    size_t n_left_out;
-    bool together; /* one request showed all pictures; else each had one of its own */
-    bool cached;   /* the answer was known */
-    size_t requests;
-    uint64_t tokens, bytes_sent;
-    bool priced;        /* prices are known: */
-    uint64_t cost_nano; /* billionths of the unit that they are in */
-    double ms;
-} im_ask_result;
-
-/** Told while it is answered; each may be NULL. On the caller's thread. */
-typedef struct im_ask_told {
-    void (*sent)(void *context, const im_ask_result *result); /* items and left_out are known */
-    /** More of the answer, safe to show; the result's text is what counts. Without it a server is
-     * not asked to send its words as they come. */
-    void (*words)(void *context, im_view more);
-    void *context;
-} im_ask_told;
-
-/** Asks the model a question about the hits of an answer: those that may be sent, best first. What
- * it says is bound by a schema where its server can; each send has its line in vlm_audit, answers
- * are kept as of im_app_vlm_rerank.
- * @param question plain words @param answer of im_app_search, k at most IM_ASK_MOST
- * @param told NULL: the answer comes at once @param out im_ask_result_clear
- * @return IM_ERR_INVALID (no question, no server known), url_refused, vlm_budget_spent,
- * IM_ERR_DENIED when none of the hits may be sent, IM_ERR_UNSUPPORTED (profile rerank),
- * IM_ERR_UPSTREAM, IM_ERR_TIMEOUT, interrupted */
-IM_NODISCARD im_code im_app_ask(im_library *library, const im_vlm_request *request,
-                                im_view question, const im_answer *answer, const im_ask_told *told,
-                                im_ask_result *out, im_error *err);
-void im_ask_result_clear(im_ask_result *result);
-/** "pictures" and "left_out" of that object. */
-void im_ask_pictures_json(im_json_writer *w, const im_answer *answer, const im_ask_result *result);
-void im_ask_json(im_json_writer *w, im_view question, const im_answer *answer,
-                 const im_ask_result *result);
-/** Whether pictures of a folder that was added may be sent. */
-IM_NODISCARD im_code im_app_vlm_allow(im_library *library, const char *folder, bool allowed,
-                                      im_error *err);
-
-/** What is to be written of which pictures. */
-typedef struct im_describe_request {
-    im_vlm_wish wish;
-    const im_search_request
-        *search;        /* a query with words or pictures: its k best hits; filters
-                         * alone: all that pass; NULL: all pictures whose file is there */
-    im_vlm_request vlm; /* deadline_ms is of one picture (0: 120 s), max_px 0 im_vlm_wish_px */
-    uint64_t limit;     /* pictures that are asked about; 0: all */
-    uint64_t tokens;    /* ceiling of this run; 0: none */
-    uint32_t seconds;   /* nothing is begun after them; 0: no end */
-    bool redo;          /* also what this model and prompt have described before */
-    bool retry;         /* also what they failed at */
-    /* of each text that was written, NULL: nothing to be read; on the caller's thread; or NULL */
-    void (*told)(void *context, uint64_t item, const char *path, const char *text);
-    void *context;
-} im_describe_request;
-
-typedef struct im_describe_report {
-    char model[256];
-    uint64_t items; /* that are meant; the rest of them was not reached: */
-    uint64_t described, none;
-    uint64_t known;          /* described before, by this model and prompt */
-    uint64_t known_failures; /* failed before */
-    uint64_t denied;         /* of folders that are not to be sent */
-    uint64_t failed;
-    uint64_t sent, tokens, bytes_sent;
-    const char *stopped; /* NULL, "limit", "tokens", "seconds", "interrupted", "daily ceiling",
-                          * "failures", "error" */
-    double seconds;
-} im_describe_report;
-
-/** Writes captions, or the text that can be read, into the library: rows of source vlm with model
- * and prompt version, found by +"…" and `caption:`. Texts of the user stay beside them. Each is
- * durable when it is told; what is there is not asked again, nor what has no text, nor, until
- * retry, a picture that the model or its decoder failed at. After three failures in a row, which
- * are then the server's and are not remembered, nothing more is begun.
- * @return IM_OK, also when limit, tokens or seconds ended it; IM_ERR_PARTIAL when pictures failed
- * (the first one's code when nothing was described); interrupted; vlm_budget_spent; the server's
- * failure. The report is filled in each case */
-IM_NODISCARD im_code im_app_describe(im_library *library, const im_describe_request *request,
-                                     const im_events *events, im_describe_report *out_report,
-                                     im_error *err);
-/** The report as the "done" line of `imago caption --json`. */
-void im_describe_report_json(im_json_writer *w, const im_describe_report *report);
-
-/** A llama-server that is kept running for a library. */
-typedef struct im_vlm_keep_request {
-    im_vlm_local_options server;
-    uint32_t wait_ms; /* until it is ready; 0: 300 s */
-    bool restarts_set;
-    unsigned restarts; /* after so many failures in a row it is given up; unless set: 5 */
-    const char *by;    /* IM_VLM_KEPT_BY_START … */
-    /* each may be NULL; on the caller's thread */
-    void (*ready)(void *context, const im_vlm_server *server, int pid);
-    void (*line)(void *context, const char *line); /* that the server wrote */
-    void *context;
-} im_vlm_keep_request;
-#define IM_VLM_KEPT_BY_START "vlm start"
-#define IM_VLM_KEPT_BY_SERVE "serve"
-
-/** What would keep it from starting, without starting it (im_vlm_local_plan_of). */
-IM_NODISCARD im_code im_app_vlm_keep_check(const im_vlm_keep_request *request, im_error *err);
-/** Runs a llama-server on this machine until im_stop_asked: probed, started again when it ends,
- * after 1, 2, 4 … 32 s. While it is ready everybody who asks the library's model without naming
- * another asks this one, by the file `vlm-server` of the library, which holds its key and is its
- * user's alone.
- * @return IM_OK after a stop; IM_ERR_CONFLICT when one is kept already; as im_vlm_local_open when
- * it never was ready, and, with the number of failures, when it is given up */
-IM_NODISCARD im_code im_app_vlm_keep(im_library *library, const im_vlm_keep_request *request,
-                                     const im_events *events, im_error *err);
-/** {"local":"none"|"starting"|"ready","pid","by","url","model","mode","probed":{…}|null}; no key.
- */
-IM_NODISCARD im_code im_app_vlm_status_json(im_library *library, im_json_writer *w, im_error *err);
-/** Ends what `imago vlm start` keeps, and waits for it. IM_ERR_NOT_FOUND; IM_ERR_CONFLICT when a
- * daemon keeps it; IM_ERR_TIMEOUT. */
-IM_NODISCARD im_code im_app_vlm_stop(im_library *library, im_error *err);
-
-/** "rerank" of an answer's JSON. */
-void im_rerank_json(im_json_writer *w, const im_rerank_report *report);
 
 /* ---- embed ---- */
 
@@ -1087,5 +750,8 @@ IM_NODISCARD im_code im_app_model_use(im_library *library, const char *model,
 /** Folder of a model by name or path, a new string. model_not_found lists what there is. */
 IM_NODISCARD im_code im_app_model_folder(const im_places *places, const char *model,
                                          char **out_folder, im_error *err);
+
+#include "app/app_jobs.h"
+#include "app/app_vlm.h"
 
 #endif
