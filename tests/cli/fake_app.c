@@ -13,7 +13,7 @@ struct im_library {
     int unused;
 };
 
-static im_code outcome(im_error *err)
+im_code fake_outcome(im_error *err)
 {
     if (fake.code == IM_OK) {
         return IM_OK;
@@ -45,7 +45,7 @@ void im_places_clear(im_places *places)
 im_code im_app_init(const im_places *places, im_error *err)
 {
     (void)places;
-    im_code rc = outcome(err);
+    im_code rc = fake_outcome(err);
     fake.made = rc == IM_OK;
     fake.library_missing = false;
     return rc;
@@ -90,7 +90,7 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
         (void)raise(fake.raise_signal);
     }
     *out_report = fake.report;
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_meta_check(const char *path, im_error *err)
@@ -107,7 +107,7 @@ im_code im_app_key_add(im_library *library, const char *name, im_key_scope scope
     (void)library;
     (void)name;
     *out = (im_new_key){.id = 7, .scope = scope, .text = "imago_0123"};
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_keys_json(im_library *library, im_json_writer *w, im_error *err)
@@ -132,14 +132,14 @@ im_code im_app_keys_json(im_library *library, im_json_writer *w, im_error *err)
     }
     im_json_end_array(w);
     im_json_end_object(w);
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_key_revoke(im_library *library, uint64_t id, im_error *err)
 {
     (void)library;
     fake.items[fake.n_items++ % IM_COUNT(fake.items)] = id;
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 const char *im_key_scope_name(im_key_scope scope)
@@ -166,7 +166,7 @@ im_code im_app_tag(im_library *library, const im_tag_request *request, const im_
     *out_report = (im_tag_report){.items = request->n_items + request->n_paths,
                                   .added = request->n_add,
                                   .removed = request->n_remove};
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_tags_json(im_library *library, const im_tag_request *request,
@@ -193,7 +193,7 @@ im_code im_app_tags_json(im_library *library, const im_tag_request *request,
     im_json_end_object(w);
     im_json_end_array(w);
     im_json_end_object(w);
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 size_t im_add_pace(const im_add_report *report, double *out_shares)
@@ -253,7 +253,7 @@ im_code im_app_search(im_library *library, const im_search_request *request, im_
     for (size_t i = 0; i < request->n_parts && i < IM_COUNT(fake.parts); i++) {
         fake.parts[i] = request->parts[i];
     }
-    im_code rc = outcome(err);
+    im_code rc = fake_outcome(err);
     if (rc == IM_OK) {
         rc = fill_answer(out_answer, err);
         if (rc != IM_OK) {
@@ -336,7 +336,7 @@ im_code im_app_embed(const im_places *places, const im_embed_request *request,
             (void)!im_fail_as(&out_result->errors[i], IM_REASON_PICTURE_EMPTY, "picture 'bad'");
         }
     }
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 void im_embed_result_clear(im_embed_result *result)
@@ -368,7 +368,7 @@ im_code im_app_show_json(im_library *library, uint64_t item, im_json_writer *w, 
     im_json_begin_object(w);
     im_json_put_uint(w, "id", item);
     im_json_end_object(w);
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_watch_path(im_library *library, const char *path, bool watch, im_error *err)
@@ -377,7 +377,7 @@ im_code im_app_watch_path(im_library *library, const char *path, bool watch, im_
     (void)snprintf(fake.folder, sizeof(fake.folder), "%s", path);
     fake.followed = watch;
     fake.n_folders++;
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_each_root(im_library *library, im_root_fn fn, void *context, im_error *err)
@@ -394,7 +394,7 @@ im_code im_app_each_root(im_library *library, im_root_fn fn, void *context, im_e
             break;
         }
     }
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_roots_json(im_library *library, im_json_writer *w, im_error *err)
@@ -405,7 +405,7 @@ im_code im_app_roots_json(im_library *library, im_json_writer *w, im_error *err)
     im_json_begin_array(w);
     im_json_end_array(w);
     im_json_end_object(w);
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_relocate(im_library *library, const char *old_path, const char *new_path,
@@ -415,7 +415,7 @@ im_code im_app_relocate(im_library *library, const char *old_path, const char *n
     (void)old_path;
     (void)new_path;
     *out_report = (im_relocate_report){1, 10, 9};
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_remove(im_library *library, const im_remove_request *request,
@@ -429,7 +429,7 @@ im_code im_app_remove(im_library *library, const im_remove_request *request,
     }
     fake.confirmed = fake.question != NULL && events->confirm(events->context, fake.question);
     *out_removed = request->n_items;
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err)
@@ -438,7 +438,7 @@ im_code im_app_status_json(im_library *library, im_json_writer *w, im_error *err
     im_json_begin_object(w);
     im_json_put_uint(w, "items", 3);
     im_json_end_object(w);
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_check(im_library *library, const im_check_request *request, const im_events *events,
@@ -452,7 +452,7 @@ im_code im_app_check(im_library *library, const im_check_request *request, const
     }
     out_report->items = 3;
     out_report->vectors = 3;
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_rebuild(im_library *library, const im_rebuild_request *request,
@@ -465,7 +465,7 @@ im_code im_app_rebuild(im_library *library, const im_rebuild_request *request,
     if (request->engine == IM_ENGINE_IVF) {
         out_report->file = (im_faiss_record){"ivf.1.faiss", 1, 3, 77, ""};
     }
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_compact(im_library *library, const im_events *events, im_compact_report *out_report,
@@ -474,7 +474,7 @@ im_code im_app_compact(im_library *library, const im_events *events, im_compact_
     (void)library;
     (void)events;
     *out_report = (im_compact_report){.rows = 3, .dropped = 2, .freed_bytes = 2000000};
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 const char *im_engine_name(im_engine engine)
@@ -500,7 +500,7 @@ im_code im_app_audit(im_library *library, const im_audit_request *request, const
         .params = "nprobe=8",
         .applied = request->apply,
     };
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 void im_audit_report_json(im_json_writer *w, const im_audit_report *report)
@@ -521,7 +521,7 @@ im_code im_app_backup(im_library *library, const char *file, const im_events *ev
         events->warning(events->context, fake.warning);
     }
     *out = backup_facts;
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_restore(const im_places *places, const char *file, bool accept_damage,
@@ -534,7 +534,7 @@ im_code im_app_restore(const im_places *places, const char *file, bool accept_da
         fake.confirmed = events->confirm(events->context, fake.question);
     }
     *out = backup_facts;
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_export(im_library *library, const char *folder, const im_events *events,
@@ -544,7 +544,7 @@ im_code im_app_export(im_library *library, const char *folder, const im_events *
     (void)folder;
     (void)events;
     *out_report = (im_export_report){.rows = 3, .dim = 8, .bytes = 2000000, .seconds = 1};
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 void im_export_report_json(im_json_writer *w, const im_export_report *report)
@@ -561,7 +561,7 @@ im_code im_app_import(im_library *library, const im_import_request *request,
     (void)events;
     fake.import = *request;
     *out_report = fake.imported;
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 void im_import_report_json(im_json_writer *w, const im_import_report *report)
@@ -587,7 +587,7 @@ im_code im_app_model_list_json(const im_places *places, im_library *library_or_n
     im_json_end_object(w);
     im_json_end_array(w);
     im_json_end_object(w);
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_model_info_json(const im_places *places, im_library *library_or_null,
@@ -598,7 +598,7 @@ im_code im_app_model_info_json(const im_places *places, im_library *library_or_n
     im_json_begin_object(w);
     im_json_put_string(w, "name", model);
     im_json_end_object(w);
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_daemon_run(const im_daemon_options *options, im_error *err)
@@ -611,7 +611,7 @@ im_code im_daemon_run(const im_daemon_options *options, im_error *err)
     fake.watch_poll = options->watch_poll;
     fake.watch_every_s = options->watch_every_s;
     im_stop_ask(15); /* as SIGTERM would end it */
-    return outcome(err);
+    return fake_outcome(err);
 }
 
 im_code im_app_model_warm(const im_places *places, im_library *library_or_null, const char *model,
@@ -630,145 +630,5 @@ im_code im_app_model_use(im_library *library, const char *model, const im_events
     (void)library;
     (void)model;
     (void)events;
-    return outcome(err);
-}
-
-im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, size_t n,
-                          im_answer *answer, im_error *err)
-{
-    (void)library;
-    fake.vlm = *request;
-    answer->rerank = (im_rerank_report){.status = "partial",
-                                        .reason = "1 failed: the server answered 500",
-                                        .mode = "logprobs",
-                                        .n = n,
-                                        .judged = n - 1};
-    return outcome(err);
-}
-
-im_code im_app_vlm_probe(im_library *library, const im_vlm_request *request,
-                         im_vlm_server *out_server, im_error *err)
-{
-    (void)library;
-    fake.vlm = *request;
-    im_code rc = im_vlm_server_of(request->url, "tiny", IM_VLM_VLLM, out_server, err);
-    return rc == IM_OK ? outcome(err) : rc;
-}
-
-im_code im_app_describe(im_library *library, const im_describe_request *request,
-                        const im_events *events, im_describe_report *out_report, im_error *err)
-{
-    (void)library;
-    (void)events;
-    fake.describe = *request;
-    *out_report = (im_describe_report){.items = 3, .described = 2, .none = 1, .stopped = "limit"};
-    request->told(request->context, 17, "/a.jpg", "a red\033[2J car");
-    request->told(request->context, 18, NULL, NULL);
-    return outcome(err);
-}
-
-void im_describe_report_json(im_json_writer *w, const im_describe_report *report)
-{
-    im_json_begin_object(w);
-    im_json_put_string(w, "event", "done");
-    im_json_put_uint(w, "described", report->described);
-    im_json_end_object(w);
-}
-
-im_code im_app_vlm_keep_check(const im_vlm_keep_request *request, im_error *err)
-{
-    (void)request;
-    return outcome(err);
-}
-
-im_code im_app_vlm_keep(im_library *library, const im_vlm_keep_request *request,
-                        const im_events *events, im_error *err)
-{
-    im_vlm_server server = {.url = "http://127.0.0.1:1", .model = "tiny"};
-    (void)library;
-    (void)events;
-    fake.keep = *request;
-    request->line(request->context, "loading");
-    request->ready(request->context, &server, 7);
-    return outcome(err);
-}
-
-im_code im_app_vlm_status_json(im_library *library, im_json_writer *w, im_error *err)
-{
-    (void)library;
-    im_json_begin_object(w);
-    im_json_put_string(w, "local", "none");
-    im_json_end_object(w);
-    return outcome(err);
-}
-
-im_code im_app_vlm_stop(im_library *library, im_error *err)
-{
-    (void)library;
-    return outcome(err);
-}
-
-im_code im_app_vlm_allow(im_library *library, const char *folder, bool allowed, im_error *err)
-{
-    (void)library;
-    (void)folder;
-    (void)allowed;
-    return outcome(err);
-}
-
-im_code im_app_vlm_calibrate(im_library *library, const im_vlm_request *request, const char *file,
-                             size_t n, const im_events *events, im_vlm_calibration *out,
-                             im_error *err)
-{
-    (void)library;
-    (void)events;
-    (void)file;
-    fake.vlm = *request;
-    *out = (im_vlm_calibration){.n_queries = n};
-    return outcome(err);
-}
-
-im_code im_app_explain(im_library *library, const im_search_request *request, uint64_t item,
-                       const im_vlm_request *vlm, im_json_writer *w, im_error *err)
-{
-    (void)library;
-    (void)vlm;
-    im_json_begin_object(w);
-    im_json_put_uint(w, "id", item);
-    im_json_put_string(w, "query", request->text);
-    im_json_end_object(w);
-    return outcome(err);
-}
-
-/* Answers with the question itself, and refers to the first picture. */
-im_code im_app_ask(im_library *library, const im_vlm_request *request, im_view question,
-                   const im_answer *answer, const im_ask_told *told, im_ask_result *out,
-                   im_error *err)
-{
-    (void)library;
-    (void)told;
-    fake.vlm = *request;
-    *out = (im_ask_result){.status = IM_ASK_ANSWERED, .n_items = 1, .n_references = 1};
-    out->items[0] = answer->n_hits > 0 ? answer->hits[0].item.id : 1;
-    out->references[0] = 1;
-    out->text = im_alloc_zero(question.size + 1, 1);
-    memcpy(out->text, question.data, question.size);
-    return outcome(err);
-}
-
-void im_ask_result_clear(im_ask_result *result)
-{
-    im_free(result->text);
-    result->text = NULL;
-}
-
-void im_ask_json(im_json_writer *w, im_view question, const im_answer *answer,
-                 const im_ask_result *result)
-{
-    (void)answer;
-    im_json_begin_object(w);
-    im_json_key(w, "question");
-    im_json_string(w, question.data, question.size);
-    im_json_put_string(w, "answer", result->text);
-    im_json_end_object(w);
+    return fake_outcome(err);
 }

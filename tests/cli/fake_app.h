@@ -50,5 +50,7 @@ typedef struct fake_app {
 } fake_app;
 
 extern fake_app fake;
+/** What the next call is to end with. */
+im_code fake_outcome(im_error *err);
 
 #endif
