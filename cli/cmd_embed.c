@@ -95,7 +95,8 @@ static im_code check_options(const cli_session *s, im_error *err)
     return IM_OK;
 }
 
-/* Without --model: the library's, if there is a library that has one; else the bundled one.
+/* Without --model: the library's, if there is a library that has one; else the bundled one. Vectors
+ * that are printed need not be of the library's precision, when another is asked for.
  * @param out_folder the caller's to free */
 static im_code choose_model(cli_session *s, im_embed_request *request, char **out_folder,
                             im_error *err)
@@ -103,10 +104,12 @@ static im_code choose_model(cli_session *s, im_embed_request *request, char **ou
     im_library *library = NULL;
     im_precision precision = IM_PRECISION_AUTO;
     im_error cause = IM_ERROR_INIT;
+    im_library_options wanted = cli_library_options(s, false);
+    wanted.precision = IM_PRECISION_AUTO;
     if (request->model != NULL) {
         return IM_OK;
     }
-    im_code rc = cli_open_library(s, false, &library, &cause);
+    im_code rc = im_library_open(&wanted, &library, &cause);
     bool none = rc == IM_ERR_NOT_FOUND;
     if (rc == IM_OK) {
         rc = im_app_embed_model(library, out_folder, &precision, &cause);
@@ -115,7 +118,9 @@ static im_code choose_model(cli_session *s, im_embed_request *request, char **ou
     im_library_close(library);
     if (rc == IM_OK) {
         request->model = *out_folder;
-        request->precision = precision;
+        if (request->precision == IM_PRECISION_AUTO) {
+            request->precision = precision;
+        }
     } else if (!none && err != NULL) {
         *err = cause;
     }

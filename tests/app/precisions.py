@@ -107,6 +107,9 @@ def nothing_mixes_the_classes():
     imago = with_calibration()
     imago.add()
     before = imago.hits()
+    printed = [json.loads(imago.run("embed", "--json", *model, "--precision", "int8", "--text", "red").stdout)["data"]
+               for model in ((), ("--model", MODEL))]
+    assert printed[0] == printed[1]  # they stay with whoever asked: the library's class does not bind them
     new = imago.picture("new.png", 50)
     for command in (["search", "red"], ["similar", new], ["add", "--yes", new]):
         error = imago.error(*command, "--precision", "int8", code=4, names=["int8", "bf16"])
