@@ -184,11 +184,11 @@ im_code search_rows(im_library *library, search_job *job, im_error *err)
     } else {
         job->rows = library->present; /* NULL: the index knows which are alive */
     }
-    if (job->how->only != 0) {
-        rc = apply_only(library, job, err);
+    if (job->asked->query.filter != NULL) {
+        rc = apply_filter(library, job, err); /* first: it writes all bits */
     }
-    if (rc == IM_OK && job->asked->query.filter != NULL) {
-        rc = apply_filter(library, job, err);
+    if (rc == IM_OK && job->rc == IM_OK && job->how->only != 0) {
+        rc = apply_only(library, job, err);
     }
     if (rc == IM_OK && job->rc == IM_OK && must) {
         rc = keep_musts(library, job, err);
