@@ -24,6 +24,16 @@ im_events search_events(im_answer *answer)
 
 /* ---- jobs ---- */
 
+bool search_own_fault(search_job *job, im_code rc, const im_error *cause)
+{
+    if (rc != IM_ERR_INVALID && rc != IM_ERR_LIMIT) {
+        return false;
+    }
+    job->rc = rc;
+    job->error = *cause;
+    return true;
+}
+
 static void free_rows(search_job *job)
 {
     im_free(job->own_rows);

@@ -24,6 +24,9 @@ typedef struct search_job {
 
 /* ---- search.c ---- */
 void search_warn(im_answer *answer, const char *sentence);
+/** True when a failure is that of what one query asks: it is then the job's own, and stops no
+ * other. */
+bool search_own_fault(search_job *job, im_code rc, const im_error *cause);
 /** Warnings of lower rooms land in an answer. */
 im_events search_events(im_answer *answer);
 

@@ -282,8 +282,11 @@ im_code search_ordered(im_library *library, search_job *job, im_error *err)
         return rc;
     }
     rc = one_try(library, job, &cause);
-    if (rc == IM_ERR_FORMAT) { /* a block failed its checksum: the columns' first, as they are made
-                                * sooner than rows; what is wrong with rows fails again */
+    if (search_own_fault(job, rc, &cause)) {
+        rc = IM_OK;
+    } else if (rc == IM_ERR_FORMAT) {
+        /* a block failed its checksum: the columns' first, as they are made sooner than rows; what
+         * is wrong with rows fails again */
         search_clear_hits(job->answer);
         rc = library_columns_anew(library, err);
         rc = rc == IM_OK ? one_try(library, job, err) : rc;

@@ -139,7 +139,15 @@ im_code search_ranked(im_library *library, search_job *const *jobs, size_t n, im
         const im_events events = search_events(jobs[i]->answer);
         im_search_mode mode = search_index_query(jobs[i]).mode;
         im_index *index = NULL;
-        rc = engine_index(library, jobs[i]->rows, &events, &mode, &index, err);
+        im_error cause = IM_ERROR_INIT;
+        rc = engine_index(library, jobs[i]->rows, &events, &mode, &index, &cause);
+        if (search_own_fault(jobs[i], rc, &cause)) {
+            rc = IM_OK;
+            continue;
+        }
+        if (rc != IM_OK && err != NULL) {
+            *err = cause;
+        }
         other = index != library->index ? index : other;
         if (rc == IM_OK) {
             rc = batch_job(library, index == library->index ? &own : &ann, jobs[i], mode, err);

@@ -97,9 +97,7 @@ static im_code apply_filter(im_library *library, search_job *job, im_error *err)
     im_condition *condition = NULL;
     im_error found = IM_ERROR_INIT;
     im_code rc = im_filter_compile(job->asked->query.filter, &options, &condition, &found);
-    if (rc == IM_ERR_INVALID || rc == IM_ERR_LIMIT) { /* the query's own fault */
-        job->rc = rc;
-        job->error = found;
+    if (search_own_fault(job, rc, &found)) {
         return IM_OK;
     }
     if (rc != IM_OK) {
@@ -184,11 +182,11 @@ im_code search_rows(im_library *library, search_job *job, im_error *err)
     } else {
         job->rows = library->present; /* NULL: the index knows which are alive */
     }
-    if (job->how->only != 0) {
-        rc = apply_only(library, job, err);
+    if (job->asked->query.filter != NULL) {
+        rc = apply_filter(library, job, err); /* first: it writes all bits */
     }
-    if (rc == IM_OK && job->asked->query.filter != NULL) {
-        rc = apply_filter(library, job, err);
+    if (rc == IM_OK && job->rc == IM_OK && job->how->only != 0) {
+        rc = apply_only(library, job, err);
     }
     if (rc == IM_OK && job->rc == IM_OK && must) {
         rc = keep_musts(library, job, err);

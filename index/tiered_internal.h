@@ -76,6 +76,8 @@ bool tiered_failed(const tiered_job *job);
  * written only when they are not all. */
 size_t tiered_select(const im_index *index, const uint64_t *bitmap, uint64_t first, size_t n,
                      size_t origin, uint16_t *at);
+/** A block of int8 codes; false when it is damaged, which the job then knows. */
+bool tiered_block(tiered_job *job, uint64_t number, codes_block *out);
 /** Keeps the rows of a run whose upper bound passes. */
 void tiered_keep_run(tiered_job *job, tiered_search *search, size_t worker, uint64_t block_slot,
                      const codes_run *run, const float *upper, const float *lower);

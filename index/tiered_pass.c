@@ -249,23 +249,29 @@ static void pass_run(tiered_job *job, tiered_search *search, size_t worker, uint
     tiered_keep_run(job, search, worker, number * layout->rows, &rest, upper, lower);
 }
 
+bool tiered_block(tiered_job *job, uint64_t number, codes_block *out)
+{
+    codes_file *file = &job->engine->i8;
+    const uint8_t *bytes = codes_file_block(file, number);
+    if (bytes == NULL) {
+        tiered_fail(job, TIERED_CODES, 0);
+        return false;
+    }
+    *out = codes_block_at(&file->layout, bytes);
+    return true;
+}
+
 /* Rows [row, row + n) of one block, n <= CODES_RUN. */
 static void pass_rows(tiered_job *job, tiered_search *search, size_t worker, uint64_t number,
                       size_t row, size_t n)
 {
     uint16_t at[CODES_RUN];
-    codes_file *file = &job->engine->i8;
-    uint64_t slot = number * file->layout.rows;
+    codes_block block;
+    uint64_t slot = number * job->engine->i8.layout.rows;
     size_t count = tiered_select(job->index, search->bitmap, slot + row, n, row, at);
-    if (count == 0) {
+    if (count == 0 || !tiered_block(job, number, &block)) {
         return;
     }
-    const uint8_t *bytes = codes_file_block(file, number);
-    if (bytes == NULL) {
-        tiered_fail(job, TIERED_CODES, 0);
-        return;
-    }
-    codes_block block = codes_block_at(&file->layout, bytes);
     codes_run run = {row, count == n ? NULL : at, count, NULL};
     if (count == n && job->n == 1) {
         run.fetch = next_codes(job, &block, number, row);

@@ -81,7 +81,8 @@ static void say_next(const codes_file *file, const codes_block *block, uint64_t 
 static void pass_tile(tiered_job *job, size_t worker, uint64_t number, size_t row, size_t n,
                       codes_tile *tile)
 {
-    codes_file *file = &job->engine->i8;
+    const codes_file *file = &job->engine->i8;
+    codes_block block;
     tiered_search *searches[CODES_TILE_QUERIES];
     const codes_query *queries[CODES_TILE_QUERIES];
     uint64_t wanted[CODES_TILE_QUERIES];
@@ -98,15 +99,9 @@ static void pass_tile(tiered_job *job, size_t worker, uint64_t number, size_t ro
             wanted[n_queries++] = bits;
         }
     }
-    if (n_queries == 0) {
+    if (n_queries == 0 || !tiered_block(job, number, &block)) {
         return;
     }
-    const uint8_t *bytes = codes_file_block(file, number);
-    if (bytes == NULL) {
-        tiered_fail(job, TIERED_CODES, 0);
-        return;
-    }
-    codes_block block = codes_block_at(&file->layout, bytes);
     codes_tile_fill(tile, job->engine->space.kernels, &file->layout, &block, row, n);
     say_next(file, &block, number, row + n, tile);
     codes_tile_uppers(tile, queries, n_queries, uppers);

@@ -123,14 +123,21 @@ static im_code read_filter(request_reader *reader, const char *key, json_t *valu
 
 /* ---- how much of the answer ---- */
 
+/* From 1 to `most`. */
+static im_code read_count(const request_reader *reader, const char *key, const json_t *value,
+                          size_t most, size_t *out, im_error *err)
+{
+    uint64_t n = 0;
+    im_code rc = request_read_integer(reader, key, value, 1, most, &n, err);
+    *out = rc == IM_OK ? (size_t)n : *out;
+    return rc;
+}
+
 static im_code read_k(request_reader *reader, const char *key, json_t *value, void *out,
                       im_error *err)
 {
     im_query_request *request = out;
-    uint64_t k = 0;
-    im_code rc = request_read_integer(reader, key, value, 1, IM_LIMIT_K, &k, err);
-    request->k = rc == IM_OK ? (size_t)k : request->k;
-    return rc;
+    return read_count(reader, key, value, IM_LIMIT_K, &request->k, err);
 }
 
 static im_code read_offset(request_reader *reader, const char *key, json_t *value, void *out,
@@ -205,10 +212,7 @@ static im_code read_group_n(request_reader *reader, const char *key, json_t *val
                             im_error *err)
 {
     im_query_request *request = out;
-    uint64_t n = 0;
-    im_code rc = request_read_integer(reader, key, value, 1, IM_LIMIT_K, &n, err);
-    request->group_n = (size_t)n;
-    return rc;
+    return read_count(reader, key, value, IM_LIMIT_K, &request->group_n, err);
 }
 
 static im_code read_group(request_reader *reader, const char *key, json_t *value, void *out,
@@ -216,14 +220,9 @@ static im_code read_group(request_reader *reader, const char *key, json_t *value
 {
     static const request_key keys[] = {{"field", read_group_field}, {"n", read_group_n}};
     im_query_request *request = out;
-    size_t length = strlen(reader->place);
-    if (!json_is_object(value)) {
-        return request_wrong(reader, key, value, "an object with field and n", err);
-    }
     request->group_n = 1;
-    (void)snprintf(reader->place + length, sizeof(reader->place) - length, "%s.", key);
-    im_code rc = request_read_object(reader, "", value, keys, IM_COUNT(keys), request, err);
-    reader->place[length] = '\0';
+    im_code rc = request_read_inside(reader, key, value, "an object with field and n", keys,
+                                     IM_COUNT(keys), request, err);
     return rc == IM_OK && request->group_column == NULL
                ? request_fail(reader, key, err, "names no field")
                : rc;
@@ -264,10 +263,7 @@ static im_code read_rerank_n(request_reader *reader, const char *key, json_t *va
                              im_error *err)
 {
     im_query_request *request = out;
-    uint64_t n = 0;
-    im_code rc = request_read_integer(reader, key, value, 1, IM_RERANK_MOST, &n, err);
-    request->rerank = (size_t)n;
-    return rc;
+    return read_count(reader, key, value, IM_RERANK_MOST, &request->rerank, err);
 }
 
 static im_code read_rerank(request_reader *reader, const char *key, json_t *value, void *out,
@@ -275,18 +271,12 @@ static im_code read_rerank(request_reader *reader, const char *key, json_t *valu
 {
     static const request_key keys[] = {{"n", read_rerank_n}};
     im_query_request *request = out;
-    size_t length = strlen(reader->place);
     if (json_is_false(value)) {
         return IM_OK;
     }
-    if (!json_is_object(value)) {
-        return request_wrong(reader, key, value, "an object with n", err);
-    }
     request->rerank = IM_RERANK_N;
-    (void)snprintf(reader->place + length, sizeof(reader->place) - length, "%s.", key);
-    im_code rc = request_read_object(reader, "", value, keys, IM_COUNT(keys), request, err);
-    reader->place[length] = '\0';
-    return rc;
+    return request_read_inside(reader, key, value, "an object with n", keys, IM_COUNT(keys),
+                               request, err);
 }
 
 /* What the language of requests has and nothing answers yet: asked for, it is refused; false, 0 and

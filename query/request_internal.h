@@ -27,6 +27,11 @@ typedef struct request_key {
 IM_NODISCARD im_code request_read_object(request_reader *reader, const char *what, json_t *object,
                                          const request_key *keys, size_t n_keys, void *out,
                                          im_error *err);
+/** The same of the object that stands at `key`, whose members are told of as "PLACEkey.member".
+ * @param expected what it should be, when it is no object */
+IM_NODISCARD im_code request_read_inside(request_reader *reader, const char *key, json_t *value,
+                                         const char *expected, const request_key *keys,
+                                         size_t n_keys, void *out, im_error *err);
 /** query_json: "NAME: 'PLACEkey' is a string, expected …" */
 IM_NODISCARD im_code request_wrong(const request_reader *reader, const char *key,
                                    const json_t *value, const char *expected, im_error *err);

@@ -158,3 +158,17 @@ im_code request_read_object(request_reader *reader, const char *what, json_t *ob
     }
     return IM_OK;
 }
+
+im_code request_read_inside(request_reader *reader, const char *key, json_t *value,
+                            const char *expected, const request_key *keys, size_t n_keys, void *out,
+                            im_error *err)
+{
+    size_t length = strlen(reader->place);
+    if (!json_is_object(value)) {
+        return request_wrong(reader, key, value, expected, err);
+    }
+    (void)snprintf(reader->place + length, sizeof(reader->place) - length, "%s.", key);
+    im_code rc = request_read_object(reader, "", value, keys, n_keys, out, err);
+    reader->place[length] = '\0';
+    return rc;
+}

@@ -117,14 +117,8 @@ static im_code read_image(request_reader *reader, const char *key, json_t *value
     static const request_key keys[] = {
         {"path", read_path}, {"id", read_id}, {"data", read_data}, {"file", read_upload}};
     im_query_part *part = out;
-    char place[REQUEST_PLACE_BYTES];
-    (void)snprintf(place, sizeof(place), "%s", reader->place);
-    if (!json_is_object(value)) {
-        return request_wrong(reader, key, value, "an object with path, id, data or file", err);
-    }
-    (void)snprintf(reader->place + strlen(place), sizeof(place) - strlen(place), "%s.", key);
-    im_code rc = request_read_object(reader, "", value, keys, IM_COUNT(keys), part, err);
-    (void)snprintf(reader->place, sizeof(reader->place), "%s", place);
+    im_code rc = request_read_inside(reader, key, value, "an object with path, id, data or file",
+                                     keys, IM_COUNT(keys), part, err);
     int n = (part->path != NULL) + (part->item != 0) + (part->bytes.data != NULL) +
             (part->upload != NULL);
     if (rc == IM_OK && n != 1) {

@@ -192,6 +192,14 @@ def wrong_engines_and_numbers_are_refused():
         imago.error("rebuild", *options, code=2)
     imago.run("rebuild", "--engine", "ivf")
     imago.error("search", "--engine", "ivf", "--exact", "red", code=2)
+    # of several queries only those fail that ask for what cannot be
+    plain = {"parts": [{"text": "red"}]}
+    queries = [plain, dict(plain, exact=True), dict(plain, group={"field": "type"}, exact=True), plain]
+    done = imago.run("search", "--engine", "ivf", "--query-json", "-", code=14,
+                     input=json.dumps({"queries": queries}).encode())
+    answers = json.loads(done.stdout)["answers"]
+    assert ["proves nothing" in a.get("error", {}).get("message", "") for a in answers] == [0, 1, 1, 0], answers
+    assert len(answers[0]["hits"]) == len(answers[3]["hits"]) == 20, answers
     imago.error("search", "--engine", "ivf", "--index-params", "nlist=4", "red", code=2, names=["nlist"])
     imago.error("search", "--index-params", "nprobe=4", "red", code=2)
     other = Imago()

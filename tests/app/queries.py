@@ -58,6 +58,15 @@ def a_picture_finds_itself():
     assert home.error("search", "@- -@-", code=2, names=("only one",), input=data)
 
 
+def one_picture_is_explained_whatever_the_filter():
+    for item in ids("red", "-k", "3"):
+        plain = json.loads(home.run("explain", "--json", "red", f"id:{item}").stdout)
+        assert plain["id"] == item and plain["path"] == path_of(item), plain
+        told = json.loads(home.run("explain", "--json", "red type:png", f"id:{item}").stdout)
+        assert (told["path"], told["score"]) == (plain["path"], plain["score"]), (plain, told)
+        home.error("explain", "red type:jpeg", f"id:{item}", code=3, names=("no hit of this query",))
+
+
 def boxes_are_held_against_the_picture():
     for box, what in (("[50%,50%,90%,90%]", "outside"), ("[0,0,0,10]", "without area"),
                       ("[0,0,25,18]", "24"), ("[-1,0,5,5]", "")):
@@ -284,7 +293,8 @@ def a_read_only_library_still_filters():
     assert answer["total"] == 5
 
 
-support.main([parts_become_what_they_say, a_picture_finds_itself, boxes_are_held_against_the_picture,
+support.main([parts_become_what_they_say, a_picture_finds_itself,
+              one_picture_is_explained_whatever_the_filter, boxes_are_held_against_the_picture,
               filters_count_exactly, own_fields_filter_sort_and_group,
               pages_reach_the_last_row,
               missing_files_are_left_out_unless_asked_for, broken_queries_point_at_the_place,

@@ -1,6 +1,7 @@
 /* tests/index/test_codes.c — covers index/codes_kernels.c, index/codes_bits.c, index/rotation.c,
  * index/codes_encode.c and index/codes_query.c: kernels against their plain twins, and what codes
  * say of a row. */
+#include "base/base.h"
 #include "help_codes.h"
 #include <math.h>
 
@@ -352,6 +353,81 @@ static void an_int8_code_is_within_its_bound(void **state)
     }
 }
 
+/* Rows along what one plane of a query leaves out, on either side and mixed with others: where an
+ * estimate is off the most. Every bound must hold, in a tile and out of it. */
+static void bounds_hold_for_the_worst_rows(void **state)
+{
+    (void)state;
+    static const size_t dims[] = {64, 100, 512, 640};
+    random_state random = {305};
+    for (size_t round = 0; round < 40; round++) {
+        size_t dim = dims[round % IM_COUNT(dims)];
+        codes_layout layout = codes_layout_of(CODES_I8, dim);
+        index_rotation rotation;
+        index_scoring scoring;
+        codes_query query = {0};
+        codes_tile tile;
+        float upper[LANES], lower[LANES], halves[LANES], tiled[1][LANES];
+        double truth[LANES];
+        uint8_t codes[1024];
+        uint8_t *bytes = calloc(CODES_BLOCK_BYTES, 1);
+        float *mean = calloc(dim, sizeof(float));
+        float *vector = malloc(dim * sizeof(float));
+        assert_true(index_rotation_init(&rotation, dim));
+        float *rotated = calloc(rotation.padded, sizeof(float));
+        float *row = calloc(rotation.padded, sizeof(float));
+        random_unit(&random, vector, dim);
+        im_index_part part = {vector, 3, 0.25F};
+        im_index_query asked = {.parts = &part, .n_parts = 1, .k = 1};
+        assert_ok(index_scoring_init(&scoring, index_kernels_choose(), &asked, dim, err));
+        codes_space space = {index_codes_kernels_choose(), &rotation, mean};
+        assert_true(codes_query_init(&query, &space, &scoring));
+        memcpy(rotated, vector, dim * sizeof(float));
+        index_rotate(&rotation, rotated);
+        codes_block block = codes_block_at(&layout, bytes);
+        size_t n = IM_MIN(codes_tile_rows(&layout), layout.rows);
+        for (size_t r = 0; r < n; r++) {
+            double size = 0;
+            random_unit(&random, row, rotation.padded);
+            for (size_t i = 0; i < rotation.padded; i++) {
+                double plane = 128.0 * (double)query.folds[0].step * query.folds[0].i8.high[i];
+                double off = ((double)rotated[i] - plane) * (r % 2 == 0 ? 100 : -100);
+                row[i] = (float)(off + (double)row[i] * (double)r / (double)n);
+                size += (double)row[i] * (double)row[i];
+            }
+            for (size_t i = 0; i < rotation.padded; i++) {
+                row[i] = (float)((double)row[i] / sqrt(size));
+            }
+            truth[r] = 3 * dot_of(rotated, row, rotation.padded) - 0.25;
+            codes_encode_i8(row, rotation.padded, 0, codes,
+                            (codes_numbers *)(uintptr_t)&block.numbers[r]);
+            codes_split(codes, rotation.padded,
+                        (uint8_t *)(uintptr_t)(block.codes + r * layout.row_bytes),
+                        (uint8_t *)(uintptr_t)(block.lower + r * layout.row_bytes));
+        }
+        codes_run run = {.n = n};
+        const codes_query *queries[] = {&query};
+        codes_bounds(&query, &layout, &block, &run, upper, lower);
+        codes_uppers(&query, &layout, &block, &run, halves);
+        codes_tile_fill(&tile, space.kernels, &layout, &block, 0, n);
+        codes_tile_uppers(&tile, queries, 1, tiled);
+        for (size_t r = 0; r < n; r++) {
+            assert_true((double)lower[r] <= truth[r] && truth[r] <= (double)upper[r]);
+            assert_true(truth[r] <= (double)halves[r]);
+            assert_true(truth[r] <= (double)tiled[0][r]);
+            assert_true((double)tiled[0][r] < truth[r] + 3 * 0.1); /* and says something */
+        }
+        codes_query_clear(&query);
+        index_scoring_clear(&scoring);
+        index_rotation_clear(&rotation);
+        free(bytes);
+        free(mean);
+        free(vector);
+        free(rotated);
+        free(row);
+    }
+}
+
 /* Over many rows the guess is right on average and off by what it says. */
 static void a_guess_by_bits_is_unbiased(void **state)
 {
@@ -388,6 +464,7 @@ int main(void)
         cmocka_unit_test(a_kernel_can_be_named),
         cmocka_unit_test(a_rotation_keeps_products_and_spreads),
         cmocka_unit_test(an_int8_code_is_within_its_bound),
+        cmocka_unit_test(bounds_hold_for_the_worst_rows),
         cmocka_unit_test(a_guess_by_bits_is_unbiased),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,6 +100,47 @@ static void many_at_once_answer_as_one_by_one(void **state)
     }
 }
 
+/* Each row is looked for by its own vector: a tile that left one out anywhere, at the end of a
+ * word, of a block or of all rows, would find another. */
+static void every_row_is_found_in_company(void **state)
+{
+    (void)state;
+    static const size_t dims[] = {64, 512, 640, 1152};
+    random_state random = {412};
+    for (size_t d = 0; d < IM_COUNT(dims); d++) {
+        enum { ROWS = 2011, TOGETHER = 64 };
+        test_library library;
+        im_index_part parts[TOGETHER];
+        im_index_query queries[TOGETHER];
+        im_index_answer answers[TOGETHER];
+        im_hit found[TOGETHER];
+        im_hit *hits[TOGETHER];
+        float *rows = malloc(ROWS * dims[d] * sizeof(float));
+        for (size_t r = 0; r < ROWS; r++) {
+            random_unit(&random, rows + r * dims[d], dims[d]);
+        }
+        library_of_rows(&library, &random, rows, ROWS, dims[d]);
+        im_index *index = tiered_open(&library, NULL, NULL);
+        for (size_t first = 0; first < ROWS; first += TOGETHER) {
+            size_t n = IM_MIN((size_t)TOGETHER, ROWS - first);
+            for (size_t q = 0; q < n; q++) {
+                parts[q] = (im_index_part){rows + (first + q) * dims[d], 1, 0};
+                queries[q] = (im_index_query){
+                    .parts = &parts[q], .n_parts = 1, .k = 1, .leave_out = IM_NO_ITEM};
+                hits[q] = &found[q];
+            }
+            assert_ok(im_index_search_many(index, queries, n, hits, answers, err));
+            for (size_t q = 0; q < n; q++) {
+                assert_string_equal(answers[q].engine, "tiered");
+                assert_int_equal(found[q].slot, first + q);
+            }
+        }
+        im_index_close(index);
+        library_free(&library);
+        free(rows);
+    }
+}
+
 /* As for one query: the comparison finds it when the bounds are left out. */
 static void many_without_the_bound_are_wrong(void **state)
 {
@@ -138,6 +179,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_at_once_answer_as_one_by_one),
+        cmocka_unit_test(every_row_is_found_in_company),
         cmocka_unit_test(many_without_the_bound_are_wrong),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
