@@ -31,8 +31,16 @@ static im_code wrong(im_error *err, const char *sentence)
     return rc;
 }
 
+/* Whether tasks of others may be asked of their server. */
+typedef enum asking { ASK_NOBODY, ASK_CIRCLE, ASK_UPSTREAM } asking;
+
+static asking asking_of(const server *s, const exchange *ex)
+{
+    return s->forward == NULL ? ASK_NOBODY : ex->forwarded ? ASK_CIRCLE : ASK_UPSTREAM;
+}
+
 /* Counts the tasks of others; 501 when there is nobody to ask. */
-static int read_tasks(prediction *p, bool may_ask, im_error *err)
+static int read_tasks(prediction *p, asking may, im_error *err)
 {
     const char *task = NULL;
     json_t *types = NULL;
@@ -40,11 +48,14 @@ static int read_tasks(prediction *p, bool may_ask, im_error *err)
     {
         bool other = strcmp(task, "clip") != 0;
         p->n_others += other;
-        if (other && !may_ask) {
+        if (other && may != ASK_UPSTREAM) {
+            bool circle = may == ASK_CIRCLE;
             (void)!im_fail_as(err, IM_REASON_UNSUPPORTED,
-                              "task '%.60s' is not done here, only 'clip' is", task);
+                              "task '%.60s' is not done here, only 'clip' is%s", task,
+                              circle ? ", and an imago has passed it on already" : "");
             im_at_field(err, "entries");
-            im_hint(err, "imago serve --immich-upstream URL asks another server for it");
+            im_hint(err, circle ? "--immich-upstream names Immich's own server, not imago"
+                                : "imago serve --immich-upstream URL asks another server for it");
             return 501;
         }
     }
@@ -53,12 +64,12 @@ static int read_tasks(prediction *p, bool may_ask, im_error *err)
 
 /* {"clip": {"visual" | "textual": {"modelName": "…", "options": {…}}}, …}; 0, or the status of what
  * it is not. What stands in other tasks is for their server to judge. */
-static int read_entries(prediction *p, bool may_ask, im_error *err)
+static int read_entries(prediction *p, asking may, im_error *err)
 {
     const char *type = NULL;
     json_t *entry = NULL;
     json_t *types = json_object_get(p->entries, "clip");
-    int status = read_tasks(p, may_ask, err);
+    int status = read_tasks(p, may, err);
     if (status != 0 || (types == NULL && p->n_others > 0)) {
         return status;
     }
@@ -81,7 +92,7 @@ static int read_entries(prediction *p, bool may_ask, im_error *err)
     return 0;
 }
 
-static int read_parts(const http_parts *parts, prediction *p, bool may_ask, im_error *err)
+static int read_parts(const http_parts *parts, prediction *p, asking may, im_error *err)
 {
     const http_part *entries = http_part_of(parts, im_view_from("entries"));
     im_error cause = IM_ERROR_INIT;
@@ -100,7 +111,7 @@ static int read_parts(const http_parts *parts, prediction *p, bool may_ask, im_e
         (void)!wrong(err, "expected an object");
         return 422;
     }
-    int status = read_entries(p, may_ask, err);
+    int status = read_entries(p, may, err);
     p->image = http_part_of(parts, im_view_from("image"));
     p->text = http_part_of(parts, im_view_from("text"));
     if (status == 0 && p->model != NULL && (p->visual ? p->image : p->text) == NULL) {
@@ -240,7 +251,7 @@ void answer_predict(server *s, exchange *const *list, size_t n)
     int status = 0;
     im_code rc = body_parts(list[0], &parts, &error);
     if (rc == IM_OK) {
-        status = read_parts(&parts, &p, s->forward != NULL, &error);
+        status = read_parts(&parts, &p, asking_of(s, list[0]), &error);
         rc = error.code;
     }
     if (rc == IM_OK && p.n_others > 0) {

@@ -188,6 +188,7 @@ struct exchange {
 
     forwarding *onward; /* what is still to be asked of Immich's upstream; NULL: nothing */
     bool wants_events; /* Accept names text/event-stream */
+    bool forwarded;    /* an imago has passed it on to us */
     talk *talk;        /* goes on with the answer: behind it when it streams, else in place of it */
 
     uint64_t last_event;   /* Last-Event-ID; 0: none */

@@ -1,6 +1,8 @@
 /* daemon/forward.c — what Immich asks that is not done here (faces, text in pictures) goes to the
  * one server that was named for it, and its answer back. Threads of their own wait for that server,
- * so that nobody else does; each has one connection to it, which is kept. */
+ * so that nobody else does; each has one connection to it, which is kept. A request that an imago
+ * has passed on is passed on no more (answer_predict.c): "Via" tells, and no circle is gone twice.
+ */
 #include "base/http_client.h"
 #include "daemon/daemon_internal.h"
 
@@ -71,6 +73,7 @@ static im_code send_request(const forward *f, im_http_client *http, exchange *ex
 {
     char type[HTTP_BOUNDARY_BYTES + 40];
     const char *const hosts[] = {f->place.host};
+    const char *const headers[] = {"Via: 1.1 " HTTP_VIA_NAME};
     const im_http_rules rules = {.hosts = hosts, .n_hosts = 1};
     waiter w = {f, ex};
     im_str joined;
@@ -80,6 +83,8 @@ static im_code send_request(const forward *f, im_http_client *http, exchange *ex
     im_code rc = join_body(ex, &joined, &body, err);
     if (rc == IM_OK) {
         const im_http_request request = {.url = f->url,
+                                         .headers = headers,
+                                         .n_headers = IM_COUNT(headers),
                                          .body = body,
                                          .type = type,
                                          .timeout_ms = f->timeout_ms,

@@ -227,16 +227,33 @@ static http_state read_coding(im_view value, http_head *out, http_fault *fault)
     return HTTP_READY;
 }
 
-/* Whether a list of words holds "close". */
-static bool asks_to_close(im_view value)
+static bool any_of(im_view list, bool (*is_it)(im_view entry))
 {
-    bool close = false;
-    while (value.size > 0) {
-        im_view word = until(value, ',');
-        close = close || http_same_word(trim(word), "close");
-        value = behind(value, word.size + 1);
+    bool found = false;
+    while (!found && list.size > 0) {
+        im_view entry = until(list, ',');
+        found = is_it(trim(entry));
+        list = behind(list, entry.size + 1);
     }
-    return close;
+    return found;
+}
+
+static bool is_close(im_view entry)
+{
+    return http_same_word(entry, "close");
+}
+
+/* A media type; what stands behind ";" (a weight) is not looked at. */
+static bool is_events(im_view entry)
+{
+    return http_same_word(trim(until(entry, ';')), "text/event-stream");
+}
+
+/* "PROTOCOL NAME" with a comment, perhaps. */
+static bool is_imago(im_view entry)
+{
+    im_view name = trim(behind(entry, until(entry, ' ').size));
+    return http_same_word(until(name, ' '), HTTP_VIA_NAME);
 }
 
 /* Whatever is wrong with credentials, the answer is that they are wrong. */
@@ -272,21 +289,6 @@ static void read_condition(im_view name, im_view value, http_head *out)
     }
 }
 
-/* A list of media types; what stands behind ";" (a weight) is not looked at. */
-static bool names_events(im_view list)
-{
-    for (im_view rest = list;;) {
-        im_view item = until(rest, ',');
-        if (http_same_word(trim(until(item, ';')), "text/event-stream")) {
-            return true;
-        }
-        if (item.size == rest.size) {
-            return false;
-        }
-        rest = behind(rest, item.size + 1);
-    }
-}
-
 static http_state read_header(im_view name, im_view value, http_head *out, bool *close,
                               http_fault *fault)
 {
@@ -305,7 +307,7 @@ static http_state read_header(im_view name, im_view value, http_head *out, bool 
     if (http_same_word(name, "authorization")) {
         read_credentials(value, out);
     } else if (http_same_word(name, "connection")) {
-        *close = *close || asks_to_close(value);
+        *close = *close || any_of(value, is_close);
     } else if (http_same_word(name, "expect")) {
         if (!http_same_word(value, "100-continue")) {
             return http_refuse(fault, 417, IM_REASON_HTTP_HEAD,
@@ -322,7 +324,9 @@ static http_state read_header(im_view name, im_view value, http_head *out, bool 
         }
         out->content_type = value;
     } else if (http_same_word(name, "accept")) {
-        out->wants_events = out->wants_events || names_events(value);
+        out->wants_events = out->wants_events || any_of(value, is_events);
+    } else if (http_same_word(name, "via")) {
+        out->forwarded = out->forwarded || any_of(value, is_imago);
     } else {
         read_condition(name, value, out);
     }

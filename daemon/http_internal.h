@@ -10,6 +10,7 @@
 #define HTTP_TARGET_BYTES (8u << 10)
 #define HTTP_MOST_HEADERS 100u
 #define HTTP_CHUNK_LINE_BYTES 256u
+#define HTTP_VIA_NAME "imago" /* by which we are named in Via; lower case */
 
 typedef enum http_method {
     HTTP_GET,
@@ -40,6 +41,7 @@ typedef struct http_head {
     uint64_t length; /* UINT64_MAX: more than can be counted */
     bool expects_continue;
     bool wants_events; /* Accept names text/event-stream */
+    bool forwarded;    /* Via names imago: one of us has passed it on */
     size_t size;       /* with the empty line */
 } http_head;
 

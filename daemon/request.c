@@ -285,6 +285,7 @@ step connection_begin(server *s, connection *c, const http_head *head)
     c->exchange = ex;
     ex->head_only = head->method == HTTP_HEAD;
     ex->wants_events = head->wants_events;
+    ex->forwarded = head->forwarded;
     ex->close = head->close;
     (void)snprintf(ex->method, sizeof(ex->method), "%.*s",
                    (int)IM_MIN(head->method_name.size, sizeof(ex->method) - 1),

@@ -68,7 +68,7 @@ export class Again {
     const stream = events(wanted[0], { body: wanted[1], signal: control.signal });
     const { value } = await stream.next();
     if (value?.name !== "hits") throw value ? problemOf(value.data) : problemOf({ detail: BROKE_OFF });
-    this.#wait(stream, control, Math.min(N, value.data.hits.length));
+    setTimeout(() => this.#wait(stream, control, Math.min(N, value.data.hits.length))); // they are shown by then
     return value.data;
   }
 

@@ -187,6 +187,67 @@ static void other_bodies_have_their_type_and_any_caller_may_stop(void **state)
     assert_int_equal(im_live_allocations(), 0);
 }
 
+typedef struct taker {
+    size_t most; /* fails at more bytes */
+    im_str taken;
+} taker;
+
+static im_code take(void *context, im_view piece, im_error *err)
+{
+    taker *t = context;
+    im_str_add(&t->taken, piece.data, piece.size);
+    return t->taken.size <= t->most ? IM_OK : im_fail(err, IM_ERR_FORMAT, "that is enough");
+}
+
+/* Good answers go to the caller piece by piece and nowhere else; others are kept as ever. */
+static void a_body_is_taken_as_it_comes(void **state)
+{
+    static const struct {
+        const char *answer;
+        size_t padding, most, max_bytes;
+        im_code code;
+        size_t taken, kept; /* taken SIZE_MAX: some */
+        const char *word;
+    } rows[] = {
+        {"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n", 65536, SIZE_MAX, 65536, IM_OK, 65536,
+         0, ""},
+        {"HTTP/1.1 500 No\r\nContent-Length: 100\r\n\r\n", 100, 0, 65536, IM_OK, 0, 100, ""},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", 100, 99, 65536, IM_ERR_FORMAT, 100, 0,
+         "that is enough"},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 65537\r\n\r\n", 65537, SIZE_MAX, 65536,
+         IM_ERR_UPSTREAM, SIZE_MAX, 0, "65536 bytes"},
+    };
+    (void)state;
+    for (size_t i = 0; i < IM_COUNT(rows); i++) {
+        test_server server;
+        im_http_client *client = NULL;
+        im_http_answer answer;
+        im_error err = IM_ERROR_INIT;
+        taker t = {.most = rows[i].most};
+        char url[64];
+        start(&server, rows[i].answer);
+        server.padding = rows[i].padding;
+        im_str_init(&t.taken, 1u << 20);
+        (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u/x", server.port);
+        const im_http_request request = {.url = url,
+                                         .timeout_ms = 5000,
+                                         .max_bytes = rows[i].max_bytes,
+                                         .take = take,
+                                         .context = &t};
+        assert_int_equal(im_http_open(&client, NULL), IM_OK);
+        assert_int_equal(im_http_send(client, NULL, &request, &answer, &err), rows[i].code);
+        assert_non_null(strstr(err.message, rows[i].word));
+        assert_true(rows[i].taken == SIZE_MAX ? t.taken.size <= rows[i].max_bytes
+                                              : t.taken.size == rows[i].taken);
+        assert_int_equal(answer.body.size, rows[i].kept);
+        im_str_clear(&t.taken);
+        im_http_answer_clear(&answer);
+        im_http_close(client);
+        stop(&server);
+    }
+    assert_int_equal(im_live_allocations(), 0);
+}
+
 /* Each ends in an error that names the host and never the key. */
 static void expect_failure(test_server *server, im_code code, uint32_t timeout_ms, const char *word)
 {
@@ -349,6 +410,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_is_answered_and_the_connection_kept),
         cmocka_unit_test(other_bodies_have_their_type_and_any_caller_may_stop),
+        cmocka_unit_test(a_body_is_taken_as_it_comes),
         cmocka_unit_test(an_answer_larger_than_asked_for_is_given_up),
         cmocka_unit_test(a_silent_or_cut_answer_fails_in_time),
         cmocka_unit_test(a_redirect_is_an_answer_and_not_followed),

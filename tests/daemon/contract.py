@@ -1,6 +1,7 @@
 """The contract as a test reads it: checks answers against /openapi.json, and makes requests that fit
 its schemas, or stand beside them. Knows the words of JSON Schema that imago's own schemas use, and
 none else: a new one is an error here, not passed over."""
+import copy
 import json
 import math
 import re
@@ -240,3 +241,22 @@ WORDS = ["", "red", "a red car -night", "1", "17", "type:png", "taken", "score",
 STRANGE = [None, True, -1, 0, 1e300, 2**63, 2**70, 0.5, "", "a\x00b", "x" * 2000, [], {}, [[]], [None], {"a": {}}, "\ud800"]
 STRANGE_TEXTS = ["", "1e3", "+1", " 1", str(2**64), "-1", "0", "nan", "a\x00b", "..", "../x", "x" * 200, "\u202e", "%2e", "true",
                  "a b", "/", "\ud800"]
+
+
+def holes(value, place=()):
+    """Where keys are."""
+    if isinstance(value, dict):
+        for key in value:
+            yield place + (key,)
+            yield from holes(value[key], place + (key,))
+    elif isinstance(value, list) and value:
+        yield from holes(value[0], place + (0,))
+
+
+def without(value, place):
+    value = copy.deepcopy(value)
+    at = value
+    for step in place[:-1]:
+        at = at[step]
+    del at[place[-1]]
+    return value

@@ -108,7 +108,7 @@ def other_tasks_are_passed_on_as_they_came():
         headers = {name.lower(): value for name, value in headers}
         assert headers.pop("content-type") == f'multipart/form-data; boundary="{BOUNDARY}"'
         assert headers.pop("content-length") == str(len(body)) and headers.pop("host") in upstream.url
-        assert headers == {"accept": "*/*", "user-agent": "imago"}, headers  # and nothing of who asked
+        assert headers == {"accept": "*/*", "user-agent": "imago", "via": "1.1 imago"}, headers  # and nothing of who asked
 
 
 def clips_tasks_are_answered_here():
@@ -317,6 +317,29 @@ def no_server_is_502():
     own.stop()
 
 
+def a_circle_is_gone_once():
+    """--immich-upstream names the daemon itself, or one that names it in turn: 501 at once."""
+    ports = []
+    for _ in range(2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            ports.append(free.getsockname()[1])
+    others = [Immich(serving.library(1), "--immich-upstream", f"http://127.0.0.1:{ports[to]}",
+                     listen=f"127.0.0.1:{ports[at]}") for at, to in ((0, 1), (1, 0))]
+    start = time.time()
+    for own in others:
+        for entries in (FACES, {**CLIP, **OCR}):
+            problem = own.form({"entries": json.dumps(entries), "image": PICTURE}).problem(501, "unsupported", ("passed it on",))
+            assert "not imago" in problem["hint"], problem
+    assert time.time() - start < 10, "it went round"
+    upstream.take()
+    ask(FACES, Via="1.1 fred, 1.1 imago").problem(501)
+    assert ask(CLIP, Via="1.1 imago").status == 200 and upstream.take() == []
+    assert ask(FACES, Via="1.1 fred").json == FOUND
+    for own in others:
+        own.stop()
+
+
 def options_are_read_before_anything_is_served():
     for url, code, word in (("nowhere", 2, "nowhere"), ("", 2, "no URL"), ("ftp://a/", 11, "ftp"), ("file:///etc/passwd", 11, "file"),
                             ("http://a:b@c/", 11, "password"), ("http://a/?b", 2, "more than"), ("http://a/#b", 2, "more than")):
@@ -342,5 +365,5 @@ def the_daemon_stops_well():
 main([other_tasks_are_passed_on_as_they_came, clips_tasks_are_answered_here, an_entry_with_both_has_both_answers,
       long_and_chunked_bodies_arrive_whole, its_failures_are_passed_back, what_is_no_answer_is_502,
       while_it_is_slow_others_are_answered, a_client_that_leaves_ends_the_request,
-      answers_under_way_are_finished_at_the_end, no_server_is_502, connections_are_kept,
+      answers_under_way_are_finished_at_the_end, no_server_is_502, a_circle_is_gone_once, connections_are_kept,
       options_are_read_before_anything_is_served, the_daemon_stops_well])

@@ -106,25 +106,6 @@ def examples(spec):
         yield f"{method} {target}", schema, answer.json
 
 
-def holes(value, place=()):
-    """Where keys are."""
-    if isinstance(value, dict):
-        for key in value:
-            yield place + (key,)
-            yield from holes(value[key], place + (key,))
-    elif isinstance(value, list) and value:
-        yield from holes(value[0], place + (0,))
-
-
-def without(value, place):
-    value = copy.deepcopy(value)
-    at = value
-    for step in place[:-1]:
-        at = at[step]
-    del at[place[-1]]
-    return value
-
-
 def a_key_that_goes_missing_is_seen():
     """Each key of an answer is described, and its absence is a fault, except where it comes only at times."""
     at_times = {"path_b64", "jobs", "waiting", "running", "precision_why", "bf16_cosine", "bf16_speed", "int8_cosine", "int8_speed", "name", "text", "source", "crop", "must", "min_score", "document", "budget_of", "error", "hint",
@@ -136,16 +117,16 @@ def a_key_that_goes_missing_is_seen():
         assert spec.faults(answer, schema) == [], name
         if name == "GET /openapi.json":
             continue
-        for place in holes(answer):
+        for place in contract.holes(answer):
             if place[-1] in at_times or "fields" in place[:-1] or "document" in place[:-1] or "gps" in place[:-1]:
                 continue
-            assert spec.faults(without(answer, place), schema), (name, place)
+            assert spec.faults(contract.without(answer, place), schema), (name, place)
             n += 1
     assert n > 120, n
     problem = server.ask("/v1/nothing").json
     for key in problem:
         if key not in at_times:
-            assert spec.faults(without(problem, (key,)), {"$ref": "#/components/schemas/Problem"}), key
+            assert spec.faults(contract.without(problem, (key,)), {"$ref": "#/components/schemas/Problem"}), key
 
 
 def the_check_itself_sees_faults():

@@ -79,6 +79,30 @@ static void events_are_wanted_when_they_are_named(void **state)
     }
 }
 
+static void imago_is_known_among_those_who_passed_it_on(void **state)
+{
+    static const struct {
+        const char *headers;
+        bool forwarded;
+    } rows[] = {{"", false},
+                {"Via: 1.1 imago\r\n", true},
+                {"via: 1.0 fred, HTTP/1.1  Imago (a comment), 1.1 p.example.net\r\n", true},
+                {"Via: 1.1 fred\r\nVia: 1.1 imago\r\nVia: 2 nginx\r\n", true},
+                {"Via: 1.1 imago2, 1.1 animago, imago, imago 1.1\r\n", false},
+                {"Via: 1.1 fred (1.1 imago)\r\n", false},
+                {"Via: , ,imago\r\n", false},
+                {"Via:\r\n", false}};
+    (void)state;
+    for (size_t i = 0; i < IM_COUNT(rows); i++) {
+        char text[200];
+        snprintf(text, sizeof(text), "GET / HTTP/1.1\r\n" HOST "%s\r\n", rows[i].headers);
+        assert_int_equal(read_bytes(text, strlen(text)), HTTP_READY);
+        if (head.forwarded != rows[i].forwarded) {
+            fail_msg("'%s'", rows[i].headers);
+        }
+    }
+}
+
 /* Cut anywhere a good head asks for more, and is the same whatever comes behind it. */
 static void each_prefix_of_a_head_asks_for_more(void **state)
 {
@@ -416,6 +440,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_head_is_taken_apart),
         cmocka_unit_test(events_are_wanted_when_they_are_named),
+        cmocka_unit_test(imago_is_known_among_those_who_passed_it_on),
         cmocka_unit_test(each_prefix_of_a_head_asks_for_more),
         cmocka_unit_test(what_is_ambiguous_is_refused),
         cmocka_unit_test(lines_that_are_none_are_refused),

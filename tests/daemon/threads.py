@@ -21,6 +21,17 @@ def hand_over():
     subprocess.run(["chown", "-R", f"{UID}:{UID}", home.base], check=True)
 
 
+def folder_of(name, n, first):
+    """A folder of n new pictures, which that user may read."""
+    path = os.path.join(home.base, name)
+    os.makedirs(path)
+    for i in range(n):
+        with open(os.path.join(path, f"{i}.png"), "wb") as file:
+            file.write(png(first + i))
+    hand_over()
+    return path
+
+
 def limited(n):
     """Arguments of Popen for at most n threads; a limit set before the user changes would bind the change itself."""
     return dict(THEM, env=home.env, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (n, MOST)))
@@ -61,12 +72,7 @@ def a_start_without_threads_is_9():
 
 def later_what_needs_a_thread_is_503_and_all_else_is_done():
     need(ROOT, "root, to be another user")
-    more = os.path.join(home.base, "more")
-    os.makedirs(more)
-    for i in range(12):
-        with open(os.path.join(more, f"{i}.png"), "wb") as file:
-            file.write(png(100 + i))
-    hand_over()
+    more = folder_of("more", 12, 100)
     own = Limited(MOST)
     while own.ask("/health").status != 200:
         time.sleep(0.05)
@@ -103,12 +109,7 @@ def later_what_needs_a_thread_is_503_and_all_else_is_done():
 
 def commands_have_fewer_threads_or_are_9():
     need(ROOT, "root, to be another user")
-    path = os.path.join(home.base, "some")
-    os.makedirs(path)
-    for i in range(3):
-        with open(os.path.join(path, f"{i}.png"), "wb") as file:
-            file.write(png(300 + i))
-    hand_over()
+    path = folder_of("some", 3, 300)
     codes = {}
     for n in range(LEAST, 12):
         for args in (("search", "red"), ("add", "--yes", path), ("rebuild",), ("check",)):

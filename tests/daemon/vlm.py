@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 
+import contract
 import serving
 from serving import Server
 from support import SANITIZED, Imago, main
@@ -202,6 +203,31 @@ def an_explanation_comes_behind_its_parts():
                          ({"query": "red path:*nowhere*"}, 404)):
         assert server.ask("/v1/items/3/explain", body).status == status, body
     assert server.ask("/v1/items/999/explain", {"query": "red"}).status == 404
+
+
+def each_key_is_described():
+    """By /openapi.json; the absence of one is a fault, except where it comes only at times."""
+    at_times = {"name", "text", "place", "rerank", "vlm"}
+    spec = contract.Contract(server.ask("/openapi.json").json)
+    said = {"verdict": "match", "matches": [{"attribute": "red", "place": "left"}], "missing": ["green"], "abstain": False}
+    seen = set()
+    for act, path, operation, body in (
+            (None, "/v1/search", "/v1/search", {"parts": [{"text": "red"}], "k": 3, "rerank": {"n": 3}}),
+            (fake.says({"error": {"message": "boom"}}, 500), "/v1/search", "/v1/search",
+             {"parts": [{"text": "red"}], "k": 3, "rerank": {"n": 3}}),
+            (fake.tells(said), "/v1/items/3/explain", "/v1/items/{id}/explain", {"query": "red -night", "vlm": True}),
+            (fake.tells(GOOD), "/v1/ask", "/v1/ask", {"question": QUESTION, "k": 3}), (None, "/v1/vlm", "/v1/vlm", None)):
+        begin(act)
+        answer = server.ask(path, body)
+        assert answer.status == 200, (path, answer.body)
+        methods = spec.spec["paths"][operation]
+        schema = methods["get" if body is None else "post"]["responses"]["200"]["content"]["application/json"]["schema"]
+        assert spec.faults(answer.json, schema) == [], (path, spec.faults(answer.json, schema))
+        for place in contract.holes(answer.json):
+            seen.add(place[-1])
+            if place[-1] not in at_times:
+                assert spec.faults(contract.without(answer.json, place), schema), (path, place)
+    assert seen >= {"bound", "no_list", "cost", "p_yes", "share", "z", "dropped_references", "judges"}, seen
 
 
 def failures_are_problems_in_the_answer_or_the_stream():
@@ -445,7 +471,7 @@ def the_daemon_stops_well():
 
 main([a_question_is_answered_whole, a_question_may_bring_its_query, what_is_no_question_is_refused, words_come_as_they_are_written,
       rerank_comes_behind_the_hits, rerank_that_fails_leaves_the_order, rerank_is_refused_where_it_says_nothing,
-      an_explanation_comes_behind_its_parts, failures_are_problems_in_the_answer_or_the_stream, searches_do_not_wait_for_the_model,
+      an_explanation_comes_behind_its_parts, each_key_is_described, failures_are_problems_in_the_answer_or_the_stream, searches_do_not_wait_for_the_model,
       who_goes_ends_the_asking, a_full_queue_says_so, the_page_learns_what_there_is,
       what_the_models_server_refuses_is_not_the_clients_fault, metrics_tell_what_went_to_the_model_today,
       a_key_and_a_ceiling_hold_for_the_daemon_too,

@@ -95,6 +95,32 @@ def hits_are_there_before_the_model_has_looked():
     page.keys(Keys.ESCAPE)
 
 
+AT_ONCE = """
+const own = window.fetch;
+window.fetch = async (path, options) => {
+  const answer = await own(path, options);
+  return path.startsWith("/v1/search") ? new Response(await answer.text(), {status: answer.status, headers: answer.headers}) : answer;
+};"""
+
+
+def a_model_that_is_quicker_than_the_page_moves_hits_all_the_same():
+    """Both events in one piece: hits are shown first, then moved."""
+    script = page.cdp("Page.addScriptToEvaluateOnNewDocument", source=AT_ONCE)["identifier"]
+    page.go("#q=red")
+    page.until(lambda: page.all("#look-again"), "the switch")
+    switch(True)
+    begin()
+    before = first_of(begin.words)
+    good = SIZES[before[15]]
+    vlm.judge = lambda query, size: 0.3 if size == (112, 112) else 0.98 if size == good else 0.1
+    page.search(begin.words)
+    page.until(lambda: "Looked again at 20" in page.text("#again"), "the new order", 20)
+    page.idle()
+    assert ids() != before and ids().index(before[15]) < 15 and page.all("#grid .moved"), ids()
+    switch(False)
+    page.cdp("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+
+
 def the_switch_is_remembered_and_can_be_turned_off():
     begin(slow(lambda query, size: 0.5, 0))
     page.go(f"#q={begin.words.replace(' ', '+')}")
@@ -336,7 +362,8 @@ def no_script_of_others_ran():
     server.stop()
 
 
-main([hits_are_there_before_the_model_has_looked, the_switch_is_remembered_and_can_be_turned_off, a_listing_has_no_switch,
+main([hits_are_there_before_the_model_has_looked, the_switch_is_remembered_and_can_be_turned_off,
+      a_model_that_is_quicker_than_the_page_moves_hits_all_the_same, a_listing_has_no_switch,
       a_model_that_fails_leaves_the_order_and_says_so, another_search_stops_the_looking, an_explanation_is_text,
       an_answer_comes_in_words_and_leads_to_the_hits, an_answer_may_be_none, asking_can_be_stopped,
       a_question_is_about_what_is_shown, without_a_model_there_is_nothing_of_it, a_phone_has_room_for_it, no_script_of_others_ran])
