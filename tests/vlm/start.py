@@ -338,35 +338,18 @@ def it_ends_with_the_daemon():
 # ---- the real one ----
 
 def a_real_llama_server():
-    program = real_server.PROGRAM
-    support.need(program, real_server.MISSING)
-    tiny = real_server.models()
     own = Imago()
     own.add(str(HERE / "pictures"))
-    env = dict(own.env, LD_LIBRARY_PATH=real_server.LIBRARIES)
-    command = [support.PROGRAM, "vlm", "start", "--library", own.library, "--model", f"{tiny}/tiny-vlm.gguf",
-               "--mmproj", f"{tiny}/tiny-vlm-mmproj.gguf", "--server", program, "--json"]
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        line = b""
-        while b'"ready"' not in line:
-            line = process.stdout.readline()
-            assert line, process.communicate()
-        ready = json.loads(line)
+    with real_server.started(own) as (process, ready):
         assert ready["mode"] == "logprobs" and ready["model"] == "tiny-vlm", ready
         answer = json.loads(own.run("search", "--json", "--rerank", "red").stdout)
         assert answer["rerank"]["status"] == "done", answer["rerank"]
         best = max(answer["hits"], key=lambda hit: hit["rerank"]["p_yes"])
         assert os.path.basename(best["path"]).startswith("red") and best["rerank"]["p_yes"] > 0.5, best
         os.kill(ready["pid"], signal.SIGKILL)  # it comes back
-        while b'"event":"ready"' not in (line := process.stdout.readline()):
-            assert line, process.communicate()
+        assert real_server.next_ready(process)["pid"] != ready["pid"]
         again = json.loads(own.run("search", "--json", "--rerank", "red").stdout)
-        assert again["rerank"]["cached"] == len(answer["hits"]) and json.loads(line)["pid"] != ready["pid"], again["rerank"]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
-    assert process.returncode == 0
+        assert again["rerank"]["cached"] == len(answer["hits"]), again["rerank"]
 
 
 support.main([it_is_used_by_itself, answers_outlive_a_restart, the_key_is_its_users_alone,
