@@ -60,7 +60,7 @@ im_code vlm_ask(im_http_client *client, const im_vlm_server *server, const im_vl
         im_http_request request = {.url = im_str_text(&url),
                                    .secret = options->key != NULL ? im_str_text(&secret) : NULL,
                                    .body = im_view_of(im_str_text(&w.out), w.out.size),
-                                   .timeout_ms = timeout_ms,
+                                   .timeout_ms = IM_MAX(timeout_ms, VLM_LEAST_MS), /* 0: no end */
                                    .max_bytes = VLM_ANSWER_BYTES,
                                    .take = question->stream ? vlm_stream_add : NULL,
                                    .context = &stream};
