@@ -117,7 +117,7 @@ static void share(list_of *l, const im_vlm_judgement *cost)
         if (i < n) {
             *send = *cost;
             send->tokens = cost->tokens / n + (i < cost->tokens % n);
-            send->tokens_out = cost->tokens_out / n;
+            send->tokens_out = cost->tokens_out / n + (i < cost->tokens_out % n);
             send->bytes_sent = cost->bytes_sent / n + (i < cost->bytes_sent % n);
             send->outcome = cost->outcome == IM_VLM_NOT_ASKED ? IM_VLM_FAILED : cost->outcome;
         }
