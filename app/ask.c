@@ -122,7 +122,6 @@ static im_code send_one(asking *a, im_vlm_question *question, size_t from, uint3
     im_code noted = vlm_use_end(&a->use, &id, cost, 1, rc == IM_OK ? err : NULL);
     a->out->requests += cost->tries;
     a->out->tokens += cost->tokens;
-    a->out->priced = a->use.price_in > 0 || a->use.price_out > 0;
     a->out->cost_nano += vlm_use_cost(&a->use, cost, expected);
     a->out->bytes_sent += cost->bytes_sent;
     return rc == IM_OK ? noted : rc;
@@ -368,6 +367,7 @@ im_code im_app_ask(im_library *library, const im_vlm_request *request, im_view q
     }
     if (rc == IM_OK) {
         a.teller.binds = a.binds = a.use.server.schema;
+        out->priced = a.use.price_in > 0 || a.use.price_out > 0;
         (void)snprintf(out->model, sizeof(out->model), "%s", a.use.server.model);
         rc = im_vlm_most_pictures(&a.use.server) > 0
                  ? ask(&a, answer, err)

@@ -208,6 +208,8 @@ def prices_make_a_cost():
         assert ask(server)["cost"] is None
     with serving(fake.tells(GOOD)) as server:
         told = ask(server, "--vlm-price-in", "2.5", "--vlm-price-out", "10", "--vlm-model", "priced")
+        known = ask(server, "--vlm-price-in", "2.5", "--vlm-price-out", "10", "--vlm-model", "priced")
+        assert known["cached"] and known["cost"] == 0 and known["tokens"] == 0, known
         assert told["tokens"] > 0 and abs(told["cost"] - told["tokens"] * 2.5e-6) < 1e-9, told
 
 
