@@ -66,12 +66,10 @@ static im_code open_list(list_of *l, const vlm_use *use, im_view query, rerankin
 /* *out_known: it is known what the model says, also that it says nothing (*out_whole false). */
 static im_code look_up(list_of *l, bool *out_known, bool *out_whole, im_error *err)
 {
-    char *text = NULL;
     json_t *root = NULL;
     int64_t made_ns = 0;
-    im_code rc = im_store_get_vlm_answer(l->use->store, l->key, &text, &made_ns, err);
-    if (rc == IM_OK && text != NULL &&
-        im_json_parse(text, strlen(text), "a kept list", &root, NULL) == IM_OK) {
+    im_code rc = vlm_kept(l->use->store, l->key, &root, &made_ns, err);
+    if (rc == IM_OK && root != NULL) {
         const json_t *s = json_object_get(root, "list");
         *out_whole = json_array_size(s) == l->n;
         *out_known = *out_whole || im_clock_wall_ns() - made_ns < NO_LIST_NS;
@@ -80,7 +78,6 @@ static im_code look_up(list_of *l, bool *out_known, bool *out_whole, im_error *e
         }
     }
     json_decref(root);
-    im_free(text);
     return rc;
 }
 
@@ -96,10 +93,8 @@ static im_code keep(const list_of *l, bool whole, im_error *err)
     }
     im_json_end_array(&w);
     im_json_end_object(&w);
-    im_code rc = im_json_ok(&w)
-                     ? im_store_put_vlm_answer(l->use->store, l->key, l->use->server.model,
-                                               IM_VLM_LIST_VERSION, im_str_text(&w.out), err)
-                     : im_fail(err, IM_ERR_NOMEM, "no memory for a list");
+    im_code rc =
+        vlm_keep(l->use->store, l->key, l->use->server.model, IM_VLM_LIST_VERSION, &w, err);
     im_json_clear(&w);
     return rc;
 }
