@@ -362,11 +362,8 @@ im_code im_app_ask(im_library *library, const im_vlm_request *request, im_view q
         a.teller.binds = a.binds = a.use.server.schema;
         out->priced = a.use.price_in > 0 || a.use.price_out > 0;
         (void)snprintf(out->model, sizeof(out->model), "%s", a.use.server.model);
-        rc = im_vlm_most_pictures(&a.use.server) > 0
-                 ? ask(&a, answer, err)
-                 : im_fail(err, IM_ERR_UNSUPPORTED,
-                           "a server of profile %s judges pictures, it answers no questions",
-                           im_vlm_profile_name(a.use.server.profile));
+        rc = im_vlm_answers(&a.use.server, err);
+        rc = rc == IM_OK ? ask(&a, answer, err) : rc;
     }
     out->ms = im_clock_ms_since(a.start_ns);
     im_str_clear(&clean);

@@ -4,9 +4,7 @@
 #include "app/describe_internal.h"
 #include "base/clock.h"
 
-#define BREAK_AFTER 3u  /* failures in a row: the server's fault, not the pictures' */
 #define ITEM_MS 120000u /* a caption on a processor takes its time */
-#define PARALLEL 4u
 
 typedef struct describing {
     im_library *library;
@@ -24,7 +22,7 @@ typedef struct describing {
     uint64_t start_ns;
     progress_meter meter;
     /* failures in a row, until it is known whose fault they are */
-    describe_task *held[BREAK_AFTER];
+    describe_task *held[IM_VLM_BREAK_AFTER];
     size_t n_held;
     unsigned in_a_row;
     bool answered; /* at all: the server works */
@@ -293,10 +291,10 @@ static void judge_failure(describing *d, describe_task *task)
     d->in_a_row++;
     if (!passing && task->rc != IM_ERR_BUSY) { /* a key, a model: the next one fares no better */
         stop_with(d, task->rc, &task->error, "error");
-    } else if (d->in_a_row >= BREAK_AFTER) {
+    } else if (d->in_a_row >= IM_VLM_BREAK_AFTER) {
         stop_with(d, task->rc, &task->error, "failures");
     }
-    if (passing && d->n_held < BREAK_AFTER) {
+    if (passing && d->n_held < IM_VLM_BREAK_AFTER) {
         d->held[d->n_held++] = task;
     } else {
         describe_task_free(task);
@@ -311,9 +309,6 @@ static im_code end_task(describing *d, describe_task *task, im_error *err)
     bool answered = task->rc == IM_OK || is_fate(task);
     d->under_way--;
     d->expected -= task->expected;
-    if (task->cost.tries == 0) {
-        task->cost.outcome = IM_VLM_NOT_ASKED; /* its line goes */
-    }
     im_code rc = im_store_begin(d->use.store, err);
     if (rc == IM_OK) {
         rc = write_all(d, task, &put, err);
@@ -457,9 +452,8 @@ static im_code open_all(describing *d, im_vlm_request *vlm, im_error *err)
                        vlm->max_px, IM_VLM_LEAST_PX, IM_VLM_MOST_PX);
     }
     im_code rc = vlm_use_open(d->library, vlm, false, &d->use, err);
-    if (rc == IM_OK && d->use.server.profile == IM_VLM_RERANK) {
-        rc = im_fail(err, IM_ERR_UNSUPPORTED, "a server of profile rerank writes no words");
-        im_hint(err, "name another one: --vlm-url");
+    if (rc == IM_OK) {
+        rc = im_vlm_answers(&d->use.server, err);
     }
     d->memory.store = d->use.store;
     d->memory.model = d->use.server.model;
@@ -469,7 +463,8 @@ static im_code open_all(describing *d, im_vlm_request *vlm, im_error *err)
     d->report->items = d->items.n;
     (void)snprintf(d->report->model, sizeof(d->report->model), "%s", d->use.server.model);
     if (rc == IM_OK) {
-        d->n_crew = IM_MIN(vlm->parallel != 0 ? vlm->parallel : PARALLEL, (size_t)64);
+        d->n_crew = IM_MIN(vlm->parallel != 0 ? vlm->parallel : (size_t)IM_VLM_PARALLEL,
+                           (size_t)IM_VLM_MOST_PARALLEL);
         rc = describe_crew_open(&d->use, d->request->wish, d->n_crew, &d->crew, err);
     }
     return rc;

@@ -83,8 +83,7 @@ static im_code take_order(listing *l, const vlm_reply *reply, bool backwards, im
 static im_code ask_once(listing *l, const im_bytes *pictures, bool backwards,
                         im_vlm_judgement *cost, im_error *err)
 {
-    uint32_t deadline = l->options->deadline_ms != 0 ? l->options->deadline_ms : VLM_DEADLINE_MS;
-    uint32_t left = vlm_left_ms(l->start_ns, deadline);
+    uint32_t left = vlm_left_ms(l->start_ns, im_vlm_deadline_ms(l->options));
     double wait_s = 0;
     vlm_reply reply;
     const vlm_question question = {.text = im_view_of(im_str_text(&l->prompt), l->prompt.size),
