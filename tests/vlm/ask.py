@@ -135,6 +135,9 @@ def nothing_found_asks_nobody():
             answer = ask(server, *more)
             assert answer["status"] == "nothing" and answer["answer"] is None and answer["pictures"] == []
         assert server.requests == [] and outcomes() == []
+        for wrong in (("--min-score", "x"), ("--min-score", "nan"), ("--filter", "")):  # as search says it
+            error = home.error("ask", "--vlm-url", server.url, *wrong, QUESTION, code=2)
+            assert wrong[0] in error["message"], error
         done = home.run("ask", "--min-score", "50", "--vlm-url", server.url, QUESTION)
         assert done.stdout == b"" and b"not asked" in done.stderr
 
