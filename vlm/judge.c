@@ -125,15 +125,17 @@ static im_code spread(const vlm_reply *reply, size_t n, im_vlm_judgement *out, i
     return rc;
 }
 
-/* One request's cost, in equal shares. */
+/* One request's cost, in equal shares; each picture was in each of its tries. */
 static void share_cost(im_vlm_judgement *out, size_t n)
 {
-    uint64_t tokens = out[0].tokens;
-    uint64_t bytes = out[0].bytes_sent;
-    out[0].tokens_out = 0; /* a number a picture: nothing is written */
+    const im_vlm_judgement all = out[0];
     for (size_t i = 0; i < n; i++) {
-        out[i].tokens = tokens / n + (i < tokens % n);
-        out[i].bytes_sent = bytes / n + (i < bytes % n);
+        out[i].tokens = all.tokens / n + (i < all.tokens % n);
+        out[i].tokens_out = 0; /* a number a picture: nothing is written */
+        out[i].bytes_sent = all.bytes_sent / n + (i < all.bytes_sent % n);
+        out[i].tries = all.tries;
+        out[i].status = all.status;
+        out[i].ms = all.ms;
     }
 }
 

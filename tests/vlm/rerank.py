@@ -284,6 +284,7 @@ def a_mad_judge_moves_nothing_beyond_the_bound():  # T108, T109
                                         {"index": -1, "relevance_score": 1}, {"index": 99, "relevance_score": 1},
                                         {"index": "1", "relevance_score": 1}, {"index": 2, "relevance_score": 1e9}]})
     answer = search("--rerank", "--vlm-url", server.url, "--vlm-profile", "rerank")
+    assert answer["rerank"]["sent"] == N + 1, answer["rerank"]  # all in one request, the blank one too
     check_bound(answer)
     assert answer["rerank"]["judged"] <= 1
     server.close()

@@ -121,6 +121,7 @@ static void a_busy_server_is_asked_again(void **state)
                 for (size_t i = 0; i < PICTURES; i++) { /* 93 tokens, in shares */
                     assert_int_equal(out[i].tokens, busy == 3 ? 0 : i < 3 ? 11 : 10);
                     assert_true(out[i].bytes_sent > 3 * 4000);
+                    assert_int_equal(out[i].tries, 3); /* as many sends as pictures */
                 }
                 assert_true(busy == 3 || (out[0].s == 0 && out[8].s == 20));
             }
