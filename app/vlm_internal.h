@@ -6,6 +6,7 @@
 #include "app/app_internal.h"
 
 #define VLM_SERVER_SETTING "vlm"
+#define VLM_PROMPT_TOKENS 100u /* of the words, beside what a picture is expected to take */
 
 /** A server ready to be asked. Cleared by vlm_use_close. */
 typedef struct vlm_use {

@@ -257,6 +257,11 @@ def a_limit_is_kept_and_gone_on_from():
         assert len(server.asked) == done["sent"]
         _, done, _ = run(server, "--tokens", "10")
         assert done["sent"] == 0 and done["stopped"] == "tokens", done
+    forget()
+    usage = {"total_tokens": 25 + 160 + 60}  # a picture, the longest answer, the words of the prompt
+    with describer(lambda i: lambda handler, body: fake.send(handler, dict(fake.chat("a"), usage=usage))) as server:
+        _, done, _ = run(server, "--tokens", "700", "--vlm-parallel", "1")
+        assert done["stopped"] == "tokens" and done["tokens"] == 2 * 245, done
 
 
 def a_days_ceiling_holds_over_runs():  # T111
