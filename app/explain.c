@@ -329,6 +329,7 @@ static im_code explain_picture(const vlm_use *use, uint64_t item, im_view query,
     im_str prompt;
     im_str_init(&prompt, SIZE_MAX / 2);
     write_prompt(&prompt, query);
+    e->expected += (uint32_t)(prompt.size / 3); /* of English words, generously */
     const im_vlm_question question = {.text = im_view_of(im_str_text(&prompt), prompt.size),
                                       .pictures = picture,
                                       .n_pictures = 1,

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """`imago vlm calibrate` and `imago explain`, with judges of known quality and a model that lies."""
+import contextlib
 import json
 import math
 import os
 import pathlib
 import random
 import shutil
+import sqlite3
 import statistics
 import sys
 
@@ -210,6 +212,20 @@ def servers_without_a_schema_are_read_too():
     server.close()
 
 
+def what_is_not_told_costs_what_was_expected():
+    server = fake.FakeServer()
+    answer = fake.chat(json.dumps({"verdict": "match", "abstain": False, "matches": [], "missing": []}))
+    del answer["usage"]
+    server.act = fake.says(answer)
+    vlm = explained(server.url, "--vlm-price-in", "1", "--vlm-price-out", "10", "--vlm-model", "silent")
+    with contextlib.closing(sqlite3.connect(os.path.join(home.library, "library.db"))) as db:
+        (tokens, cost, outcome), = db.execute("SELECT tokens, cost_nano, outcome FROM vlm_audit WHERE model = 'silent'")
+    words = len(fake.text_of(json.loads(server.bodies[-1]))) // 4
+    assert tokens > 512 + 25 + words and outcome == "judged", (tokens, words)  # an answer, a picture, the words
+    assert vlm["tokens"] == 0 and abs(vlm["cost"] - tokens * 10 / 1e6) < 1e-12 and abs(vlm["cost"] * 1e9 - cost) < 1, vlm
+    server.close()
+
+
 def attributes_are_held_against_the_picture():
     calibration = SOURCE / "data/calibration"
     support.need(calibration.is_dir(), "calibration pictures")
@@ -241,5 +257,5 @@ def attributes_are_held_against_the_picture():
 
 TESTS = [each_judge_gets_its_due, a_judge_that_turns_bad_stays_within_the_bound, wrong_files_name_their_line,
          parts_have_their_share, words_are_bound_to_the_schema, servers_without_a_schema_are_read_too,
-         attributes_are_held_against_the_picture]
+         what_is_not_told_costs_what_was_expected, attributes_are_held_against_the_picture]
 support.main([test for test in TESTS if test.__name__ in sys.argv[3:] or len(sys.argv) == 3])
