@@ -4,8 +4,6 @@
 #include "app/vlm_internal.h"
 #include "base/clock.h"
 
-#define DAY_NS (INT64_C(86400) * 1000000000)
-
 /* Billionths of the prices' unit; never rounded down. */
 static uint64_t nano(double million_price, uint64_t tokens)
 {
@@ -61,7 +59,7 @@ static im_code cost_spent(const vlm_use *use, uint64_t spent, uint64_t wanted, i
 im_code vlm_spent_today(im_store *store, im_vlm_spent *out, im_error *err)
 {
     int64_t now = im_clock_wall_ns();
-    return im_store_vlm_spent_since(store, now - now % DAY_NS, out, err);
+    return im_store_vlm_spent_since(store, now - now % VLM_DAY_NS, out, err);
 }
 
 /* How many of the list fit under the ceilings of the day. */

@@ -6,6 +6,7 @@
 #include "app/app_internal.h"
 
 #define VLM_SERVER_SETTING "vlm"
+#define VLM_DAY_NS (INT64_C(86400) * 1000000000)
 #define VLM_PROMPT_TOKENS 100u /* of the words, beside what a picture is expected to take */
 
 /** A server ready to be asked. Cleared by vlm_use_close. */

@@ -3,7 +3,7 @@
 #include "app/vlm_internal.h"
 #include "base/clock.h"
 
-#define NO_JUDGEMENT_NS (INT64_C(86400) * 1000000000) /* an answer that was none, for a day */
+#define NO_JUDGEMENT_NS VLM_DAY_NS /* an answer that was none is asked for again */
 #define BLANK_TOKENS 18u
 
 /* ---- kept answers ---- */

@@ -4,8 +4,7 @@
 #include "app/vlm_internal.h"
 #include "base/clock.h"
 
-#define NO_LIST_NS \
-    (INT64_C(86400) * 1000000000) /* a list that was none is asked again after a day */
+#define NO_LIST_NS VLM_DAY_NS /* a list that was none is asked for again */
 
 /* What is asked: the hits whose picture may be sent. */
 typedef struct list_of {
