@@ -88,19 +88,17 @@ static im_code gather(asking *a, const im_answer *answer, im_error *err)
 
 /* ---- one request ---- */
 
-static im_code look_up(const asking *a, const uint8_t key[IM_SHA256_BYTES], char **out,
+static im_code look_up(const asking *a, const uint8_t key[IM_SHA256_BYTES], json_t **out,
                        im_error *err)
 {
     int64_t made_ns = 0;
-    return im_store_get_vlm_answer(a->use.store, key, out, &made_ns, err);
+    return vlm_kept(a->use.store, key, out, &made_ns, err);
 }
 
 static im_code keep(const asking *a, const uint8_t key[IM_SHA256_BYTES], const char *version,
                     const im_json_writer *w, im_error *err)
 {
-    return im_json_ok(w) ? im_store_put_vlm_answer(a->use.store, key, a->use.server.model, version,
-                                                   im_str_text(&w->out), err)
-                         : im_fail(err, IM_ERR_NOMEM, "no memory for an answer");
+    return vlm_keep(a->use.store, key, a->use.server.model, version, w, err);
 }
 
 /* Sends one question about pictures from..from + n, noted before and after. */
@@ -122,7 +120,6 @@ static im_code send_one(asking *a, im_vlm_question *question, size_t from, uint3
     im_code noted = vlm_use_end(&a->use, &id, cost, 1, rc == IM_OK ? err : NULL);
     a->out->requests += cost->tries;
     a->out->tokens += cost->tokens;
-    a->out->priced = a->use.price_in > 0 || a->use.price_out > 0;
     a->out->cost_nano += vlm_use_cost(&a->use, cost, expected);
     a->out->bytes_sent += cost->bytes_sent;
     return rc == IM_OK ? noted : rc;
@@ -133,7 +130,7 @@ static im_code answer_once(asking *a, im_view prompt, size_t n_shown, im_vlm_jud
                            im_error *err)
 {
     uint8_t key[IM_SHA256_BYTES];
-    char *kept = NULL;
+    json_t *kept = NULL;
     json_t *object = NULL;
     im_str text;
     im_json_writer w;
@@ -165,7 +162,7 @@ static im_code answer_once(asking *a, im_view prompt, size_t n_shown, im_vlm_jud
         }
     }
     json_decref(object);
-    im_free(kept);
+    json_decref(kept);
     im_str_clear(&text);
     im_json_clear(&w);
     return rc;
@@ -173,22 +170,17 @@ static im_code answer_once(asking *a, im_view prompt, size_t n_shown, im_vlm_jud
 
 /* ---- one after the other ---- */
 
-static im_code read_note(const char *json, im_str *out)
+static bool read_note(const json_t *kept, im_str *out)
 {
-    json_t *root = NULL;
-    im_code rc = im_json_parse(json, strlen(json), "a kept note", &root, NULL);
-    const char *text = json_string_value(json_object_get(root, "note"));
-    if (rc == IM_OK && text != NULL) {
-        im_str_add_c(out, text);
-    }
-    json_decref(root);
-    return rc == IM_OK && text != NULL ? IM_OK : IM_ERR_FORMAT;
+    const char *text = json_string_value(json_object_get(kept, "note"));
+    im_str_add_c(out, text != NULL ? text : "");
+    return text != NULL;
 }
 
 static im_code note_one(asking *a, im_view prompt, size_t i, im_error *err)
 {
     uint8_t key[IM_SHA256_BYTES];
-    char *kept = NULL;
+    json_t *kept = NULL;
     json_t *object = NULL;
     im_str text;
     im_json_writer w;
@@ -202,7 +194,7 @@ static im_code note_one(asking *a, im_view prompt, size_t i, im_error *err)
     im_json_init(&w, 1u << 16);
     im_vlm_question_key(&a->use.server, ASK_NOTE_VERSION, &question, key);
     im_code rc = look_up(a, key, &kept, err);
-    if (rc == IM_OK && (kept == NULL || read_note(kept, &a->notes[i]) != IM_OK)) {
+    if (rc == IM_OK && !read_note(kept, &a->notes[i])) {
         rc = send_one(a, &question, i, ASK_NOTE_TOKENS, &object, &text, &cost, err);
         if (rc == IM_OK) {
             ask_add_bounded(&a->notes[i], im_view_of(im_str_text(&text), text.size),
@@ -214,7 +206,7 @@ static im_code note_one(asking *a, im_view prompt, size_t i, im_error *err)
         }
     }
     json_decref(object);
-    im_free(kept);
+    json_decref(kept);
     im_str_clear(&text);
     im_json_clear(&w);
     return rc;
@@ -368,12 +360,10 @@ im_code im_app_ask(im_library *library, const im_vlm_request *request, im_view q
     }
     if (rc == IM_OK) {
         a.teller.binds = a.binds = a.use.server.schema;
+        out->priced = a.use.price_in > 0 || a.use.price_out > 0;
         (void)snprintf(out->model, sizeof(out->model), "%s", a.use.server.model);
-        rc = im_vlm_most_pictures(&a.use.server) > 0
-                 ? ask(&a, answer, err)
-                 : im_fail(err, IM_ERR_UNSUPPORTED,
-                           "a server of profile %s judges pictures, it answers no questions",
-                           im_vlm_profile_name(a.use.server.profile));
+        rc = im_vlm_answers(&a.use.server, err);
+        rc = rc == IM_OK ? ask(&a, answer, err) : rc;
     }
     out->ms = im_clock_ms_since(a.start_ns);
     im_str_clear(&clean);

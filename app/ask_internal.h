@@ -44,7 +44,7 @@ void ask_add_bounded(im_str *out, im_view text, size_t most);
 
 /** Kept answers. */
 void ask_write_kept(im_json_writer *w, const ask_reading *reading);
-bool ask_read_kept(const char *json, size_t n, ask_reading *out);
+bool ask_read_kept(const json_t *kept, size_t n, ask_reading *out);
 
 /** Tells words as they come. */
 typedef struct ask_teller {

@@ -185,13 +185,9 @@ void ask_write_kept(im_json_writer *w, const ask_reading *reading)
     im_json_end_object(w);
 }
 
-bool ask_read_kept(const char *json, size_t n, ask_reading *out)
+bool ask_read_kept(const json_t *kept, size_t n, ask_reading *out)
 {
-    json_t *root = NULL;
-    bool good = im_json_parse(json, strlen(json), "a kept answer", &root, NULL) == IM_OK &&
-                ask_read_object(root, n, out, NULL) == IM_OK && out->n_dropped == 0;
-    json_decref(root);
-    return good;
+    return ask_read_object(kept, n, out, NULL) == IM_OK && out->n_dropped == 0;
 }
 
 /* ---- as it comes ---- */

@@ -4,9 +4,7 @@
 #include "app/describe_internal.h"
 #include "base/clock.h"
 
-#define BREAK_AFTER 3u  /* failures in a row: the server's fault, not the pictures' */
 #define ITEM_MS 120000u /* a caption on a processor takes its time */
-#define PARALLEL 4u
 
 typedef struct describing {
     im_library *library;
@@ -24,7 +22,7 @@ typedef struct describing {
     uint64_t start_ns;
     progress_meter meter;
     /* failures in a row, until it is known whose fault they are */
-    describe_task *held[BREAK_AFTER];
+    describe_task *held[IM_VLM_BREAK_AFTER];
     size_t n_held;
     unsigned in_a_row;
     bool answered; /* at all: the server works */
@@ -79,6 +77,12 @@ static void stop_with(describing *d, im_code rc, const im_error *why, const char
             d->why = *why;
         }
     }
+}
+
+/* What a task is expected to take: as its line of vlm_audit says (vlm_budget.c). */
+static uint64_t expected_of(const describe_task *task)
+{
+    return (uint64_t)task->expected + VLM_PROMPT_TOKENS;
 }
 
 /* ---- one picture gets ready ---- */
@@ -183,7 +187,7 @@ static bool may_begin(describing *d)
         stop_with(d, IM_OK, NULL, "limit");
         return false;
     }
-    if (r->tokens != 0 && d->report->tokens + d->expected + task->expected > r->tokens) {
+    if (r->tokens != 0 && d->report->tokens + d->expected + expected_of(task) > r->tokens) {
         if (d->under_way == 0) {
             stop_with(d, IM_OK, NULL, "tokens");
         }
@@ -293,10 +297,10 @@ static void judge_failure(describing *d, describe_task *task)
     d->in_a_row++;
     if (!passing && task->rc != IM_ERR_BUSY) { /* a key, a model: the next one fares no better */
         stop_with(d, task->rc, &task->error, "error");
-    } else if (d->in_a_row >= BREAK_AFTER) {
+    } else if (d->in_a_row >= IM_VLM_BREAK_AFTER) {
         stop_with(d, task->rc, &task->error, "failures");
     }
-    if (passing && d->n_held < BREAK_AFTER) {
+    if (passing && d->n_held < IM_VLM_BREAK_AFTER) {
         d->held[d->n_held++] = task;
     } else {
         describe_task_free(task);
@@ -310,10 +314,7 @@ static im_code end_task(describing *d, describe_task *task, im_error *err)
     bool put = false;
     bool answered = task->rc == IM_OK || is_fate(task);
     d->under_way--;
-    d->expected -= task->expected;
-    if (task->cost.tries == 0) {
-        task->cost.outcome = IM_VLM_NOT_ASKED; /* its line goes */
-    }
+    d->expected -= expected_of(task);
     im_code rc = im_store_begin(d->use.store, err);
     if (rc == IM_OK) {
         rc = write_all(d, task, &put, err);
@@ -326,7 +327,7 @@ static im_code end_task(describing *d, describe_task *task, im_error *err)
     r->sent += task->cost.tries > 0;
     r->bytes_sent += task->cost.bytes_sent;
     r->tokens +=
-        task->cost.tokens > 0 || task->cost.bytes_sent == 0 ? task->cost.tokens : task->expected;
+        task->cost.tokens > 0 || task->cost.bytes_sent == 0 ? task->cost.tokens : expected_of(task);
     if (rc != IM_OK) {
         describe_task_free(task);
         return rc;
@@ -378,7 +379,7 @@ static im_code fill(describing *d, im_error *err)
             break;
         }
         d->under_way++;
-        d->expected += d->ready->expected;
+        d->expected += expected_of(d->ready);
         describe_crew_put(d->crew, d->ready);
         d->ready = NULL;
     }
@@ -457,9 +458,8 @@ static im_code open_all(describing *d, im_vlm_request *vlm, im_error *err)
                        vlm->max_px, IM_VLM_LEAST_PX, IM_VLM_MOST_PX);
     }
     im_code rc = vlm_use_open(d->library, vlm, false, &d->use, err);
-    if (rc == IM_OK && d->use.server.profile == IM_VLM_RERANK) {
-        rc = im_fail(err, IM_ERR_UNSUPPORTED, "a server of profile rerank writes no words");
-        im_hint(err, "name another one: --vlm-url");
+    if (rc == IM_OK) {
+        rc = im_vlm_answers(&d->use.server, err);
     }
     d->memory.store = d->use.store;
     d->memory.model = d->use.server.model;
@@ -469,7 +469,8 @@ static im_code open_all(describing *d, im_vlm_request *vlm, im_error *err)
     d->report->items = d->items.n;
     (void)snprintf(d->report->model, sizeof(d->report->model), "%s", d->use.server.model);
     if (rc == IM_OK) {
-        d->n_crew = IM_MIN(vlm->parallel != 0 ? vlm->parallel : PARALLEL, (size_t)64);
+        d->n_crew = IM_MIN(vlm->parallel != 0 ? vlm->parallel : (size_t)IM_VLM_PARALLEL,
+                           (size_t)IM_VLM_MOST_PARALLEL);
         rc = describe_crew_open(&d->use, d->request->wish, d->n_crew, &d->crew, err);
     }
     return rc;

@@ -14,7 +14,7 @@ struct describe_crew {
     im_vlm_wish wish;
     const atomic_bool *heeded;
     im_queue *asked, *done; /* each has room for all that may be under way */
-    pthread_t threads[64];
+    pthread_t threads[IM_VLM_MOST_PARALLEL];
     size_t n;
 };
 

@@ -39,22 +39,15 @@ im_code describe_has_text(const describe_memory *m, uint64_t item, bool *out, im
     return rc;
 }
 
-/* "failed", "none", or "" when nothing is remembered of it. */
 im_code describe_recall(const describe_memory *m, const uint8_t key[IM_SHA256_BYTES], char out[16],
                         im_error *err)
 {
-    char *text = NULL;
     json_t *root = NULL;
     int64_t made_ns = 0;
-    im_code rc = im_store_get_vlm_answer(m->store, key, &text, &made_ns, err);
-    out[0] = '\0';
-    if (rc == IM_OK && text != NULL &&
-        im_json_parse(text, strlen(text), "what is remembered", &root, NULL) == IM_OK) {
-        const char *outcome = json_string_value(json_object_get(root, "outcome"));
-        (void)snprintf(out, 16, "%s", outcome != NULL ? outcome : "");
-    }
+    im_code rc = vlm_kept(m->store, key, &root, &made_ns, err);
+    const char *outcome = json_string_value(json_object_get(root, "outcome"));
+    (void)snprintf(out, 16, "%s", outcome != NULL ? outcome : "");
     json_decref(root);
-    im_free(text);
     return rc;
 }
 
@@ -69,9 +62,7 @@ im_code describe_remember(const describe_memory *m, const uint8_t key[IM_SHA256_
         im_json_put_string(&w, "reason", why->message);
     }
     im_json_end_object(&w);
-    im_code rc = im_json_ok(&w) ? im_store_put_vlm_answer(m->store, key, m->model, m->version,
-                                                          im_str_text(&w.out), err)
-                                : im_fail(err, IM_ERR_NOMEM, "no memory for an answer");
+    im_code rc = vlm_keep(m->store, key, m->model, m->version, &w, err);
     im_json_clear(&w);
     return rc;
 }

@@ -11,6 +11,7 @@
 #define SUPPORTED 1.5
 #define DISPUTED 2.0 /* … and one that is said to be missing must not */
 #define ANSWER_TOKENS 512u
+#define EXPLAIN_VERSION "explain-1"
 
 static const char schema[] =
     "{\"type\":\"object\",\"properties\":{"
@@ -71,7 +72,10 @@ typedef struct explanation {
     attribute attributes[2 * MOST_ATTRIBUTES];
     size_t n;
     bool checked; /* z is known */
-    json_t *root; /* owns verdict and places */
+    bool cached;  /* the answer was known */
+    json_t *root; /* owned: the model's object, or what was kept of it */
+    im_vlm_judgement cost;
+    uint32_t expected; /* tokens */
 } explanation;
 
 static void clear_explanation(explanation *e)
@@ -109,6 +113,10 @@ static void add_attribute(explanation *e, const json_t *text, const char *place,
     *a = (attribute){.place = place, .missing = missing};
     im_str_init(&a->text, 1024);
     im_vlm_clean(&a->text, im_view_of(json_string_value(text), size));
+    if (a->text.size == 0) { /* nothing but markers */
+        im_str_clear(&a->text);
+        e->n--;
+    }
 }
 
 /* Whatever a model answered becomes what the schema allows, or nothing. */
@@ -225,8 +233,7 @@ static void put_kind(im_json_writer *w, const explanation *e, attribute_kind kin
     im_json_end_array(w);
 }
 
-static void put_explanation(im_json_writer *w, const vlm_use *use, const explanation *e,
-                            const im_vlm_judgement *cost, uint32_t expected)
+static void put_explanation(im_json_writer *w, const vlm_use *use, const explanation *e)
 {
     size_t n[4];
     im_json_key(w, "vlm");
@@ -241,13 +248,40 @@ static void put_explanation(im_json_writer *w, const vlm_use *use, const explana
     put_kind(w, e, KIND_DISPUTED, "disputed", &n[3]);
     bool against = e->verdict != NULL && strcmp(e->verdict, "match") == 0 && n[0] == 0;
     im_json_put_bool(w, "disagreement", n[1] > 0 || n[3] > 0 || against);
-    im_json_put_uint(w, "tokens", cost->tokens);
-    if (use->price_in > 0 || use->price_out > 0) {
-        im_json_put_double(w, "cost", (double)vlm_use_cost(use, cost, expected) * 1e-9);
-    } else {
-        im_json_put_null(w, "cost");
+    im_json_put_bool(w, "cached", e->cached);
+    im_json_put_uint(w, "tokens", e->cost.tokens);
+    vlm_put_cost(w, use->price_in > 0 || use->price_out > 0,
+                 vlm_use_cost(use, &e->cost, e->expected));
+    im_json_put_double(w, "ms", e->cost.ms);
+    im_json_end_object(w);
+}
+
+/* ---- kept ---- */
+
+/* What the schema binds, before it is held against the picture: that depends on the library's own
+ * model. Read like an answer (read_explanation). */
+static void write_kept(im_json_writer *w, const explanation *e)
+{
+    im_json_begin_object(w);
+    im_json_put_string(w, "verdict", e->verdict);
+    im_json_put_bool(w, "abstain", e->abstain);
+    for (int missing = 0; missing < 2; missing++) {
+        im_json_key(w, missing ? "missing" : "matches");
+        im_json_begin_array(w);
+        for (size_t i = 0; i < e->n; i++) {
+            const attribute *a = &e->attributes[i];
+            w->out.failed = w->out.failed || a->text.failed; /* half a text is not kept */
+            if (a->missing && missing) {
+                im_json_string_c(w, im_str_text(&a->text));
+            } else if (!a->missing && !missing) {
+                im_json_begin_object(w);
+                im_json_put_string(w, "attribute", im_str_text(&a->text));
+                im_json_put_string(w, "place", a->place);
+                im_json_end_object(w);
+            }
+        }
+        im_json_end_array(w);
     }
-    im_json_put_double(w, "ms", cost->ms);
     im_json_end_object(w);
 }
 
@@ -264,22 +298,52 @@ static void write_prompt(im_str *out, im_view query)
                 (int)query.size, query.data);
 }
 
-static im_code ask_model(const vlm_use *use, uint64_t item, im_view query, const im_bytes *picture,
-                         uint32_t tokens, explanation *e, im_vlm_judgement *cost, im_error *err)
+/* Sends the question, noted before and after, and keeps what the answer says. */
+static im_code ask_model(const vlm_use *use, uint64_t item, const im_vlm_question *question,
+                         const uint8_t key[IM_SHA256_BYTES], explanation *e, im_error *err)
 {
-    im_str prompt;
+    im_json_writer w;
     uint64_t id = 0;
-    uint32_t expected = tokens + ANSWER_TOKENS + (uint32_t)query.size;
+    im_code rc = vlm_use_begin(use, "explain", &item, &e->expected, 1, &id, err);
+    if (rc == IM_OK) {
+        rc = im_vlm_answer(&use->server, &use->options, question, &e->root, NULL, &e->cost, err);
+        im_code noted = vlm_use_end(use, &id, &e->cost, 1, rc == IM_OK ? err : NULL);
+        rc = rc == IM_OK ? noted : rc;
+    }
+    if (rc == IM_OK) {
+        read_explanation(e);
+        im_json_init(&w, 1u << 16);
+        write_kept(&w, e);
+        rc = vlm_keep(use->store, key, use->server.model, EXPLAIN_VERSION, &w, err);
+        im_json_clear(&w);
+    }
+    return rc;
+}
+
+/* Known, or asked for. */
+static im_code explain_picture(const vlm_use *use, uint64_t item, im_view query,
+                               const im_bytes *picture, explanation *e, im_error *err)
+{
+    uint8_t key[IM_SHA256_BYTES];
+    int64_t made_ns = 0;
+    im_str prompt;
     im_str_init(&prompt, SIZE_MAX / 2);
     write_prompt(&prompt, query);
+    e->expected += (uint32_t)(prompt.size / 3); /* of English words, generously */
+    const im_vlm_question question = {.text = im_view_of(im_str_text(&prompt), prompt.size),
+                                      .pictures = picture,
+                                      .n_pictures = 1,
+                                      .schema = schema,
+                                      .object = true,
+                                      .max_tokens = ANSWER_TOKENS};
+    im_vlm_question_key(&use->server, EXPLAIN_VERSION, &question, key);
     im_code rc = prompt.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for a prompt")
-                               : vlm_use_begin(use, "explain", &item, &expected, 1, &id, err);
-    if (rc == IM_OK) {
-        rc = im_vlm_ask(&use->server, &use->options, im_view_of(im_str_text(&prompt), prompt.size),
-                        schema, picture, &e->root, cost, err);
-        cost->outcome = rc == IM_OK ? IM_VLM_JUDGED : IM_VLM_FAILED;
-        im_code noted = vlm_use_end(use, &id, cost, 1, rc == IM_OK ? err : NULL);
-        rc = rc == IM_OK ? noted : rc;
+                               : vlm_kept(use->store, key, &e->root, &made_ns, err);
+    e->cached = rc == IM_OK && e->root != NULL;
+    if (e->cached) {
+        read_explanation(e);
+    } else if (rc == IM_OK) {
+        rc = ask_model(use, item, &question, key, e, err);
     }
     im_str_clear(&prompt);
     return rc;
@@ -289,8 +353,7 @@ static im_code explain_with(im_library *library, vlm_use *use, const im_answer *
                             im_json_writer *w, im_error *err)
 {
     uint64_t item = answer->hits[0].item.id;
-    explanation e = {0};
-    im_vlm_judgement cost = {.error = IM_ERROR_INIT};
+    explanation e = {.cost = {.error = IM_ERROR_INIT}};
     im_bytes picture = {0};
     im_str query;
     uint32_t tokens = 0;
@@ -299,21 +362,24 @@ static im_code explain_with(im_library *library, vlm_use *use, const im_answer *
     vlm_query_text(answer->parts, answer->n_parts, &query);
     im_code rc = query.size == 0
                      ? im_fail(err, IM_ERR_INVALID, "the query has no words to explain by")
-                     : vlm_use_picture(library, use, item, &picture, &tokens, &allowed, err);
+                     : im_vlm_answers(&use->server, err);
+    if (rc == IM_OK) {
+        rc = vlm_use_picture(library, use, item, &picture, &tokens, &allowed, err);
+    }
     if (rc == IM_OK && !allowed) {
         rc = im_fail(err, IM_ERR_DENIED, "the picture's folder is not to be sent");
         im_hint(err, "'imago vlm allow FOLDER' lets it");
     }
     if (rc == IM_OK) {
-        rc = ask_model(use, item, im_view_of(im_str_text(&query), query.size), &picture, tokens, &e,
-                       &cost, err);
+        e.expected = tokens + ANSWER_TOKENS + (uint32_t)query.size;
+        rc = explain_picture(use, item, im_view_of(im_str_text(&query), query.size), &picture, &e,
+                             err);
     }
     if (rc == IM_OK) {
-        read_explanation(&e);
         rc = check_attributes(library, item, &e, err);
     }
     if (rc == IM_OK) {
-        put_explanation(w, use, &e, &cost, tokens + ANSWER_TOKENS);
+        put_explanation(w, use, &e);
     }
     clear_explanation(&e);
     im_bytes_clear(&picture);

@@ -4,9 +4,6 @@
 #include "app/vlm_internal.h"
 #include "base/clock.h"
 
-#define DAY_NS (INT64_C(86400) * 1000000000)
-#define PROMPT_TOKENS 100u /* of the words around a query, generously */
-
 /* Billionths of the prices' unit; never rounded down. */
 static uint64_t nano(double million_price, uint64_t tokens)
 {
@@ -17,7 +14,7 @@ static uint64_t nano(double million_price, uint64_t tokens)
 /* Before an answer it is not known which tokens will be written: all at the dearer price. */
 static uint64_t expected_cost(const vlm_use *use, uint32_t tokens)
 {
-    return nano(IM_MAX(use->price_in, use->price_out), (uint64_t)tokens + PROMPT_TOKENS);
+    return nano(IM_MAX(use->price_in, use->price_out), (uint64_t)tokens + VLM_PROMPT_TOKENS);
 }
 
 uint64_t vlm_use_cost(const vlm_use *use, const im_vlm_judgement *judgement, uint32_t expected)
@@ -62,7 +59,7 @@ static im_code cost_spent(const vlm_use *use, uint64_t spent, uint64_t wanted, i
 im_code vlm_spent_today(im_store *store, im_vlm_spent *out, im_error *err)
 {
     int64_t now = im_clock_wall_ns();
-    return im_store_vlm_spent_since(store, now - now % DAY_NS, out, err);
+    return im_store_vlm_spent_since(store, now - now % VLM_DAY_NS, out, err);
 }
 
 /* How many of the list fit under the ceilings of the day. */
@@ -77,7 +74,7 @@ static im_code fit_budget(const vlm_use *use, const uint32_t *tokens, size_t n, 
     }
     im_code rc = vlm_spent_today(use->store, &spent, err);
     for (size_t i = 0; rc == IM_OK && i < n; i++) {
-        uint64_t wanted = (uint64_t)tokens[i] + PROMPT_TOKENS;
+        uint64_t wanted = (uint64_t)tokens[i] + VLM_PROMPT_TOKENS;
         uint64_t cost = expected_cost(use, tokens[i]);
         *out_n = i;
         if (use->daily_tokens > 0 && spent.tokens + wanted > use->daily_tokens) {
@@ -110,7 +107,7 @@ static im_code begin_send(const vlm_use *use, const char *purpose, const uint64_
                               .model = use->server.model,
                               .purpose = purpose,
                               .items = im_str_text(&list),
-                              .tokens = tokens + PROMPT_TOKENS,
+                              .tokens = tokens + VLM_PROMPT_TOKENS,
                               .cost_nano = expected_cost(use, tokens)};
     im_code rc = list.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for an audit line")
                              : im_store_begin_vlm_send(use->store, &send, out_id, err);

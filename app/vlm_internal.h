@@ -6,6 +6,8 @@
 #include "app/app_internal.h"
 
 #define VLM_SERVER_SETTING "vlm"
+#define VLM_DAY_NS (INT64_C(86400) * 1000000000)
+#define VLM_PROMPT_TOKENS 100u /* of the words, beside what a picture is expected to take */
 
 /** A server ready to be asked. Cleared by vlm_use_close. */
 typedef struct vlm_use {
@@ -86,6 +88,16 @@ typedef struct vlm_batch {
 } vlm_batch;
 IM_NODISCARD im_code vlm_judge_batch(const vlm_use *use, im_view query, const vlm_batch *batch,
                                      im_rerank_report *report, im_error *err);
+
+/* ---- vlm_kept.c ---- */
+
+/** A kept answer. @param out NULL: none is; json_decref @param out_made_ns when there is one */
+IM_NODISCARD im_code vlm_kept(im_store *store, const uint8_t key[IM_SHA256_BYTES], json_t **out,
+                              int64_t *out_made_ns, im_error *err);
+/** @param version of the prompt @param w the answer; joins the caller's transaction */
+IM_NODISCARD im_code vlm_keep(im_store *store, const uint8_t key[IM_SHA256_BYTES],
+                              const char *model, const char *version, const im_json_writer *w,
+                              im_error *err);
 
 /* ---- vlm_local.c ---- */
 

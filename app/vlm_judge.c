@@ -3,7 +3,7 @@
 #include "app/vlm_internal.h"
 #include "base/clock.h"
 
-#define NO_JUDGEMENT_NS (INT64_C(86400) * 1000000000) /* an answer that was none, for a day */
+#define NO_JUDGEMENT_NS VLM_DAY_NS /* an answer that was none is asked for again */
 #define BLANK_TOKENS 18u
 
 /* ---- kept answers ---- */
@@ -18,12 +18,8 @@ static void write_kept(im_json_writer *w, const im_vlm_judgement *j)
     im_json_end_object(w);
 }
 
-static bool read_kept(const char *text, im_vlm_judgement *out)
+static bool read_kept(const json_t *root, im_vlm_judgement *out)
 {
-    json_t *root = NULL;
-    if (im_json_parse(text, strlen(text), "a kept answer", &root, NULL) != IM_OK) {
-        return false;
-    }
     int64_t outcome = json_integer_value(json_object_get(root, "outcome"));
     bool good = outcome >= IM_VLM_JUDGED && outcome <= IM_VLM_UNREADABLE;
     if (good) {
@@ -33,19 +29,18 @@ static bool read_kept(const char *text, im_vlm_judgement *out)
                                   .mass = json_number_value(json_object_get(root, "mass")),
                                   .error = IM_ERROR_INIT};
     }
-    json_decref(root);
     return good;
 }
 
 static im_code look_up(const vlm_use *use, const uint8_t key[IM_SHA256_BYTES],
                        im_vlm_judgement *out, bool *out_found, im_error *err)
 {
-    char *text = NULL;
+    json_t *root = NULL;
     int64_t made_ns = 0;
-    im_code rc = im_store_get_vlm_answer(use->store, key, &text, &made_ns, err);
-    *out_found = rc == IM_OK && text != NULL && read_kept(text, out) &&
+    im_code rc = vlm_kept(use->store, key, &root, &made_ns, err);
+    *out_found = rc == IM_OK && root != NULL && read_kept(root, out) &&
                  (out->outcome == IM_VLM_JUDGED || im_clock_wall_ns() - made_ns < NO_JUDGEMENT_NS);
-    im_free(text);
+    json_decref(root);
     return rc;
 }
 
@@ -58,10 +53,7 @@ static im_code keep(const vlm_use *use, const uint8_t key[IM_SHA256_BYTES],
     }
     im_json_init(&w, 1024);
     write_kept(&w, j);
-    im_code rc = im_json_ok(&w)
-                     ? im_store_put_vlm_answer(use->store, key, use->server.model,
-                                               IM_VLM_PROMPT_VERSION, im_str_text(&w.out), err)
-                     : im_fail(err, IM_ERR_NOMEM, "no memory for an answer");
+    im_code rc = vlm_keep(use->store, key, use->server.model, IM_VLM_PROMPT_VERSION, &w, err);
     im_json_clear(&w);
     return rc;
 }

@@ -4,8 +4,7 @@
 #include "app/vlm_internal.h"
 #include "base/clock.h"
 
-#define NO_LIST_NS \
-    (INT64_C(86400) * 1000000000) /* a list that was none is asked again after a day */
+#define NO_LIST_NS VLM_DAY_NS /* a list that was none is asked for again */
 
 /* What is asked: the hits whose picture may be sent. */
 typedef struct list_of {
@@ -66,12 +65,10 @@ static im_code open_list(list_of *l, const vlm_use *use, im_view query, rerankin
 /* *out_known: it is known what the model says, also that it says nothing (*out_whole false). */
 static im_code look_up(list_of *l, bool *out_known, bool *out_whole, im_error *err)
 {
-    char *text = NULL;
     json_t *root = NULL;
     int64_t made_ns = 0;
-    im_code rc = im_store_get_vlm_answer(l->use->store, l->key, &text, &made_ns, err);
-    if (rc == IM_OK && text != NULL &&
-        im_json_parse(text, strlen(text), "a kept list", &root, NULL) == IM_OK) {
+    im_code rc = vlm_kept(l->use->store, l->key, &root, &made_ns, err);
+    if (rc == IM_OK && root != NULL) {
         const json_t *s = json_object_get(root, "list");
         *out_whole = json_array_size(s) == l->n;
         *out_known = *out_whole || im_clock_wall_ns() - made_ns < NO_LIST_NS;
@@ -80,7 +77,6 @@ static im_code look_up(list_of *l, bool *out_known, bool *out_whole, im_error *e
         }
     }
     json_decref(root);
-    im_free(text);
     return rc;
 }
 
@@ -96,10 +92,8 @@ static im_code keep(const list_of *l, bool whole, im_error *err)
     }
     im_json_end_array(&w);
     im_json_end_object(&w);
-    im_code rc = im_json_ok(&w)
-                     ? im_store_put_vlm_answer(l->use->store, l->key, l->use->server.model,
-                                               IM_VLM_LIST_VERSION, im_str_text(&w.out), err)
-                     : im_fail(err, IM_ERR_NOMEM, "no memory for a list");
+    im_code rc =
+        vlm_keep(l->use->store, l->key, l->use->server.model, IM_VLM_LIST_VERSION, &w, err);
     im_json_clear(&w);
     return rc;
 }
@@ -117,7 +111,7 @@ static void share(list_of *l, const im_vlm_judgement *cost)
         if (i < n) {
             *send = *cost;
             send->tokens = cost->tokens / n + (i < cost->tokens % n);
-            send->tokens_out = cost->tokens_out / n;
+            send->tokens_out = cost->tokens_out / n + (i < cost->tokens_out % n);
             send->bytes_sent = cost->bytes_sent / n + (i < cost->bytes_sent % n);
             send->outcome = cost->outcome == IM_VLM_NOT_ASKED ? IM_VLM_FAILED : cost->outcome;
         }

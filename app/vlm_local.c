@@ -17,6 +17,7 @@
 #define RESTARTS 5u
 #define STEADY_MS 60000.0 /* after so long a failure is the first again */
 #define PORT_TRIES 3u
+#define LOOKS 20 /* 5 ms apart, while somebody else is at the file */
 #define STEP_MS 200u
 #define STOP_MS 15000.0
 
@@ -55,7 +56,7 @@ static json_t *file_read(int fd)
 {
     char text[FILE_BYTES];
     json_t *root = NULL;
-    for (int i = 0; i < 20 && root == NULL; i++) {
+    for (int i = 0; i < LOOKS && root == NULL; i++) {
         ssize_t n = pread(fd, text, sizeof(text), 0);
         if (n <= 0) {
             return NULL;
@@ -105,11 +106,22 @@ static im_code fail_kept(int fd, im_error *err)
     return rc;
 }
 
+/* Who only looks (file_look) holds the lock for a moment too: that is waited for. */
+static bool lock_alone(int fd)
+{
+    bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    for (int i = 0; !locked && errno == EWOULDBLOCK && i < LOOKS; i++) {
+        pause_ms(5);
+        locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    }
+    return locked;
+}
+
 static im_code file_take(const char *folder, const char *by, local_file *out, im_error *err)
 {
     out->fd = -1;
     im_code rc = file_open(folder, O_RDWR | O_CREAT, &out->fd, err);
-    if (rc == IM_OK && flock(out->fd, LOCK_EX | LOCK_NB) != 0) {
+    if (rc == IM_OK && !lock_alone(out->fd)) {
         rc = errno == EWOULDBLOCK ? fail_kept(out->fd, err)
                                   : im_fail_errno(err, errno, "could not lock '%s'", FILE_NAME);
     }

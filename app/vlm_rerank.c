@@ -3,8 +3,6 @@
 #include "app/vlm_internal.h"
 #include "base/clock.h"
 
-#define DEADLINE_MS 20000u
-
 void reranking_close(reranking *r)
 {
     for (size_t i = 0; r->pictures != NULL && i < r->n; i++) {
@@ -251,8 +249,7 @@ static im_code list_or_judge(im_library *library, vlm_use *use, im_view query,
         free_pictures(r);
         return rc;
     }
-    double left = (use->options.deadline_ms != 0 ? use->options.deadline_ms : DEADLINE_MS) -
-                  im_clock_ms_since(start);
+    double left = im_vlm_deadline_ms(&use->options) - im_clock_ms_since(start);
     use->options.deadline_ms = left > 1 ? (uint32_t)left : 1;
     return rc == IM_OK ? reranking_judge(library, use, query, answer, r, report, err) : rc;
 }

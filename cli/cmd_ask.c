@@ -20,20 +20,14 @@ static im_code read_question(asking *a, im_error *err)
     for (size_t i = 0; i < args->n_operands; i++) {
         im_str_addf(&a->question, "%s%s", i > 0 ? " " : "", args->operands[i]);
     }
-    for (size_t i = 0; i < args->options.filters.n; i++) {
-        const char *filter = args->options.filters.texts[i];
-        im_str_addf(&a->filter, args->options.filters.n > 1 ? "(%s) " : "%s", filter);
-    }
-    return a->question.failed || a->filter.failed
-               ? im_fail(err, IM_ERR_NOMEM, "no memory for the question")
-               : IM_OK;
+    return a->question.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for the question")
+                              : cli_join_filters(&args->options.filters, &a->filter, err);
 }
 
 static im_code search(asking *a, im_library *library, im_error *err)
 {
     const cli_options *options = &a->s->args->options;
     uint64_t k = a->s->args->given[IM_OPT_K] ? options->k : IM_ASK_K;
-    double score = 0;
     im_search_request request = {.text = options->ask_query,
                                  .parts = &a->part,
                                  .n_parts = options->ask_query == NULL,
@@ -48,16 +42,8 @@ static im_code search(asking *a, im_library *library, im_error *err)
                        "option '--k': a question about %llu pictures, at most %u",
                        (unsigned long long)k, IM_ASK_MOST);
     }
-    if (options->min_score != NULL) {
-        if (!im_parse_double(options->min_score, &score) ||
-            !(score >= -IM_SCORE_MAX && score <= IM_SCORE_MAX)) {
-            return im_fail(err, IM_ERR_INVALID, "option '--min-score': '%s' is no number",
-                           options->min_score);
-        }
-        request.has_min_score = true;
-        request.min_score = (float)score;
-    }
-    return im_app_search(library, &request, &a->answer, err);
+    im_code rc = cli_set_min_score(options->min_score, &request, err);
+    return rc == IM_OK ? im_app_search(library, &request, &a->answer, err) : rc;
 }
 
 /* ---- telling ---- */

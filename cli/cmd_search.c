@@ -53,7 +53,7 @@ im_code cli_join_filters(const cli_texts *filters, im_str *out, im_error *err)
     return out->failed ? im_fail(err, IM_ERR_NOMEM, "no memory for the query") : IM_OK;
 }
 
-static im_code set_min_score(const char *value, im_search_request *request, im_error *err)
+im_code cli_set_min_score(const char *value, im_search_request *request, im_error *err)
 {
     double score = 0;
     if (value == NULL) {
@@ -166,7 +166,7 @@ static im_code search(cli_session *s, const char *query, bool leave_out, im_erro
         request.filter = filter.size > 0 ? im_str_text(&filter) : NULL;
     }
     if (rc == IM_OK) {
-        rc = set_min_score(args->options.min_score, &request, err);
+        rc = cli_set_min_score(args->options.min_score, &request, err);
     }
     if (rc == IM_OK) {
         rc = cli_query_parts(args, parts, &input, err);

@@ -70,6 +70,9 @@ IM_NODISCARD im_code cli_query_parts(const cli_args *args, im_query_part *out_pa
 /* ---- cmd_search.c ---- */
 /** The filters of --filter as one. IM_ERR_INVALID for an empty one. */
 IM_NODISCARD im_code cli_join_filters(const cli_texts *filters, im_str *out, im_error *err);
+/** The number of --min-score into a request. @param value NULL: the option is not given */
+IM_NODISCARD im_code cli_set_min_score(const char *value, im_search_request *request,
+                                       im_error *err);
 
 /* ---- cmd_vlm.c ---- */
 /** How the vision-language model is to be asked, by the options; *out_key holds the key.

@@ -6,6 +6,12 @@
 #include <time.h>
 
 #define TRIES 3u
+#define DEADLINE_MS 20000u
+
+uint32_t im_vlm_deadline_ms(const im_vlm_options *options)
+{
+    return options->deadline_ms != 0 ? options->deadline_ms : DEADLINE_MS;
+}
 
 void vlm_write_body(im_json_writer *w, const im_vlm_server *server, const vlm_question *question)
 {
@@ -60,7 +66,7 @@ im_code vlm_ask(im_http_client *client, const im_vlm_server *server, const im_vl
         im_http_request request = {.url = im_str_text(&url),
                                    .secret = options->key != NULL ? im_str_text(&secret) : NULL,
                                    .body = im_view_of(im_str_text(&w.out), w.out.size),
-                                   .timeout_ms = timeout_ms,
+                                   .timeout_ms = IM_MAX(timeout_ms, VLM_LEAST_MS), /* 0: no end */
                                    .max_bytes = VLM_ANSWER_BYTES,
                                    .take = question->stream ? vlm_stream_add : NULL,
                                    .context = &stream};
@@ -92,7 +98,8 @@ im_code vlm_ask(im_http_client *client, const im_vlm_server *server, const im_vl
 
 /* ---- patience ---- */
 
-void vlm_wait_ms(double ms)
+/* Unless a stop is asked for. */
+static void wait_ms(double ms)
 {
     const struct timespec step = {.tv_nsec = 50000000}; /* a stop is heeded soon */
     uint64_t start = im_clock_ns();
@@ -107,28 +114,24 @@ uint32_t vlm_left_ms(uint64_t start_ns, uint32_t deadline_ms)
     return used >= deadline_ms ? 0 : (uint32_t)(deadline_ms - used);
 }
 
-bool vlm_may_try_again(im_code rc, double wait_s, unsigned tries, uint32_t left_ms)
+im_code vlm_ask_patiently(im_http_client *client, const im_vlm_server *server,
+                          const im_vlm_options *options, const vlm_question *question,
+                          uint64_t start_ns, uint32_t most_ms, vlm_reply *reply,
+                          im_vlm_judgement *cost, im_error *err)
 {
-    double wait_needed = IM_MAX(wait_s, VLM_LEAST_WAIT_S) * 1000 + VLM_LEAST_MS;
-    return rc == IM_ERR_BUSY && tries < TRIES && wait_needed < left_ms;
-}
-
-static im_code ask_until(im_http_client *client, const im_vlm_server *server,
-                         const im_vlm_options *options, const vlm_question *question,
-                         uint64_t start_ns, vlm_reply *reply, im_vlm_judgement *cost, im_error *err)
-{
-    uint32_t deadline = options->deadline_ms != 0 ? options->deadline_ms : VLM_DEADLINE_MS;
+    uint32_t deadline = im_vlm_deadline_ms(options);
     im_code rc = IM_ERR_BUSY;
-    double wait_s = -1;
     for (bool again = true; again;) {
         im_error cause = IM_ERROR_INIT;
-        rc = vlm_ask(client, server, options, question,
-                     IM_MAX(vlm_left_ms(start_ns, deadline), VLM_LEAST_MS), reply, cost, &wait_s,
-                     &cause);
-        again = rc != IM_OK &&
-                vlm_may_try_again(rc, wait_s, cost->tries, vlm_left_ms(start_ns, deadline));
+        double wait_s = -1;
+        rc =
+            vlm_ask(client, server, options, question,
+                    IM_MIN(most_ms, vlm_left_ms(start_ns, deadline)), reply, cost, &wait_s, &cause);
+        wait_s = IM_MAX(wait_s, VLM_LEAST_WAIT_S);
+        again = rc == IM_ERR_BUSY && cost->tries < TRIES &&
+                wait_s * 1000 + VLM_LEAST_MS < vlm_left_ms(start_ns, deadline);
         if (again) {
-            vlm_wait_ms(IM_MAX(wait_s, VLM_LEAST_WAIT_S) * 1000);
+            wait_ms(wait_s * 1000);
         } else if (rc != IM_OK && err != NULL) {
             *err = cause;
         }
@@ -152,26 +155,32 @@ im_code im_vlm_answer(const im_vlm_server *server, const im_vlm_options *options
                                 .told = question->told,
                                 .context = question->context};
     uint64_t start = question->start_ns != 0 ? question->start_ns : im_clock_ns();
-    *out_cost = (im_vlm_judgement){.outcome = IM_VLM_FAILED, .error = IM_ERROR_INIT};
+    *out_cost = (im_vlm_judgement){.error = IM_ERROR_INIT};
+    im_code rc = im_vlm_answers(server, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
     if (question->n_pictures > im_vlm_most_pictures(server)) {
         return im_fail(err, IM_ERR_UNSUPPORTED,
                        "a server of profile %s is shown %zu pictures, not %zu",
                        im_vlm_profile_name(server->profile), im_vlm_most_pictures(server),
                        question->n_pictures);
     }
-    im_code rc = im_http_open(&client, err);
+    rc = im_http_open(&client, err);
     if (rc != IM_OK) {
         return rc;
     }
     vlm_reply_init(&reply);
-    rc = ask_until(client, server, options, &asked, start, &reply, out_cost, err);
+    rc = vlm_ask_patiently(client, server, options, &asked, start, UINT32_MAX, &reply, out_cost,
+                           err);
+    out_cost->outcome = out_cost->tries > 0 ? IM_VLM_FAILED : IM_VLM_NOT_ASKED;
     if (rc == IM_OK && reply.refused) {
         out_cost->outcome = IM_VLM_REFUSED;
         rc = im_fail(err, IM_ERR_UPSTREAM, "the model refused to answer");
     }
     if (rc == IM_OK) {
         out_cost->outcome = IM_VLM_UNREADABLE;
-        if (asked.schema != NULL) {
+        if (asked.schema != NULL || question->object) {
             rc = vlm_reply_object(&reply, out_json, err);
         } else {
             im_view text = vlm_reply_plain(&reply);

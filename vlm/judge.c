@@ -6,10 +6,7 @@
 
 #include <pthread.h>
 
-#define ITEM_MS 10000u
-#define PARALLEL 4u
-#define MOST_PARALLEL 64u
-#define BREAK_AFTER 3u
+#define LEAST_ITEM_MS 10000u
 
 typedef struct judging {
     const im_vlm_server *server;
@@ -18,7 +15,6 @@ typedef struct judging {
     const im_bytes *pictures;
     im_vlm_judgement *out;
     uint64_t start_ns;
-    uint32_t deadline_ms;
     const atomic_bool *heeded; /* of the thread that wants the judgements */
     im_http_client **clients;  /* [workers], owned */
     size_t n_clients;
@@ -41,13 +37,13 @@ const char *im_vlm_outcome_name(im_vlm_outcome outcome)
 
 static uint32_t left_ms(const judging *j)
 {
-    return vlm_left_ms(j->start_ns, j->deadline_ms);
+    return vlm_left_ms(j->start_ns, im_vlm_deadline_ms(j->options));
 }
 
-static uint32_t item_ms(const judging *j)
+uint32_t vlm_item_ms(const im_vlm_options *options)
 {
-    uint32_t item = j->options->item_ms != 0 ? j->options->item_ms : ITEM_MS;
-    return IM_MIN(item, left_ms(j));
+    return options->item_ms != 0 ? options->item_ms
+                                 : IM_MAX(LEAST_ITEM_MS, im_vlm_deadline_ms(options) / 2);
 }
 
 /* ---- the breaker ---- */
@@ -55,7 +51,7 @@ static uint32_t item_ms(const judging *j)
 static bool is_open(judging *j)
 {
     (void)pthread_mutex_lock(&j->mutex);
-    bool open = j->failures >= BREAK_AFTER;
+    bool open = j->failures >= IM_VLM_BREAK_AFTER;
     (void)pthread_mutex_unlock(&j->mutex);
     return open;
 }
@@ -69,27 +65,6 @@ static void note(judging *j, bool failed)
 
 /* ---- one picture ---- */
 
-/* Asks until there is an answer, or no use in another try. */
-static im_code ask_patiently(judging *j, im_http_client *client, const vlm_question *question,
-                             vlm_reply *reply, im_vlm_judgement *cost, im_error *err)
-{
-    im_code rc = IM_ERR_BUSY;
-    double wait_s = -1;
-    for (bool again = true; again;) {
-        uint32_t most_ms = question->mode == IM_VLM_MODE_RERANK ? left_ms(j) : item_ms(j);
-        im_error cause = IM_ERROR_INIT;
-        rc =
-            vlm_ask(client, j->server, j->options, question, most_ms, reply, cost, &wait_s, &cause);
-        again = rc != IM_OK && vlm_may_try_again(rc, wait_s, cost->tries, left_ms(j));
-        if (again) {
-            vlm_wait_ms(IM_MAX(wait_s, VLM_LEAST_WAIT_S) * 1000);
-        } else if (rc != IM_OK) {
-            *err = cause;
-        }
-    }
-    return rc;
-}
-
 static void judge_one(judging *j, im_http_client *client, size_t i)
 {
     im_vlm_judgement *out = &j->out[i];
@@ -102,7 +77,8 @@ static void judge_one(judging *j, im_http_client *client, size_t i)
     question.schema = j->server->mode == IM_VLM_MODE_SCORE ? vlm_score_schema : NULL;
     question.max_tokens = j->server->mode == IM_VLM_MODE_WORD ? 4 : question.max_tokens;
     vlm_reply_init(&reply);
-    im_code rc = ask_patiently(j, client, &question, &reply, out, &out->error);
+    im_code rc = vlm_ask_patiently(client, j->server, j->options, &question, j->start_ns,
+                                   vlm_item_ms(j->options), &reply, out, &out->error);
     if (rc == IM_OK) {
         vlm_reply_judge(&reply, question.mode, out);
     } else {
@@ -149,15 +125,17 @@ static im_code spread(const vlm_reply *reply, size_t n, im_vlm_judgement *out, i
     return rc;
 }
 
-/* One request's cost, in equal shares. */
+/* One request's cost, in equal shares; each picture was in each of its tries. */
 static void share_cost(im_vlm_judgement *out, size_t n)
 {
-    uint64_t tokens = out[0].tokens;
-    uint64_t bytes = out[0].bytes_sent;
-    out[0].tokens_out = 0; /* a number a picture: nothing is written */
+    const im_vlm_judgement all = out[0];
     for (size_t i = 0; i < n; i++) {
-        out[i].tokens = tokens / n + (i < tokens % n);
-        out[i].bytes_sent = bytes / n + (i < bytes % n);
+        out[i].tokens = all.tokens / n + (i < all.tokens % n);
+        out[i].tokens_out = 0; /* a number a picture: nothing is written */
+        out[i].bytes_sent = all.bytes_sent / n + (i < all.bytes_sent % n);
+        out[i].tries = all.tries;
+        out[i].status = all.status;
+        out[i].ms = all.ms;
     }
 }
 
@@ -170,7 +148,8 @@ static void judge_together(judging *j, size_t n)
     vlm_reply reply;
     im_error error = IM_ERROR_INIT;
     vlm_reply_init(&reply);
-    im_code rc = ask_patiently(j, j->clients[0], &question, &reply, &j->out[0], &error);
+    im_code rc = vlm_ask_patiently(j->clients[0], j->server, j->options, &question, j->start_ns,
+                                   UINT32_MAX, &reply, &j->out[0], &error);
     if (rc == IM_OK) {
         rc = spread(&reply, n, j->out, &error);
     }
@@ -208,8 +187,9 @@ static void close_clients(judging *j)
 static im_code run_all(judging *j, size_t n, im_error *err)
 {
     im_pool *pool = NULL;
-    size_t parallel = j->options->parallel != 0 ? j->options->parallel : PARALLEL;
-    im_code rc = im_pool_open(IM_MIN(IM_MIN(parallel, n), (size_t)MOST_PARALLEL), &pool, err);
+    size_t parallel = j->options->parallel != 0 ? j->options->parallel : IM_VLM_PARALLEL;
+    im_code rc =
+        im_pool_open(IM_MIN(IM_MIN(parallel, n), (size_t)IM_VLM_MOST_PARALLEL), &pool, err);
     if (rc == IM_OK) {
         rc = open_clients(j, im_pool_threads(pool), err);
     }
@@ -231,8 +211,7 @@ im_code im_vlm_judge(const im_vlm_server *server, const im_vlm_options *options,
                  .pictures = pictures,
                  .out = out,
                  .start_ns = im_clock_ns(),
-                 .heeded = im_stop_heeded(),
-                 .deadline_ms = options->deadline_ms != 0 ? options->deadline_ms : VLM_DEADLINE_MS};
+                 .heeded = im_stop_heeded()};
     for (size_t i = 0; i < n; i++) {
         out[i] = (im_vlm_judgement){.error = IM_ERROR_INIT};
     }
@@ -251,30 +230,5 @@ im_code im_vlm_judge(const im_vlm_server *server, const im_vlm_options *options,
         (void)pthread_mutex_destroy(&j.mutex);
     }
     im_str_clear(&j.prompt);
-    return rc;
-}
-
-im_code im_vlm_ask(const im_vlm_server *server, const im_vlm_options *options, im_view text,
-                   const char *schema, const im_bytes *picture, json_t **out_json,
-                   im_vlm_judgement *out_cost, im_error *err)
-{
-    im_http_client *client = NULL;
-    vlm_reply reply;
-    double wait_s = -1;
-    vlm_question question = {
-        .text = text, .pictures = picture, .n_pictures = 1, .schema = schema, .max_tokens = 512};
-    uint32_t deadline = options->deadline_ms != 0 ? options->deadline_ms : VLM_DEADLINE_MS;
-    *out_cost = (im_vlm_judgement){.error = IM_ERROR_INIT};
-    im_code rc = im_http_open(&client, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    vlm_reply_init(&reply);
-    rc = vlm_ask(client, server, options, &question, deadline, &reply, out_cost, &wait_s, err);
-    if (rc == IM_OK) {
-        rc = vlm_reply_object(&reply, out_json, err);
-    }
-    vlm_reply_clear(&reply);
-    im_http_close(client);
     return rc;
 }

@@ -83,8 +83,7 @@ static im_code take_order(listing *l, const vlm_reply *reply, bool backwards, im
 static im_code ask_once(listing *l, const im_bytes *pictures, bool backwards,
                         im_vlm_judgement *cost, im_error *err)
 {
-    uint32_t deadline = l->options->deadline_ms != 0 ? l->options->deadline_ms : VLM_DEADLINE_MS;
-    double used = im_clock_ms_since(l->start_ns);
+    uint32_t left = vlm_left_ms(l->start_ns, im_vlm_deadline_ms(l->options));
     double wait_s = 0;
     vlm_reply reply;
     const vlm_question question = {.text = im_view_of(im_str_text(&l->prompt), l->prompt.size),
@@ -96,13 +95,13 @@ static im_code ask_once(listing *l, const im_bytes *pictures, bool backwards,
     for (size_t i = 0; i < l->n; i++) {
         l->pictures[i] = pictures[backwards ? l->n - 1 - i : i];
     }
-    if (used >= deadline) {
+    if (left < VLM_LEAST_MS) {
         cost->outcome = IM_VLM_NOT_ASKED;
         return im_fail(err, IM_ERR_TIMEOUT, "no time is left");
     }
     vlm_reply_init(&reply);
-    im_code rc = vlm_ask(l->client, l->server, l->options, &question, (uint32_t)(deadline - used),
-                         &reply, cost, &wait_s, err);
+    im_code rc =
+        vlm_ask(l->client, l->server, l->options, &question, left, &reply, cost, &wait_s, err);
     cost->outcome = IM_VLM_FAILED;
     if (rc == IM_OK) {
         rc = take_order(l, &reply, backwards, err);

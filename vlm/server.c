@@ -43,6 +43,18 @@ size_t im_vlm_most_pictures(const im_vlm_server *server)
     return profiles[server->profile].pictures;
 }
 
+im_code im_vlm_answers(const im_vlm_server *server, im_error *err)
+{
+    im_code rc = IM_OK;
+    if (im_vlm_most_pictures(server) == 0) {
+        rc = im_fail(err, IM_ERR_UNSUPPORTED,
+                     "a server of profile %s judges pictures, it writes no words",
+                     im_vlm_profile_name(server->profile));
+        im_hint(err, "name another one: --vlm-url");
+    }
+    return rc;
+}
+
 const char *im_vlm_mode_name(im_vlm_mode mode)
 {
     return mode_names[mode];

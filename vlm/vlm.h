@@ -56,6 +56,8 @@ const char *im_vlm_profile_name(im_vlm_profile profile);
 const char *im_vlm_mode_name(im_vlm_mode mode);
 /** Pictures that one question to it may show; 0: it judges pictures and answers no questions. */
 size_t im_vlm_most_pictures(const im_vlm_server *server);
+/** IM_ERR_UNSUPPORTED for one that answers no questions. */
+IM_NODISCARD im_code im_vlm_answers(const im_vlm_server *server, im_error *err);
 /** A server by what people write; "/v1" or "/v1beta" at the end of the URL is taken off. What its
  * profile is known to do is assumed until im_vlm_probe looked.
  * @return IM_ERR_INVALID for a URL that is none, a model or URL that is too long */
@@ -70,9 +72,14 @@ typedef struct im_vlm_options {
     im_http_rules rules;
     const char *key;      /* NULL: none; never in a sentence, file or answer */
     uint32_t deadline_ms; /* for all together; 0: 20 s */
-    uint32_t item_ms;     /* for one answer; 0: 10 s */
-    size_t parallel;      /* requests at once; 0: 4 */
+    uint32_t item_ms;     /* for one judgement; 0: half of that, and 10 s at least */
+    size_t parallel;      /* requests at once; 0: IM_VLM_PARALLEL */
 } im_vlm_options;
+#define IM_VLM_PARALLEL 4u
+#define IM_VLM_MOST_PARALLEL 64u
+#define IM_VLM_BREAK_AFTER 3u /* failures in a row: then it is the server's fault */
+/** options->deadline_ms, with its default. */
+uint32_t im_vlm_deadline_ms(const im_vlm_options *options);
 
 /** Finds out what a server is and can: asks it for its models, then for a judgement of a built-in
  * picture, mode by mode until one works. server->profile AUTO is replaced; an empty model too,
@@ -211,13 +218,6 @@ IM_NODISCARD im_code im_vlm_list(const im_vlm_server *server, const im_vlm_optio
 void im_vlm_list_key(const im_vlm_server *server, im_view query, const im_bytes *pictures, size_t n,
                      uint8_t out[IM_SHA256_BYTES]);
 
-/** A question about pictures whose answer is bound by a JSON schema.
- * @param schema JSON text  @param out_json the answer, whole and an object; json_decref
- * @return as of im_vlm_judge's errors; IM_ERR_UPSTREAM for an answer that is none */
-IM_NODISCARD im_code im_vlm_ask(const im_vlm_server *server, const im_vlm_options *options,
-                                im_view text, const char *schema, const im_bytes *picture,
-                                json_t **out_json, im_vlm_judgement *out_cost, im_error *err);
-
 /** A question about no, one or several pictures. */
 typedef struct im_vlm_question {
     im_view text; /* the whole prompt, cleaned where it holds words of others */
@@ -225,6 +225,7 @@ typedef struct im_vlm_question {
         *pictures; /* [n_pictures] of im_vlm_picture; of several each has its number, from 1 */
     size_t n_pictures;
     const char *schema; /* JSON text: binds the answer where the server can */
+    bool object;        /* the answer is to be an object also where no schema binds it */
     uint32_t max_tokens;
     uint64_t start_ns; /* what options->deadline_ms counts from; 0: now */
     /** Called with the model's text so far each time it has grown; NULL: the answer comes at once.
@@ -233,9 +234,10 @@ typedef struct im_vlm_question {
     void *context;
 } im_vlm_question;
 /** Asks it; 429 and 503 again, as im_vlm_judge does.
- * @param out_json where a schema binds: the answer, whole and an object; json_decref
- * @param out_text where none does: the text, without thoughts and fences
- * @param out_cost also after a failure; its status tells a request that was refused
+ * @param out_json where a schema binds, or an object is wanted: the answer, whole and an object;
+ * json_decref @param out_text else: the text, without thoughts and fences
+ * @param out_cost also after a failure (NOT_ASKED: nothing was sent); its
+ * status tells a request that was refused
  * @return url_refused, IM_ERR_TIMEOUT, IM_ERR_UPSTREAM (also for an answer that is none, broke off
  * or was refused), IM_ERR_BUSY, IM_ERR_DENIED (key), IM_ERR_NOT_FOUND (model), interrupted;
  * IM_ERR_UNSUPPORTED for more pictures than the server is shown */

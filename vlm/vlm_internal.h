@@ -7,7 +7,6 @@
 #include "vlm/vlm.h"
 
 #define VLM_ANSWER_BYTES (1u << 20)
-#define VLM_DEADLINE_MS 20000u
 #define VLM_LEAST_MS 20u /* with less left nothing is begun */
 #define VLM_LEAST_WAIT_S 0.2
 #define VLM_LEAST_MASS 0.1 /* P(yes) + P(no) below which there is no judgement */
@@ -190,11 +189,15 @@ IM_NODISCARD im_code vlm_ask(im_http_client *client, const im_vlm_server *server
                              uint32_t timeout_ms, vlm_reply *reply, im_vlm_judgement *cost,
                              double *out_wait_s, im_error *err);
 
-/** Waits, unless a stop is asked for. */
-void vlm_wait_ms(double ms);
 uint32_t vlm_left_ms(uint64_t start_ns, uint32_t deadline_ms);
-/** Whether a server that was busy may be asked again: it has been asked fewer than 3 times, and the
- * wait that it wants fits. */
-bool vlm_may_try_again(im_code rc, double wait_s, unsigned tries, uint32_t left_ms);
+/** options->item_ms, with its default. */
+uint32_t vlm_item_ms(const im_vlm_options *options);
+/** The same until there is an answer, or no use in another try: a server that was busy is asked
+ * again, 3 times in all, when the wait that it wants fits what is left of options->deadline_ms
+ * since start_ns. @param most_ms of one try */
+IM_NODISCARD im_code vlm_ask_patiently(im_http_client *client, const im_vlm_server *server,
+                                       const im_vlm_options *options, const vlm_question *question,
+                                       uint64_t start_ns, uint32_t most_ms, vlm_reply *reply,
+                                       im_vlm_judgement *cost, im_error *err);
 
 #endif

@@ -29,7 +29,7 @@ def write_tokenizer(out, family, processor):
     tokens = {entry["content"]: entry["id"] for entry in tokenizer["added_tokens"]}
     for token in SPECIAL[family]:
         if token not in tokens:
-            tokens[token] = len(words.tokens) + len(tokens) - (len(words.tokens) - words.n_plain)
+            tokens[token] = words.n_plain + len(tokens)
             tokenizer["added_tokens"].append(dict(tokenizer["added_tokens"][0], id=tokens[token], content=token))
     (out / "tokenizer.json").write_text(json.dumps(tokenizer))
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>",

@@ -135,6 +135,9 @@ def nothing_found_asks_nobody():
             answer = ask(server, *more)
             assert answer["status"] == "nothing" and answer["answer"] is None and answer["pictures"] == []
         assert server.requests == [] and outcomes() == []
+        for wrong in (("--min-score", "x"), ("--min-score", "nan"), ("--filter", "")):  # as search says it
+            error = home.error("ask", "--vlm-url", server.url, *wrong, QUESTION, code=2)
+            assert wrong[0] in error["message"], error
         done = home.run("ask", "--min-score", "50", "--vlm-url", server.url, QUESTION)
         assert done.stdout == b"" and b"not asked" in done.stderr
 
@@ -208,6 +211,8 @@ def prices_make_a_cost():
         assert ask(server)["cost"] is None
     with serving(fake.tells(GOOD)) as server:
         told = ask(server, "--vlm-price-in", "2.5", "--vlm-price-out", "10", "--vlm-model", "priced")
+        known = ask(server, "--vlm-price-in", "2.5", "--vlm-price-out", "10", "--vlm-model", "priced")
+        assert known["cached"] and known["cost"] == 0 and known["tokens"] == 0, known
         assert told["tokens"] > 0 and abs(told["cost"] - told["tokens"] * 2.5e-6) < 1e-9, told
 
 

@@ -257,6 +257,11 @@ def a_limit_is_kept_and_gone_on_from():
         assert len(server.asked) == done["sent"]
         _, done, _ = run(server, "--tokens", "10")
         assert done["sent"] == 0 and done["stopped"] == "tokens", done
+    forget()
+    usage = {"total_tokens": 25 + 160 + 60}  # a picture, the longest answer, the words of the prompt
+    with describer(lambda i: lambda handler, body: fake.send(handler, dict(fake.chat("a"), usage=usage))) as server:
+        _, done, _ = run(server, "--tokens", "700", "--vlm-parallel", "1")
+        assert done["stopped"] == "tokens" and done["tokens"] == 2 * 245, done
 
 
 def a_days_ceiling_holds_over_runs():  # T111
@@ -607,27 +612,15 @@ def jobs_describe_too():
 # ---- the real one ----
 
 def a_real_llama_server_describes():
-    program = real_server.PROGRAM
-    support.need(program, real_server.MISSING)
-    tiny = real_server.models()
     own = Imago()
     own.add(str(HERE / "pictures"))
-    env = dict(own.env, LD_LIBRARY_PATH=real_server.LIBRARIES)
-    process = subprocess.Popen([support.PROGRAM, "vlm", "start", "--library", own.library, "--json",
-                                "--model", f"{tiny}/tiny-vlm.gguf", "--mmproj", f"{tiny}/tiny-vlm-mmproj.gguf",
-                                "--server", program], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        while b'"ready"' not in (line := process.stdout.readline()):
-            assert line, "it did not start"
+    with real_server.started(own):
         done = own.run("caption", "--json")
         last = json.loads(done.stdout.splitlines()[-1])
         assert last["described"] == last["items"] > 0 and last["model"] == "tiny-vlm", last
         answer = json.loads(own.run("search", "--json", 'red +"a picture of"').stdout)
         assert len(answer["hits"]) == last["items"], answer["hits"]
         assert json.loads(own.run("read", "--json").stdout.splitlines()[-1])["failed"] == 0
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
 
 
 support.main([captions_are_written_found_and_marked, what_is_known_is_not_asked_again, the_users_word_stays,

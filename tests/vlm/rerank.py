@@ -284,6 +284,7 @@ def a_mad_judge_moves_nothing_beyond_the_bound():  # T108, T109
                                         {"index": -1, "relevance_score": 1}, {"index": 99, "relevance_score": 1},
                                         {"index": "1", "relevance_score": 1}, {"index": 2, "relevance_score": 1e9}]})
     answer = search("--rerank", "--vlm-url", server.url, "--vlm-profile", "rerank")
+    assert answer["rerank"]["sent"] == N + 1, answer["rerank"]  # all in one request, the blank one too
     check_bound(answer)
     assert answer["rerank"]["judged"] <= 1
     server.close()
@@ -335,8 +336,13 @@ def a_list_is_put_in_order_within_the_bound():
     assert told == sorted(told) and max(map(abs, told)) < 2, told  # as the server said
     lines = rows("SELECT count(*), sum(tokens), min(outcome), max(outcome), count(DISTINCT items) FROM vlm_audit")
     assert lines == [(2 * N, 2 * 93, "judged", "judged", N)], lines
+    # of each answer's tokens one was written: no share of the cost is lost among the pictures
+    priced = search("--rerank=12", *LISTWISE, "--vlm-url", server.url, "--vlm-model", "priced", *PRICES)["rerank"]
+    cost = rows("SELECT sum(cost_nano) FROM vlm_audit WHERE model = 'priced'")[0][0] * 1e-9
+    assert abs(priced["cost"] - 2 * (92 * 2.5 + 1 * 10) / 1e6) < 1e-12 and abs(priced["cost"] - cost) < 1e-12, priced
+    server.forget()
     again = search("--rerank=12", *LISTWISE, "--vlm-url", server.url)["rerank"]
-    assert len(server.judged) == 2 and again["cached"] == N and again["sent"] == 0, again
+    assert len(server.judged) == 0 and again["cached"] == N and again["sent"] == 0, again
     # a judge that calibration found useless moves nothing here either
     with contextlib.closing(sqlite3.connect(os.path.join(home.library, "library.db"))) as db, db:
         db.execute("INSERT INTO setting (name, value) VALUES ('vlm_weights', ?)", (json.dumps(

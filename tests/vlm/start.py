@@ -2,6 +2,7 @@
 """`imago vlm start`, `stop`, `status` and `imago serve --vlm-model-file` with a program that plays
 llama-server, well and badly, and with a real one where there is one (real_server.py)."""
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(sys.argv[2]).resolve() / "tests/app"))
@@ -262,6 +264,27 @@ def a_second_one_is_refused():
         assert status()["local"] == "ready"  # the first was not harmed
 
 
+def who_only_looks_keeps_nobody_from_starting():
+    looked, done = [], threading.Event()
+
+    def look():  # as `imago vlm status` does, over and over
+        with open(os.path.join(home.library, "vlm-server"), "a") as file:
+            while not done.is_set():
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    looked.append(time.sleep(0.02))
+                    fcntl.flock(file, fcntl.LOCK_UN)
+                time.sleep(0.002)
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        with started() as process:
+            assert process.poll() is None and looked
+    finally:
+        done.set()
+        looker.join()
+
+
 def a_kill_leaves_nothing_behind():
     with started() as process:
         child = starts()[0]["pid"]
@@ -338,41 +361,25 @@ def it_ends_with_the_daemon():
 # ---- the real one ----
 
 def a_real_llama_server():
-    program = real_server.PROGRAM
-    support.need(program, real_server.MISSING)
-    tiny = real_server.models()
     own = Imago()
     own.add(str(HERE / "pictures"))
-    env = dict(own.env, LD_LIBRARY_PATH=real_server.LIBRARIES)
-    command = [support.PROGRAM, "vlm", "start", "--library", own.library, "--model", f"{tiny}/tiny-vlm.gguf",
-               "--mmproj", f"{tiny}/tiny-vlm-mmproj.gguf", "--server", program, "--json"]
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        line = b""
-        while b'"ready"' not in line:
-            line = process.stdout.readline()
-            assert line, process.communicate()
-        ready = json.loads(line)
+    with real_server.started(own) as (process, ready):
         assert ready["mode"] == "logprobs" and ready["model"] == "tiny-vlm", ready
         answer = json.loads(own.run("search", "--json", "--rerank", "red").stdout)
         assert answer["rerank"]["status"] == "done", answer["rerank"]
         best = max(answer["hits"], key=lambda hit: hit["rerank"]["p_yes"])
         assert os.path.basename(best["path"]).startswith("red") and best["rerank"]["p_yes"] > 0.5, best
         os.kill(ready["pid"], signal.SIGKILL)  # it comes back
-        while b'"event":"ready"' not in (line := process.stdout.readline()):
-            assert line, process.communicate()
+        assert real_server.next_ready(process)["pid"] != ready["pid"]
         again = json.loads(own.run("search", "--json", "--rerank", "red").stdout)
-        assert again["rerank"]["cached"] == len(answer["hits"]) and json.loads(line)["pid"] != ready["pid"], again["rerank"]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
-    assert process.returncode == 0
+        assert again["rerank"]["cached"] == len(answer["hits"]), again["rerank"]
 
 
 support.main([it_is_used_by_itself, answers_outlive_a_restart, the_key_is_its_users_alone,
               a_file_of_others_says_nothing, arguments_reach_it,
               events_are_lines, what_is_not_there_is_named, a_model_it_cannot_load_is_its_last_words,
               a_port_that_was_taken_is_tried_again, one_that_never_is_ready_is_ended, one_that_does_not_obey_is_killed,
-              a_crash_is_mended, it_gives_up_with_the_last_words, a_second_one_is_refused, a_kill_leaves_nothing_behind,
+              a_crash_is_mended, it_gives_up_with_the_last_words, a_second_one_is_refused, who_only_looks_keeps_nobody_from_starting,
+              a_kill_leaves_nothing_behind,
               who_asks_too_early_is_told, much_that_is_written_stops_nobody, what_a_wrapper_started_ends_too,
               it_ends_with_the_daemon, a_real_llama_server])

@@ -121,6 +121,7 @@ static void a_busy_server_is_asked_again(void **state)
                 for (size_t i = 0; i < PICTURES; i++) { /* 93 tokens, in shares */
                     assert_int_equal(out[i].tokens, busy == 3 ? 0 : i < 3 ? 11 : 10);
                     assert_true(out[i].bytes_sent > 3 * 4000);
+                    assert_int_equal(out[i].tries, 3); /* as many sends as pictures */
                 }
                 assert_true(busy == 3 || (out[0].s == 0 && out[8].s == 20));
             }
@@ -141,6 +142,16 @@ static void a_deadline_that_has_passed_asks_nobody(void **state)
     }
     fake_stop(&server);
     assert_int_equal(server.requests, 0);
+}
+
+/* Who lets a slow model take its time lets each picture have its share of it. */
+static void a_pictures_time_grows_with_the_deadline(void **state)
+{
+    (void)state;
+    assert_int_equal(vlm_item_ms(&(im_vlm_options){0}), 10000);
+    assert_int_equal(vlm_item_ms(&(im_vlm_options){.deadline_ms = 1000}), 10000);
+    assert_int_equal(vlm_item_ms(&(im_vlm_options){.deadline_ms = 600000}), 300000);
+    assert_int_equal(vlm_item_ms(&(im_vlm_options){.deadline_ms = 600000, .item_ms = 50}), 50);
 }
 
 static void a_host_that_is_not_meant_gets_no_packet(void **state)
@@ -178,8 +189,12 @@ static im_code do_all(const fake_server *s, im_error *err)
     if (rc == IM_OK) {
         assert_int_equal(server.profile, IM_VLM_LLAMA_SERVER);
         assert_string_equal(server.model, "tiny");
-        rc = im_vlm_ask(&server, &options, im_view_from("x"), vlm_score_schema, &picture, &object,
-                        &cost, err);
+        const im_vlm_question question = {.text = im_view_from("x"),
+                                          .schema = vlm_score_schema,
+                                          .pictures = &picture,
+                                          .n_pictures = 1,
+                                          .max_tokens = 8};
+        rc = im_vlm_answer(&server, &options, &question, &object, NULL, &cost, err);
         json_decref(object);
     }
     return rc;
@@ -216,6 +231,7 @@ int main(void)
         cmocka_unit_test(a_dead_server_is_left_alone),
         cmocka_unit_test(a_busy_server_is_asked_again),
         cmocka_unit_test(a_deadline_that_has_passed_asks_nobody),
+        cmocka_unit_test(a_pictures_time_grows_with_the_deadline),
         cmocka_unit_test(a_host_that_is_not_meant_gets_no_packet),
         cmocka_unit_test(each_failed_allocation_is_told),
     };

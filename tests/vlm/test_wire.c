@@ -5,7 +5,9 @@
 
 #include "base/clock.h"
 #include "fake_server.h"
+
 #include <dirent.h>
+#include <unistd.h>
 
 #define GOOD                                                                                  \
     "{\"choices\":[{\"message\":{\"content\":\"yes\"},\"logprobs\":{\"content\":[{\"token\":" \
@@ -384,6 +386,32 @@ static void one_picture_has_its_own_time(void **state)
     assert_true(out[2].ms >= 900 && out[2].ms < 7000);
 }
 
+/* The time was up between the look at the clock and the request: that is no time, not all of it. */
+static void no_time_left_is_not_time_without_end(void **state)
+{
+    fake_server server;
+    im_vlm_server named;
+    im_http_client *client = NULL;
+    vlm_reply reply;
+    double wait_s = 0;
+    im_vlm_judgement cost = {.error = IM_ERROR_INIT};
+    const im_vlm_options options = {.parallel = 1};
+    const vlm_question question = {.text = im_view_from("x"), .max_tokens = 1};
+    (void)state;
+    fake_start(&server, (fake_answer){.act = FAKE_SILENT});
+    vlm_reply_init(&reply);
+    assert_int_equal(im_vlm_server_of(server.url, "m", IM_VLM_LLAMA_SERVER, &named, NULL), IM_OK);
+    assert_int_equal(im_http_open(&client, NULL), IM_OK);
+    (void)alarm(30);
+    assert_int_equal(vlm_ask(client, &named, &options, &question, 0, &reply, &cost, &wait_s, NULL),
+                     IM_ERR_TIMEOUT);
+    (void)alarm(0);
+    assert_true(cost.ms < 10000);
+    im_http_close(client);
+    vlm_reply_clear(&reply);
+    fake_stop(&server);
+}
+
 static void at_the_deadline_nothing_new_is_begun(void **state)
 {
     fake_server server;
@@ -555,6 +583,7 @@ int main(void)
         cmocka_unit_test(every_recorded_answer_is_read_over_a_socket),
         cmocka_unit_test(no_more_are_asked_at_once_than_allowed),
         cmocka_unit_test(one_picture_has_its_own_time),
+        cmocka_unit_test(no_time_left_is_not_time_without_end),
         cmocka_unit_test(at_the_deadline_nothing_new_is_begun),
         cmocka_unit_test(the_breaker_counts_failures_in_a_row),
         cmocka_unit_test(a_server_is_left_alone_as_long_as_it_wants),
