@@ -198,6 +198,14 @@ def another_search_stops_the_looking():
     page.js("localStorage.setItem('imago-look-again', '')")
 
 
+def explain_anew(act):
+    """Words that no explanation is kept for."""
+    begin(act)
+    page.go(f"#q={begin.words.replace(' ', '+')}&item={FIRST[2]}")
+    page.until(lambda: page.all("#detail-explain"), "the button")
+    page.one("#detail-explain").click()
+
+
 def an_explanation_is_text():
     said = {"verdict": "partial", "matches": [{"attribute": EVIL[:70], "place": "left"}, {"attribute": "red & <b>", "place": "top"}],
             "missing": ["night"], "abstain": False}
@@ -214,11 +222,13 @@ def an_explanation_is_text():
     time.sleep(0.2)
     assert not page.js("return window.hacked")
     shots(page, "vlm-explained")
-    begin(fake.tells({"verdict": "match", "matches": [], "missing": [], "abstain": True}))
+    asked = len(vlm.judged)
     page.one("#detail-explain").click()
+    page.until(lambda: "looking" not in page.text("#sentence") and "It fits in part" in page.text("#sentence"), "the same again")
+    assert len(vlm.judged) == asked  # kept, not asked again
+    explain_anew(fake.tells({"verdict": "match", "matches": [], "missing": [], "abstain": True}))
     page.until(lambda: "cannot tell" in page.text("#sentence"), "that it abstains")
-    begin(fake.says({"error": {"message": EVIL}}, 500))
-    page.one("#detail-explain").click()
+    explain_anew(fake.says({"error": {"message": EVIL}}, 500))
     page.until(lambda: "did not explain" in page.text("#sentence"), "that it failed")
     assert "<img src=x" in page.text("#sentence") and not page.js("return window.hacked")
     page.go(f"#item={FIRST[2]}")  # no query: nothing to explain
