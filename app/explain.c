@@ -442,7 +442,6 @@ im_code im_app_explain(im_library *library, const im_search_request *request, ui
     one.k = 1;
     one.offset = 0;
     one.how.only = item;
-    one.mode = IM_MODE_EXACT;
     im_code rc = im_store_get_item(library->store, item, &row, err);
     if (rc == IM_OK) {
         rc = im_app_search(library, &one, &answer, err);

@@ -60,7 +60,9 @@ im_code cli_set_min_score(const char *value, im_search_request *request, im_erro
         return IM_OK;
     }
     if (!im_parse_double(value, &score) || !(score >= -IM_SCORE_MAX && score <= IM_SCORE_MAX)) {
-        return im_fail(err, IM_ERR_INVALID, "option '--min-score': '%s' is no number", value);
+        return im_fail(err, IM_ERR_INVALID,
+                       "option '--min-score' is '%.40s', expected a number from -1e9 to 1e9",
+                       value);
     }
     request->has_min_score = true;
     request->min_score = (float)score;

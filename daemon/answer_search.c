@@ -48,8 +48,9 @@ static im_code read_score(const http_parameters *p, im_search_request *request, 
         return IM_OK;
     }
     if (!im_parse_double(text, &score) || !(score >= -IM_SCORE_MAX && score <= IM_SCORE_MAX)) {
-        im_code rc = im_fail_as(err, IM_REASON_HTTP_PARAMETER,
-                                "parameter 'min_score' is '%.40s', expected a number", text);
+        im_code rc = im_fail_as(
+            err, IM_REASON_HTTP_PARAMETER,
+            "parameter 'min_score' is '%.40s', expected a number from -1e9 to 1e9", text);
         im_at_field(err, "min_score");
         return rc;
     }

@@ -102,6 +102,9 @@ def a_faiss_file_is_made_used_kept_and_dropped():
     _, truth = ten(imago, "--engine", "scan")
     answer, hits = ten(imago, "--engine", "ivf", *ALL)
     assert answer["engine"] == "ivf" and not answer["exact"] and hits == truth, answer["engine"]
+    for options in ((), ("--engine", "ivf")):  # one row is told the same by every engine
+        told = json.loads(imago.run("explain", "--json", *options, "red", f"id:{truth[0][0]}").stdout)
+        assert told["id"] == truth[0][0] and told["score"] == truth[0][1], (options, told, truth[0])
     imago.run("check")
     # added and removed: the same file
     for i in range(300, 340):
