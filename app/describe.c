@@ -79,12 +79,6 @@ static void stop_with(describing *d, im_code rc, const im_error *why, const char
     }
 }
 
-/* What a task is expected to take: as its line of vlm_audit says (vlm_budget.c). */
-static uint64_t expected_of(const describe_task *task)
-{
-    return (uint64_t)task->expected + VLM_PROMPT_TOKENS;
-}
-
 /* ---- one picture gets ready ---- */
 
 /* A picture that cannot be read: its own fault is remembered, the disk's is not. */
@@ -187,7 +181,8 @@ static bool may_begin(describing *d)
         stop_with(d, IM_OK, NULL, "limit");
         return false;
     }
-    if (r->tokens != 0 && d->report->tokens + d->expected + expected_of(task) > r->tokens) {
+    if (r->tokens != 0 &&
+        d->report->tokens + d->expected + vlm_use_expected(&d->use, task->expected) > r->tokens) {
         if (d->under_way == 0) {
             stop_with(d, IM_OK, NULL, "tokens");
         }
@@ -314,7 +309,7 @@ static im_code end_task(describing *d, describe_task *task, im_error *err)
     bool put = false;
     bool answered = task->rc == IM_OK || is_fate(task);
     d->under_way--;
-    d->expected -= expected_of(task);
+    d->expected -= vlm_use_expected(&d->use, task->expected);
     im_code rc = im_store_begin(d->use.store, err);
     if (rc == IM_OK) {
         rc = write_all(d, task, &put, err);
@@ -326,8 +321,9 @@ static im_code end_task(describing *d, describe_task *task, im_error *err)
     }
     r->sent += task->cost.tries > 0;
     r->bytes_sent += task->cost.bytes_sent;
-    r->tokens +=
-        task->cost.tokens > 0 || task->cost.bytes_sent == 0 ? task->cost.tokens : expected_of(task);
+    r->tokens += task->cost.tokens > 0 || task->cost.bytes_sent == 0
+                     ? task->cost.tokens
+                     : vlm_use_expected(&d->use, task->expected);
     if (rc != IM_OK) {
         describe_task_free(task);
         return rc;
@@ -379,7 +375,7 @@ static im_code fill(describing *d, im_error *err)
             break;
         }
         d->under_way++;
-        d->expected += expected_of(d->ready);
+        d->expected += vlm_use_expected(&d->use, d->ready->expected);
         describe_crew_put(d->crew, d->ready);
         d->ready = NULL;
     }

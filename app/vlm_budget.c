@@ -4,6 +4,8 @@
 #include "app/vlm_internal.h"
 #include "base/clock.h"
 
+#define PROMPT_TOKENS 100u /* of the words */
+
 /* Billionths of the prices' unit; never rounded down. */
 static uint64_t nano(double million_price, uint64_t tokens)
 {
@@ -11,10 +13,15 @@ static uint64_t nano(double million_price, uint64_t tokens)
     return cost < 1e18 ? (uint64_t)cost : UINT64_MAX / 16;
 }
 
+uint64_t vlm_use_expected(const vlm_use *use, uint32_t tokens)
+{
+    return (uint64_t)tokens + PROMPT_TOKENS + im_vlm_thought_tokens(&use->server);
+}
+
 /* Before an answer it is not known which tokens will be written: all at the dearer price. */
 static uint64_t expected_cost(const vlm_use *use, uint32_t tokens)
 {
-    return nano(IM_MAX(use->price_in, use->price_out), (uint64_t)tokens + VLM_PROMPT_TOKENS);
+    return nano(IM_MAX(use->price_in, use->price_out), vlm_use_expected(use, tokens));
 }
 
 uint64_t vlm_use_cost(const vlm_use *use, const im_vlm_judgement *judgement, uint32_t expected)
@@ -74,7 +81,7 @@ static im_code fit_budget(const vlm_use *use, const uint32_t *tokens, size_t n, 
     }
     im_code rc = vlm_spent_today(use->store, &spent, err);
     for (size_t i = 0; rc == IM_OK && i < n; i++) {
-        uint64_t wanted = (uint64_t)tokens[i] + VLM_PROMPT_TOKENS;
+        uint64_t wanted = vlm_use_expected(use, tokens[i]);
         uint64_t cost = expected_cost(use, tokens[i]);
         *out_n = i;
         if (use->daily_tokens > 0 && spent.tokens + wanted > use->daily_tokens) {
@@ -107,7 +114,7 @@ static im_code begin_send(const vlm_use *use, const char *purpose, const uint64_
                               .model = use->server.model,
                               .purpose = purpose,
                               .items = im_str_text(&list),
-                              .tokens = tokens + VLM_PROMPT_TOKENS,
+                              .tokens = vlm_use_expected(use, tokens),
                               .cost_nano = expected_cost(use, tokens)};
     im_code rc = list.failed ? im_fail(err, IM_ERR_NOMEM, "no memory for an audit line")
                              : im_store_begin_vlm_send(use->store, &send, out_id, err);

@@ -7,7 +7,6 @@
 
 #define VLM_SERVER_SETTING "vlm"
 #define VLM_DAY_NS (INT64_C(86400) * 1000000000)
-#define VLM_PROMPT_TOKENS 100u /* of the words, beside what a picture is expected to take */
 
 /** A server ready to be asked. Cleared by vlm_use_close. */
 typedef struct vlm_use {
@@ -55,6 +54,9 @@ IM_NODISCARD im_code vlm_use_begin_some(const vlm_use *use, const char *purpose,
                                         const uint64_t *items, const uint32_t *tokens, size_t n,
                                         size_t least, uint64_t *out_ids, size_t *out_n,
                                         im_error *err);
+/** Tokens that an answer is expected to take: the picture's and the answer's, and with them those
+ * of the prompt and of thoughts. */
+uint64_t vlm_use_expected(const vlm_use *use, uint32_t tokens);
 /** What an answer cost, in billionths of the unit of the prices; `expected` tokens where the server
  * told none. */
 uint64_t vlm_use_cost(const vlm_use *use, const im_vlm_judgement *judgement, uint32_t expected);

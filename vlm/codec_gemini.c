@@ -43,15 +43,14 @@ static void put_contents(im_json_writer *w, const vlm_question *question)
 void vlm_gemini_write(im_json_writer *w, const im_vlm_server *server, const vlm_question *question)
 {
     bool labels = question->mode == IM_VLM_MODE_LOGPROBS;
-    (void)server;
     im_json_begin_object(w);
     put_contents(w, question);
     im_json_key(w, "generationConfig");
     im_json_begin_object(w);
     im_json_put_uint(w, "temperature", 0);
-    /* a thinking model spends these on thoughts first */
     im_json_put_uint(w, "maxOutputTokens",
-                     labels ? question->max_tokens : question->max_tokens + 512);
+                     labels ? question->max_tokens
+                            : question->max_tokens + im_vlm_thought_tokens(server));
     if (labels) {
         im_json_put_bool(w, "responseLogprobs", true);
         im_json_put_uint(w, "logprobs", 20);

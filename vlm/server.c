@@ -43,6 +43,12 @@ size_t im_vlm_most_pictures(const im_vlm_server *server)
     return profiles[server->profile].pictures;
 }
 
+/* Of the others each model that thinks has its own switch; those of Gemini do as they come. */
+uint32_t im_vlm_thought_tokens(const im_vlm_server *server)
+{
+    return server->profile == IM_VLM_GEMINI ? 512 : 0;
+}
+
 im_code im_vlm_answers(const im_vlm_server *server, im_error *err)
 {
     im_code rc = IM_OK;

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import select
 import signal
 import sqlite3
@@ -220,6 +221,9 @@ def a_ceiling_is_kept():  # T111
     with serving(fake.tells(GOOD)) as server:
         error = ask(server, "--vlm-daily-tokens", "100", code=8)
         assert error["code"] == "vlm_budget_spent" and not server.judged and outcomes() == []
+        wanted = [int(re.search(r"(\d+) more would pass the ceiling", told["message"])[1]) for told in
+                  (error, ask(server, "--vlm-daily-tokens", "100", "--vlm-model", "gemini-3.5-flash", profile="gemini", code=8))]
+        assert wanted[1] == wanted[0] + 512, wanted  # of thoughts, which are paid too
 
 
 def one_that_refuses_several_is_asked_one_by_one():
