@@ -154,6 +154,8 @@ typedef struct im_describe_report {
     uint64_t denied;         /* of folders that are not to be sent */
     uint64_t failed;
     uint64_t sent, tokens, bytes_sent;
+    bool priced;         /* prices are known: */
+    uint64_t cost_nano;  /* billionths of their unit */
     const char *stopped; /* NULL, "limit", "tokens", "seconds", "interrupted", "daily ceiling",
                           * "failures", "error" */
     double seconds;

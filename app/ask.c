@@ -360,7 +360,7 @@ im_code im_app_ask(im_library *library, const im_vlm_request *request, im_view q
     }
     if (rc == IM_OK) {
         a.teller.binds = a.binds = a.use.server.schema;
-        out->priced = a.use.price_in > 0 || a.use.price_out > 0;
+        out->priced = vlm_use_priced(&a.use);
         (void)snprintf(out->model, sizeof(out->model), "%s", a.use.server.model);
         rc = im_vlm_answers(&a.use.server, err);
         rc = rc == IM_OK ? ask(&a, answer, err) : rc;

@@ -324,6 +324,7 @@ static im_code end_task(describing *d, describe_task *task, im_error *err)
     r->tokens += task->cost.tokens > 0 || task->cost.bytes_sent == 0
                      ? task->cost.tokens
                      : vlm_use_expected(&d->use, task->expected);
+    r->cost_nano += vlm_use_cost(&d->use, &task->cost, task->expected);
     if (rc != IM_OK) {
         describe_task_free(task);
         return rc;
@@ -464,6 +465,7 @@ static im_code open_all(describing *d, im_vlm_request *vlm, im_error *err)
     }
     d->report->items = d->items.n;
     (void)snprintf(d->report->model, sizeof(d->report->model), "%s", d->use.server.model);
+    d->report->priced = vlm_use_priced(&d->use);
     if (rc == IM_OK) {
         d->n_crew = IM_MIN(vlm->parallel != 0 ? vlm->parallel : (size_t)IM_VLM_PARALLEL,
                            (size_t)IM_VLM_MOST_PARALLEL);
@@ -527,6 +529,7 @@ void im_describe_report_json(im_json_writer *w, const im_describe_report *r)
     im_json_put_uint(w, "failed", r->failed);
     im_json_put_uint(w, "sent", r->sent);
     im_json_put_uint(w, "tokens", r->tokens);
+    vlm_put_cost(w, r->priced, r->cost_nano);
     im_json_put_uint(w, "bytes_sent", r->bytes_sent);
     im_json_put_string(w, "stopped", r->stopped);
     im_json_put_double(w, "seconds", r->seconds);

@@ -250,8 +250,7 @@ static void put_explanation(im_json_writer *w, const vlm_use *use, const explana
     im_json_put_bool(w, "disagreement", n[1] > 0 || n[3] > 0 || against);
     im_json_put_bool(w, "cached", e->cached);
     im_json_put_uint(w, "tokens", e->cost.tokens);
-    vlm_put_cost(w, use->price_in > 0 || use->price_out > 0,
-                 vlm_use_cost(use, &e->cost, e->expected));
+    vlm_put_cost(w, vlm_use_priced(use), vlm_use_cost(use, &e->cost, e->expected));
     im_json_put_double(w, "ms", e->cost.ms);
     im_json_end_object(w);
 }

@@ -172,7 +172,7 @@ static im_code read_prices(vlm_use *use, const im_vlm_request *request, bool ask
     if (rc == IM_OK) {
         rc = read_number(use, COST_SETTING, asked_only, &use->daily_cost, err);
     }
-    if (rc == IM_OK && use->daily_cost > 0 && !(use->price_in > 0 || use->price_out > 0)) {
+    if (rc == IM_OK && use->daily_cost > 0 && !vlm_use_priced(use)) {
         rc = im_fail(err, IM_ERR_INVALID, "a ceiling of cost, and no price that it is counted by");
         im_hint(err, "say what a million tokens cost: --vlm-price-in, --vlm-price-out");
     }

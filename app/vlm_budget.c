@@ -13,6 +13,11 @@ static uint64_t nano(double million_price, uint64_t tokens)
     return cost < 1e18 ? (uint64_t)cost : UINT64_MAX / 16;
 }
 
+bool vlm_use_priced(const vlm_use *use)
+{
+    return use->price_in > 0 || use->price_out > 0;
+}
+
 uint64_t vlm_use_expected(const vlm_use *use, uint32_t tokens)
 {
     return (uint64_t)tokens + PROMPT_TOKENS + im_vlm_thought_tokens(&use->server);

@@ -54,6 +54,8 @@ IM_NODISCARD im_code vlm_use_begin_some(const vlm_use *use, const char *purpose,
                                         const uint64_t *items, const uint32_t *tokens, size_t n,
                                         size_t least, uint64_t *out_ids, size_t *out_n,
                                         im_error *err);
+/** Whether prices are known: without one all costs are 0. */
+bool vlm_use_priced(const vlm_use *use);
 /** Tokens that an answer is expected to take: the picture's and the answer's, and with them those
  * of the prompt and of thoughts. */
 uint64_t vlm_use_expected(const vlm_use *use, uint32_t tokens);

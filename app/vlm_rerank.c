@@ -305,7 +305,7 @@ im_code im_app_vlm_rerank(im_library *library, const im_vlm_request *request, si
     }
     if (rc == IM_OK) {
         report->weights = use.weights;
-        report->priced = use.price_in > 0 || use.price_out > 0;
+        report->priced = vlm_use_priced(&use);
         report->mode = im_vlm_mode_name(use.server.mode);
         (void)snprintf(report->model, sizeof(report->model), "%s", use.server.model);
     }

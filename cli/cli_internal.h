@@ -114,7 +114,8 @@ typedef struct cli_options {
     const char *vlm_url, *vlm_model, *vlm_key_file, *judged;
     const char *vlm_daily_cost, *vlm_price_in, *vlm_price_out; /* as written */
     const char *mmproj, *vlm_model_file, *llama_server;
-    uint64_t watch_every, vlm_profile, vlm_daily_tokens, vlm_seconds, vlm_parallel, vlm_wait, restarts;
+    uint64_t watch_every, vlm_profile, vlm_daily_tokens, vlm_seconds, vlm_parallel, vlm_wait,
+        restarts;
     uint64_t limit, run_tokens, run_seconds, vlm_pixels;
     bool redo, retry;
     cli_texts vlm_hosts;
@@ -247,6 +248,9 @@ void cli_progress_show(cli_progress *progress, const cli_progress_state *state);
 void cli_progress_hide(cli_progress *progress);
 /** "1:05", "2:03:04". */
 const char *cli_duration(double seconds, char out[24]);
+#define CLI_COST_SIZE 40
+/** " (cost 0.0021)", in the unit of the model's prices; "" without them. */
+const char *cli_cost(bool priced, uint64_t cost_nano, char out[CLI_COST_SIZE]);
 
 /* ---- vectors.c ---- */
 /** Header of a NumPy 1.0 file of a C-ordered float32 matrix. */

@@ -54,6 +54,7 @@ static void put_report(cli_session *s, const im_describe_report *report, bool re
 {
     im_json_writer w;
     char time[24];
+    char cost[CLI_COST_SIZE];
     bool first = true;
     if (s->event_lines) {
         cli_json_start(&w);
@@ -72,9 +73,10 @@ static void put_report(cli_session *s, const im_describe_report *report, bool re
     put_count(s, &first, report->known_failures, "failed before (--retry)");
     put_count(s, &first, report->denied, "not to be sent");
     put_count(s, &first, report->failed, "failed");
-    cli_printf(&s->words, "%s of %llu pictures in %s, %llu tokens%s\n", first ? "none" : "",
+    cli_printf(&s->words, "%s of %llu pictures in %s, %llu tokens%s%s\n", first ? "none" : "",
                (unsigned long long)report->items, cli_duration(report->seconds, time),
-               (unsigned long long)report->tokens, why(report));
+               (unsigned long long)report->tokens,
+               cli_cost(report->priced, report->cost_nano, cost), why(report));
     cli_flush(&s->words);
 }
 

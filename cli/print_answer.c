@@ -87,16 +87,14 @@ static void put_rerank(cli_session *s, const im_rerank_report *report)
         cli_note(s, "no order of the whole list, each hit by itself: %s", report->no_list);
     }
     if (strcmp(report->status, "done") == 0 || s->args->options.verbose > 0) {
-        char cost[40] = "";
-        if (report->priced) {
-            (void)snprintf(cost, sizeof(cost), " (cost %.6g)", (double)report->cost_nano * 1e-9);
-        }
+        char cost[CLI_COST_SIZE];
         cli_note(s,
                  "rerank: %zu of %zu judged (%zu known before), %zu moved, %.0f ms, %llu tokens%s, "
                  "mode %s, weight %g%s",
                  report->judged, report->n, report->cached, report->moved, report->ms,
-                 (unsigned long long)report->tokens, cost, report->mode, report->weights.weight,
-                 report->weights.calibrated ? "" : " (not calibrated)");
+                 (unsigned long long)report->tokens,
+                 cli_cost(report->priced, report->cost_nano, cost), report->mode,
+                 report->weights.weight, report->weights.calibrated ? "" : " (not calibrated)");
     }
 }
 

@@ -17,6 +17,15 @@ const char *cli_duration(double seconds, char out[24])
     return out;
 }
 
+const char *cli_cost(bool priced, uint64_t cost_nano, char out[CLI_COST_SIZE])
+{
+    out[0] = '\0';
+    if (priced) {
+        (void)snprintf(out, CLI_COST_SIZE, " (cost %.6g)", (double)cost_nano * 1e-9);
+    }
+    return out;
+}
+
 static void add_bar(im_str *line, double share)
 {
     size_t full = (size_t)(share * BAR_CELLS + 0.5);

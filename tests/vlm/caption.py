@@ -112,7 +112,7 @@ def captions_are_written_found_and_marked():
     with describer() as server:
         events, done, _ = run(server)
         assert sorted(server.asked) == list(range(N)) and done["described"] == N, done
-        assert done["stopped"] is None and done["sent"] == N and done["tokens"] == 93 * N, done
+        assert done["stopped"] is None and done["sent"] == N and done["tokens"] == 93 * N and done["cost"] is None, done
         assert {event["text"] for event in events["described"]} == {f"picture number {i} of a zebra" for i in range(N)}
     assert found("number 7 of a zebra") == {7} and found("of a zebra") == set(range(N))
     item = show(ids()[7])
@@ -241,6 +241,17 @@ def exports_say_who_wrote_it():
 
 
 # ---- ceilings ----
+
+def prices_make_a_cost():
+    forget()
+    with describer() as server:
+        _, done, result = run(server, "--limit", "3", "--vlm-price-in", "2", "--vlm-price-out", "10")
+        bill = rows("SELECT SUM(cost_nano) FROM vlm_audit")[0][0]
+        assert done["sent"] == 3 and done["cost"] > 0 and abs(done["cost"] - bill * 1e-9) < 1e-12, (done, bill)
+        screen = home.run("caption", "--vlm-url", server.url, "--limit", "1", "--vlm-price-in", "2",
+                          "--vlm-price-out", "2")
+        assert f"93 tokens (cost {93 * 2e-6:.6g})".encode() in screen.stdout + screen.stderr, screen
+
 
 def a_limit_is_kept_and_gone_on_from():
     forget()
@@ -625,7 +636,7 @@ def a_real_llama_server_describes():
 
 support.main([captions_are_written_found_and_marked, what_is_known_is_not_asked_again, the_users_word_stays,
               queries_and_filters_choose, a_text_is_read_and_that_there_is_none_is_remembered,
-              pictures_to_read_are_sent_larger, exports_say_who_wrote_it, a_limit_is_kept_and_gone_on_from,
+              pictures_to_read_are_sent_larger, exports_say_who_wrote_it, prices_make_a_cost, a_limit_is_kept_and_gone_on_from,
               a_days_ceiling_holds_over_runs, seconds_end_it, four_are_asked_at_once,
               a_folder_that_said_no_is_not_sent, a_kill_loses_no_caption, ctrl_c_is_clean,
               two_at_once_write_one_row_each, a_picture_that_goes_meanwhile_takes_its_caption_along,
