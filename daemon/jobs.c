@@ -235,13 +235,25 @@ static void open_again(lane *l)
     (void)!im_app_jobs_revive(l->library, l->which, &ignored);
 }
 
-/* The end must be written, whatever stands against it for now: else the job would run again. */
+static uint64_t retry_after(uint64_t ms)
+{
+    return ms == 0 ? RETRY_FIRST_MS : IM_MIN(ms * 2, (uint64_t)RETRY_MOST_MS);
+}
+
+/* The end must be written, however long something stands against it (a full disk, a lock): else
+ * the job would be one that runs for ever. False when the daemon ends, or the library is opened
+ * again: there it waits again. */
 static bool record_end(lane *l, const im_job *job, const im_job_end *end)
 {
     im_error error = IM_ERROR_INIT;
+    uint64_t retry_ms = 0;
     im_code rc = im_app_job_end(l->library, job->id, end, &error);
-    for (int i = 0; rc != IM_OK && rc != IM_ERR_CONFLICT && i < 30; i++) {
-        if (wait_ms(l, 1000) || is_reopened(l)) {
+    while (rc != IM_OK && rc != IM_ERR_CONFLICT && rc != IM_ERR_NOT_FOUND) {
+        if (retry_ms == 0) {
+            put_warning(l, NULL, NULL, error.message);
+        }
+        retry_ms = retry_after(retry_ms);
+        if (wait_ms(l, retry_ms) || is_reopened(l)) {
             return false;
         }
         rc = im_app_job_end(l->library, job->id, end, &error);
@@ -273,9 +285,7 @@ static void do_job(lane *l, const im_job *job, uint64_t *retry_ms)
         end.state = IM_JOB_STOPPED;
     }
     bool again = end.state == IM_JOB_WAITING && !ending;
-    *retry_ms = !again           ? 0
-                : *retry_ms == 0 ? RETRY_FIRST_MS
-                                 : IM_MIN(*retry_ms * 2, (uint64_t)RETRY_MOST_MS);
+    *retry_ms = again ? retry_after(*retry_ms) : 0;
     if (record_end(l, job, &end)) {
         tell_state(l, job, &end, *retry_ms);
     }

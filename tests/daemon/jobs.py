@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Jobs and folders over HTTP: done, stopped, listened to, and finished after the daemon was killed."""
+import contextlib
 import json
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import time
 
 import serving
@@ -232,6 +234,40 @@ def a_job_without_a_model_waits_and_says_why(_):
     own_server.stop()
 
 
+def change(home, sql):
+    """As another program would."""
+    with contextlib.closing(sqlite3.connect(os.path.join(home.library, "library.db"), timeout=30)) as base, base:
+        base.execute(sql)
+
+
+def an_end_that_cannot_be_written_is_written_later(_):
+    own = serving.Imago()
+    own.picture("a.png", 1)
+    own.add()
+    own_server = Server(own)
+    change(own, "CREATE TRIGGER no_end BEFORE UPDATE ON job WHEN new.state = 'done' AND new.id = 1 "
+                "BEGIN SELECT abs(-9223372036854775807 - 1); END")  # which is an error
+    job = add(own_server, own.pictures)
+    assert job == 1
+    listener = own_server.connect(60)
+    listener.sendall(f"GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    said = b""
+    while b"event: warning" not in said:  # the listener learns what stands against it
+        said += listener.recv(65536)
+    behind = [own_server.ask("/v1/jobs", {"kind": "compact"}).json["id"] for _ in range(50)]
+    time.sleep(0.5)  # each of them had the end tried again
+    assert own_server.ask(f"/v1/jobs/{job}").json["state"] == "running"
+    assert {own_server.ask(f"/v1/jobs/{number}").json["state"] for number in behind} == {"waiting"}
+    change(own, "DROP TRIGGER no_end")
+    add(own_server, own.pictures)
+    assert wait(own_server, job, "done", timeout=5)["progress"]["unchanged"] == 1
+    while b"event: done" not in said:
+        said += listener.recv(65536)
+    listener.close()
+    assert wait(own_server, behind[-1], "done")["state"] == "done"
+    own_server.stop()
+
+
 def a_reload_goes_on_with_what_runs(server):
     before = items(server)
     path = folder("reload", 300, 40000)
@@ -273,7 +309,7 @@ if __name__ == "__main__":
                  events_are_told_in_their_order, listeners_who_vanish_or_sleep_cost_nothing,
                  jobs_are_stopped_and_what_was_added_stays, changes_do_not_wait_long_beside_an_add,
                  folders_are_listed_added_and_forgotten, counts_are_told,
-                 a_job_without_a_model_waits_and_says_why,
+                 a_job_without_a_model_waits_and_says_why, an_end_that_cannot_be_written_is_written_later,
                  a_reload_goes_on_with_what_runs, a_killed_daemon_loses_no_job):
         start = time.monotonic()
         test(main_server)
