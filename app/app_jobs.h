@@ -30,7 +30,7 @@ typedef struct im_job_live {
     char *progress[IM_JOB_LANES];
 } im_job_live;
 /** {"id","kind","state","paths","n_paths","query"?,"progress","error","made","started","ended"}; of
- * a job of kind "watch" 10 paths. not_found. */
+ * the paths the first 10. not_found. */
 IM_NODISCARD im_code im_app_job_json(im_library *library, uint64_t id, const im_job_live *live,
                                      im_json_writer *w, im_error *err);
 /** {"jobs":[…]}, the newest first. */
