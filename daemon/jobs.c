@@ -59,9 +59,8 @@ struct jobs {
 
 /* ---- events ---- */
 
-static void tell(lane *l, uint64_t job, const char *name, const im_json_writer *w)
+static void tell(jobs *j, uint64_t job, const char *name, const im_json_writer *w)
 {
-    jobs *j = l->jobs;
     uint64_t one = 1;
     char *data = im_json_ok(w) ? im_strdup(im_str_text(&w->out)) : NULL;
     if (data == NULL) {
@@ -71,15 +70,14 @@ static void tell(lane *l, uint64_t job, const char *name, const im_json_writer *
     job_event *event = &j->events[j->next_seq % EVENTS];
     im_free(event->data);
     *event = (job_event){.seq = j->next_seq++, .job = job, .name = name, .data = data};
-    if (strcmp(name, "progress") == 0) {
-        char *copy = im_strdup(data);
-        if (copy != NULL) {
-            im_free(l->progress);
-            l->progress = copy;
-        }
-    }
     pthread_mutex_unlock(&j->lock);
     (void)!write(j->wake, &one, sizeof(one));
+}
+
+void jobs_tell_stopped(jobs *j, uint64_t id, const im_json_writer *w)
+{
+    tell(j, id, "done", w);
+    jobs_poke(j);
 }
 
 uint64_t jobs_listen(jobs *j, uint64_t job, uint64_t after, im_str *out, bool *out_ended)
@@ -102,13 +100,25 @@ uint64_t jobs_listen(jobs *j, uint64_t job, uint64_t after, im_str *out, bool *o
 
 /* ---- the thread ---- */
 
+static void keep_progress(lane *l, const im_json_writer *w)
+{
+    char *copy = im_json_ok(w) ? im_strdup(im_str_text(&w->out)) : NULL;
+    if (copy != NULL) {
+        pthread_mutex_lock(&l->jobs->lock);
+        im_free(l->progress);
+        l->progress = copy;
+        pthread_mutex_unlock(&l->jobs->lock);
+    }
+}
+
 static void on_progress(void *context, const im_progress *progress)
 {
     lane *l = context;
     im_json_writer w;
     im_json_init(&w, 4096);
     im_progress_json(&w, progress);
-    tell(l, l->current, "progress", &w);
+    keep_progress(l, &w);
+    tell(l->jobs, l->current, "progress", &w);
     im_json_clear(&w);
 }
 
@@ -126,7 +136,7 @@ static void put_warning(lane *l, const char *path, const im_error *error, const 
     }
     im_json_put_string(&w, "message", path != NULL ? error->message : sentence);
     im_json_end_object(&w);
-    tell(l, l->current, "warning", &w);
+    tell(l->jobs, l->current, "warning", &w);
     im_json_clear(&w);
 }
 
@@ -205,7 +215,7 @@ static void tell_state(lane *l, const im_job *job, const im_job_end *end, uint64
         im_json_put_uint(&w, "retry_ms", retry_ms);
         im_json_end_object(&w);
     }
-    tell(l, job->id, end != NULL && im_job_has_ended(end->state) ? "done" : "state", &w);
+    tell(l->jobs, job->id, end != NULL && im_job_has_ended(end->state) ? "done" : "state", &w);
     im_json_clear(&w);
 }
 

@@ -117,6 +117,36 @@ def events_are_told_in_their_order(server):
     assert [name for _, name, _ in again] == ["done"]
 
 
+def of_many_paths_a_few_are_told(server):
+    """A listener of an add of a thousand files with long names hears its end."""
+    path = os.path.join(home.base, "long" + "n" * 200, "m" * 200)
+    os.makedirs(path)
+    names = [os.path.join(path, f"{i:04}.png") for i in range(1000)]
+    for i, name in enumerate(names):
+        with open(name, "wb") as file:
+            file.write(png(70000 + i, 6, 5))
+    job = add(server, *names)
+    events = listen(server, job)
+    assert events[-1][1] == "done", events[-1]
+    for told in (events[-1][2], server.ask(f"/v1/jobs/{job}").json, server.ask("/v1/jobs").json["jobs"][0]):
+        assert told["n_paths"] == 1000 and told["paths"] == names[:10], told
+
+
+def who_listens_to_a_job_that_waits_hears_that_it_was_stopped(server):
+    first, second = add(server, folder("before", 400, 80000)), add(server, home.pictures)
+    with server.connect(10) as listener:
+        listener.sendall(f"GET /v1/jobs/{second}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        said = listener.recv(65536)
+        while b"event: state" not in said:
+            said += listener.recv(65536)
+        assert server.ask(f"/v1/jobs/{second}", method="DELETE").json["state"] == "stopped"
+        while piece := listener.recv(65536):
+            said += piece
+    assert said.count(b"event: done") == 1 and b'"state":"stopped"' in said, said
+    server.ask(f"/v1/jobs/{first}", method="DELETE")
+    wait(server, first, "stopped", "done")
+
+
 def listeners_who_vanish_or_sleep_cost_nothing(server):
     path = folder("vanish", 120, 3000)
     before = server.descriptors()
@@ -306,7 +336,8 @@ def a_killed_daemon_loses_no_job(server):
 if __name__ == "__main__":
     main_server = Server(home)
     for test in (a_folder_is_added_while_others_search, wrong_wishes_are_refused, other_kinds_are_done,
-                 events_are_told_in_their_order, listeners_who_vanish_or_sleep_cost_nothing,
+                 events_are_told_in_their_order, of_many_paths_a_few_are_told,
+                 who_listens_to_a_job_that_waits_hears_that_it_was_stopped, listeners_who_vanish_or_sleep_cost_nothing,
                  jobs_are_stopped_and_what_was_added_stays, changes_do_not_wait_long_beside_an_add,
                  folders_are_listed_added_and_forgotten, counts_are_told,
                  a_job_without_a_model_waits_and_says_why, an_end_that_cannot_be_written_is_written_later,
