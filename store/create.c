@@ -148,7 +148,7 @@ static im_code create_locked(const char *folder, const char *path, const char *f
     return rc == IM_OK ? make_database(folder, path, fresh, err) : rc;
 }
 
-static im_code sync_parent(const char *folder, im_error *err)
+im_code store_sync_parent(const char *folder, im_error *err)
 {
     char *parent = im_path_join(folder, "..");
     if (parent == NULL) {
@@ -200,7 +200,7 @@ im_code im_store_create(const char *folder, im_error *err)
         rc = create_locked(folder, path, fresh, err);
     }
     if (rc == IM_OK) {
-        rc = sync_parent(folder, err);
+        rc = store_sync_parent(folder, err);
     }
 out:
     store_lock_release(lock_fd);

@@ -64,7 +64,6 @@ struct im_store {
     bool read_ended;     /* the snapshot was given up: nothing is read before im_store_end_read */
     uint64_t read_since; /* im_clock_ns of im_store_begin_read */
     bool sync_failed;    /* nothing more is written: see fail.c */
-    bool full;           /* a write found the disk full */
     bool broken;         /* the open transaction can only be rolled back, because of: */
     im_error broken_by;
     store_texts texts;
@@ -233,6 +232,8 @@ IM_NODISCARD im_code store_copy_database(im_store *store, const char *path,
                                          im_error *err);
 /** Makes originals/, index/, thumbs/ where they are not. */
 IM_NODISCARD im_code store_make_folders(const char *folder, im_error *err);
+/** The name of a library's folder itself is on the disk. */
+IM_NODISCARD im_code store_sync_parent(const char *folder, im_error *err);
 #define STORE_BACKUP_FIRST "imago-backup" /* the first member of a backup: its magic */
 #define STORE_BACKUP_FORMAT 1
 #define STORE_COPY_BYTES (256u << 10)
