@@ -145,8 +145,7 @@ static im_code verdict(const add_failure *first, const im_add_report *report, im
     }
     if (report->offline_root) {
         return im_fail_as(err, IM_REASON_PARTIAL,
-                          "files are gone, or a folder is not there: "
-                          "changed");
+                          "files are gone, or a folder is not there: nothing of them was changed");
     }
     if (first->code != IM_OK && good == 0) {
         if (err != NULL) {
