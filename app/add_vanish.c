@@ -86,7 +86,8 @@ im_code add_mark_asked(im_library *library, const im_add_request *request, const
 {
     char sentence[256];
     size_t n = gone->rows.n;
-    bool many = n > 50 && n * 5 > gone->n_present && !gone->sure;
+    bool many = n > IM_GONE_UNASKED && !gone->sure &&
+                (request->changed || n * 5 > gone->n_present); /* a batch is not the whole */
     (void)snprintf(sentence, sizeof(sentence), "%zu of %zu files below '%.120s' are gone. %s?", n,
                    gone->n_present, gone->root_path,
                    request->prune ? "Forget them" : "Mark them as missing");

@@ -105,6 +105,7 @@ typedef struct im_events {
 
 /* ---- add ---- */
 
+#define IM_GONE_UNASKED 50u /* files; more that are gone may be a folder that is not mounted */
 #define IM_WATCH_YOUNG_NS 2000000000 /* a file that changed since may still be written */
 
 /** A root whose changes somebody follows, as it was when that began: another folder at its place (a

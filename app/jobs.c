@@ -344,18 +344,3 @@ im_code im_app_job_claim(im_library *library, im_job_lane lane, im_job *out, im_
 {
     return im_store_claim_job(library->store, lane, out, err);
 }
-
-im_code im_app_job_ended(im_library *library, uint64_t id, bool *out_ended, im_error *err)
-{
-    im_job job = {0};
-    im_error none = IM_ERROR_INIT;
-    im_code rc = im_store_get_job(library->store, id, &job, &none);
-    if (rc == IM_OK || rc == IM_ERR_NOT_FOUND) {
-        *out_ended = rc == IM_ERR_NOT_FOUND || im_job_has_ended(job.state);
-        rc = IM_OK;
-    } else if (err != NULL) {
-        *err = none;
-    }
-    im_job_clear(&job);
-    return rc;
-}
