@@ -311,6 +311,7 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
         library_update_caches(library, events);
     }
     out_report->seconds = im_clock_ms_since(start) / 1e3;
+    out_report->ended = rc == IM_OK && !out_report->interrupted;
     return rc == IM_OK ? verdict(&first, out_report, err) : rc;
 }
 

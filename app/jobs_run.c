@@ -26,12 +26,9 @@ static im_watch_mark read_mark(const json_t *arguments)
                            .witnessed = json_is_true(json_object_get(arguments, "witnessed"))};
 }
 
-/* What is the file's own fault fails again tomorrow; the rest may have passed by then. */
-static bool may_pass(const im_error *error, bool of_files)
+/* What stood against the whole of it may have passed by the next try. */
+static bool may_pass(const im_error *error)
 {
-    if (of_files) {
-        return false;
-    }
     switch (error->code) {
     case IM_ERR_BUSY:
     case IM_ERR_NOMEM:
@@ -154,14 +151,16 @@ void im_app_job_run(im_library *library, const im_job *job, const im_image_limit
                  : describes(job) ? run_describe(library, job, limits, vlm, events, &w, &out->error)
                                   : run_other(library, job, events, &w, &out->error);
     bool interrupted = strcmp(out->error.reason, im_reason_name(IM_REASON_INTERRUPTED)) == 0;
-    if (rc == IM_OK || (rc == IM_ERR_PARTIAL && !interrupted)) {
-        /* of a folder that was not there its changes were not taken: the follower must know */
-        out->state = is_watch(job) && added.offline_root ? IM_JOB_FAILED : IM_JOB_DONE;
+    if (is_watch(job) && added.ended) {
+        /* of a folder that was not there nothing was taken: its follower must know */
+        out->state = added.offline_root ? IM_JOB_FAILED : IM_JOB_DONE;
+    } else if (rc == IM_OK || (rc == IM_ERR_PARTIAL && !interrupted)) {
+        out->state = IM_JOB_DONE;
     } else if (interrupted || im_stop_asked()) {
         out->state = atomic_load(stopped) ? IM_JOB_STOPPED : IM_JOB_WAITING;
         out->error = (im_error)IM_ERROR_INIT;
     } else {
-        out->state = may_pass(&out->error, added.failed > 0) ? IM_JOB_WAITING : IM_JOB_FAILED;
+        out->state = !added.ended && may_pass(&out->error) ? IM_JOB_WAITING : IM_JOB_FAILED;
     }
     out->progress = im_json_ok(&w) && w.out.size > 0 ? im_strdup(im_str_text(&w.out)) : NULL;
     im_json_clear(&w);
