@@ -33,21 +33,26 @@ im_code store_make_folders(const char *folder, im_error *err)
     return rc;
 }
 
-static im_code random_id(char out_hex[33], im_error *err)
+void store_id_hex(const uint8_t id[16], char out[STORE_ID_HEX])
+{
+    for (size_t i = 0; i < 16; i++) {
+        (void)snprintf(out + 2 * i, 3, "%02x", (unsigned)id[i]);
+    }
+}
+
+static im_code random_id(char out_hex[STORE_ID_HEX], im_error *err)
 {
     uint8_t id[16];
     if (getrandom(id, sizeof id, 0) != (ssize_t)sizeof id) {
         return im_fail_errno(err, errno, "could not get random bytes for the library's id");
     }
-    for (size_t i = 0; i < sizeof id; i++) {
-        (void)snprintf(out_hex + 2 * i, 3, "%02x", (unsigned)id[i]);
-    }
+    store_id_hex(id, out_hex);
     return IM_OK;
 }
 
 static im_code write_id(sqlite3 *db, const char *path, im_error *err)
 {
-    char hex[33];
+    char hex[STORE_ID_HEX];
     sqlite3_stmt *stmt = NULL;
     im_code code = random_id(hex, err);
     if (code != IM_OK) {

@@ -46,11 +46,9 @@ static void keep_first(void *context, const char *table, uint64_t row, const cha
 static im_code judge(store_restore *r, im_store *store, im_error *err)
 {
     char first[200] = "";
-    char id[33];
+    char id[STORE_ID_HEX];
     im_store_counts counts;
-    for (size_t i = 0; i < sizeof store->id; i++) {
-        (void)snprintf(id + 2 * i, 3, "%02x", (unsigned)store->id[i]);
-    }
+    store_id_hex(store->id, id);
     if (strcmp(id, r->id) != 0) {
         return restore_fail_backup(r, "its library is not the one that it names", err);
     }

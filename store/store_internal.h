@@ -232,6 +232,9 @@ IM_NODISCARD im_code store_copy_database(im_store *store, const char *path,
                                          im_error *err);
 /** Makes originals/, index/, thumbs/ where they are not. */
 IM_NODISCARD im_code store_make_folders(const char *folder, im_error *err);
+#define STORE_ID_HEX 33 /* with its NUL */
+/** The id of a library, as the setting 'library_id' and a backup hold it. */
+void store_id_hex(const uint8_t id[16], char out[STORE_ID_HEX]);
 /** The name of a library's folder itself is on the disk. */
 IM_NODISCARD im_code store_sync_parent(const char *folder, im_error *err);
 #define STORE_BACKUP_FIRST "imago-backup" /* the first member of a backup: its magic */
