@@ -103,6 +103,12 @@ im_code add_mark_asked(im_library *library, const im_add_request *request, const
     return IM_OK;
 }
 
+void add_tell_offline(const im_events *events, im_add_report *report)
+{
+    report->offline_root = true;
+    event_warning(events, "a folder is not there (not mounted?): nothing of it was changed");
+}
+
 im_code add_mark_vanished(im_library *library, const im_add_request *request, add_target *target,
                           int64_t started_ns, const im_events *events, im_add_report *report,
                           im_error *err)
@@ -119,9 +125,13 @@ im_code add_mark_vanished(im_library *library, const im_add_request *request, ad
     if (rc == IM_OK && search.no_memory) {
         rc = im_fail(err, IM_ERR_NOMEM, "no memory for a list of vanished files");
     }
-    search.gone.sure =
-        mark != NULL && mark->witnessed && add_mark_is_there(target->root_path, mark);
-    if (rc == IM_OK && search.gone.rows.n > 0 && target->n_entries == 0 && !search.gone.sure) {
+    /* what was walked must have been this very folder to the end */
+    bool another = mark != NULL && !add_mark_is_there(target->root_path, mark);
+    search.gone.sure = mark != NULL && mark->witnessed && !another;
+    if (rc == IM_OK && search.gone.rows.n > 0 && another) {
+        add_tell_offline(events, report);
+    } else if (rc == IM_OK && search.gone.rows.n > 0 && target->n_entries == 0 &&
+               !search.gone.sure) {
         report->offline_root = true;
         event_warning(events, "a folder that held pictures is empty now: perhaps not mounted; "
                               "nothing of it was changed");

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct fixture {
     help_home home;
@@ -137,6 +138,25 @@ static void a_batch_that_is_stopped_or_met_another_folder_is_left(void **state)
     assert_int_equal(im_app_watch_look(f->library, id), IM_WATCH_BATCH_LEFT);
 }
 
+/* A disk that was unmounted while it was walked, or another one in its place: however few are gone.
+ */
+static void a_walk_of_another_folder_than_the_one_followed_marks_nothing(void **state)
+{
+    fixture *f = *state;
+    uint64_t id = 0;
+    bool fired = false;
+    help_png(help_path(f->home.pictures, "b.png"), 2);
+    assert_int_equal(unlink(help_path(f->home.pictures, "a.png")), 0);
+    for (int i = 0; i < 4; i++) {
+        im_watch_mark mark = f->mark;
+        mark.inode += i < 2;
+        mark.witnessed = i % 2 == 0;
+        help_ok(im_app_watch_rescan(f->library, &mark, &id, &err), &err);
+        assert_int_equal(run(f, IM_JOB_LANE_WORK, id, NEVER, &fired), IM_JOB_DONE);
+        assert_int_equal(help_counts(f->library).missing_files, i < 2 ? 0 : 1);
+    }
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -145,6 +165,7 @@ int main(void)
         T(a_full_disk_is_not_the_fault_of_broken_pictures),
         T(a_batch_of_broken_pictures_is_taken),
         T(a_batch_that_is_stopped_or_met_another_folder_is_left),
+        T(a_walk_of_another_folder_than_the_one_followed_marks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
