@@ -13,6 +13,7 @@ typedef struct fixture {
     help_home home;
     im_library *library;
     im_watch_mark mark; /* of the folder of pictures */
+    size_t n_syncs;     /* of the last run */
 } fixture;
 
 static im_error err = IM_ERROR_INIT;
@@ -59,9 +60,11 @@ static im_job_state run(fixture *f, im_job_lane lane, uint64_t id, size_t nth, b
     im_job_end end;
     help_ok(im_app_job_claim(f->library, lane, &job, &err), &err);
     assert_int_equal(job.id, id);
+    im_fault_clear();
     im_fault_set(IM_FAULT_WRITE, nth, ENOSPC);
     im_app_job_run(f->library, &job, &limits, NULL, &stopped, &events, &end);
     *out_fired = im_fault_fired(IM_FAULT_WRITE);
+    f->n_syncs = im_fault_calls(IM_FAULT_SYNC);
     im_fault_clear();
     im_job_clear(&job);
     im_job_state state = end.state;
@@ -157,6 +160,27 @@ static void a_walk_of_another_folder_than_the_one_followed_marks_nothing(void **
     }
 }
 
+/* Else whoever wants to write waits for all of them, and the WAL holds all of them. */
+static void very_many_that_are_gone_are_marked_in_several_transactions(void **state)
+{
+    fixture *f = *state;
+    enum { N = 25000 };
+    char name[32];
+    uint64_t id = 0;
+    bool fired = false;
+    help_ok(im_store_begin(f->library->store, &err), &err);
+    for (int i = 0; i < N; i++) {
+        (void)snprintf(name, sizeof name, "gone/%d.png", i);
+        const im_file_row row = {.root = 1, .path = im_view_from(name), .item = 1};
+        help_ok(im_store_put_file(f->library->store, &row, NULL, &err), &err);
+    }
+    help_ok(im_store_commit(f->library->store, &err), &err);
+    help_ok(im_app_watch_rescan(f->library, &f->mark, &id, &err), &err);
+    assert_int_equal(run(f, IM_JOB_LANE_WORK, id, NEVER, &fired), IM_JOB_DONE);
+    assert_int_equal(help_counts(f->library).missing_files, N);
+    assert_in_range(f->n_syncs, 3, 100);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -166,6 +190,7 @@ int main(void)
         T(a_batch_of_broken_pictures_is_taken),
         T(a_batch_that_is_stopped_or_met_another_folder_is_left),
         T(a_walk_of_another_folder_than_the_one_followed_marks_nothing),
+        T(very_many_that_are_gone_are_marked_in_several_transactions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
