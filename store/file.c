@@ -116,18 +116,6 @@ im_code im_store_each_file_of_root(im_store *store, uint64_t root, im_view below
     return rc;
 }
 
-static im_code clear_failure(im_store *store, uint64_t root, im_view path, im_error *err)
-{
-    statement st;
-    im_code rc = statement_open(store, STORE_SQL_CLEAR_FAILURE, &st, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    statement_put_u64(&st, root);
-    statement_put_blob(&st, path.data, path.size);
-    return statement_run(&st, NULL, err);
-}
-
 /* ---- what a change of a file changes about its item ---- */
 
 typedef struct file_state {
@@ -231,7 +219,7 @@ static im_code put_file(im_store *store, const im_file_row *file, uint64_t *out_
         rc = tell_path(store, &before, file->item, err);
     }
     if (rc == IM_OK) {
-        rc = clear_failure(store, file->root, file->path, err);
+        rc = store_clear_failure(store, file->root, file->path, err);
     }
     if (rc == IM_OK && out_id != NULL) {
         *out_id = id;

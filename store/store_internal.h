@@ -179,6 +179,9 @@ IM_NODISCARD im_code store_walk_column_rows(statement *st, im_store_column_row_f
 IM_NODISCARD im_code store_need_item(im_store *store, uint64_t item, im_error *err);
 /** Removes an item, inside a transaction; item_not_found. */
 IM_NODISCARD im_code store_remove_item(im_store *store, uint64_t id, bool remember, im_error *err);
+/** A file is no longer one that could not be taken. In a transaction that is open. */
+IM_NODISCARD im_code store_clear_failure(im_store *store, uint64_t root, im_view path,
+                                         im_error *err);
 /** Has the item's full text made anew before the transaction commits, and tells of its slots. */
 IM_NODISCARD im_code store_text_changed(im_store *store, uint64_t item, im_error *err);
 /** The same of an item that was removed: nothing is told. */
