@@ -36,6 +36,7 @@ typedef struct lane {
     bool started;
     atomic_bool stop; /* heeded by the job that runs */
     unsigned warnings;
+    uint64_t retry_job, retry_ms; /* the one that is to be tried again, after so long; ms 0: none */
     /* guarded by the jobs' lock */
     bool poked, reopen;
     uint64_t current; /* id */
@@ -271,8 +272,7 @@ static bool record_end(lane *l, const im_job *job, const im_job_end *end)
     return rc == IM_OK;
 }
 
-/* Does one job; *retry_ms is how long to wait when it is to be tried again, else 0. */
-static void do_job(lane *l, const im_job *job, uint64_t *retry_ms)
+static void do_job(lane *l, const im_job *job)
 {
     jobs *j = l->jobs;
     const im_events events = {
@@ -295,9 +295,10 @@ static void do_job(lane *l, const im_job *job, uint64_t *retry_ms)
         end.state = IM_JOB_STOPPED;
     }
     bool again = end.state == IM_JOB_WAITING && !ending;
-    *retry_ms = again ? retry_after(*retry_ms) : 0;
+    l->retry_ms = again ? retry_after(l->retry_job == job->id ? l->retry_ms : 0) : 0;
+    l->retry_job = job->id;
     if (record_end(l, job, &end)) {
-        tell_state(l, job, &end, *retry_ms);
+        tell_state(l, job, &end, l->retry_ms);
     }
     im_job_end_clear(&end);
     set_current(l, 0);
@@ -307,7 +308,6 @@ static void do_job(lane *l, const im_job *job, uint64_t *retry_ms)
 static void *run(void *context)
 {
     lane *l = context;
-    uint64_t retry_ms = 0;
     bool ending = false;
     im_error ignored = IM_ERROR_INIT;
     (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid),
@@ -320,13 +320,13 @@ static void *run(void *context)
         open_again(l);
         im_code rc = im_app_job_claim(l->library, l->which, &job, &ignored);
         if (rc == IM_OK && job.id != 0) {
-            do_job(l, &job, &retry_ms);
+            do_job(l, &job);
         } else {
             count(l);
         }
         bool idle = rc != IM_OK || job.id == 0;
         im_job_clear(&job);
-        ending = wait_ms(l, idle ? 5000 : retry_ms);
+        ending = wait_ms(l, idle ? 5000 : l->retry_ms);
     }
     return NULL;
 }
@@ -410,10 +410,11 @@ void jobs_stop(jobs *j, uint64_t id)
     j->wanted_stop = id;
     for (size_t i = 0; i < IM_JOB_LANES; i++) {
         if (j->lanes[i].current == id) {
-            j->lanes[i].user_stop = true;
+            j->lanes[i].user_stop = j->lanes[i].poked = true;
             atomic_store(&j->lanes[i].stop, true);
         }
     }
+    pthread_cond_broadcast(&j->more); /* it may just have ended, to be tried again later */
     pthread_mutex_unlock(&j->lock);
 }
 

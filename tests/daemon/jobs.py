@@ -256,6 +256,14 @@ def a_job_without_a_model_waits_and_says_why(_):
     time.sleep(2.5)  # other tries end as the first did
     for number in (job, behind):
         assert own_server.ask(f"/v1/jobs/{number}").json["state"] in ("waiting", "running")
+    with own_server.connect(10) as listener:  # the one behind begins with short waits of its own
+        listener.sendall(f"GET /v1/jobs/{behind}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        said = listener.recv(65536)
+        own_server.ask(f"/v1/jobs/{job}", method="DELETE")
+        while b'"retry_ms":' not in said:
+            said += listener.recv(65536)
+    assert b'"retry_ms":1000}' in said, said
+    job, behind = behind, add(own_server, own.pictures)
     os.rename(model + ".away", model)
     done = wait(own_server, job, "done", "failed")
     assert done["state"] == "done" and done["error"] is None and done["progress"]["added"] == 3, done
