@@ -160,7 +160,7 @@ typedef struct im_add_report {
     uint64_t unchanged, moved, updated, failed, partial, skipped, missing, pruned, known_failures;
     double seconds;
     bool interrupted;
-    bool ended; /* all was gone through: an error that is returned is that of single files */
+    bool ended;        /* all was gone through: an error that is returned is that of single files */
     bool offline_root; /* a root was not there: nothing of it was touched */
     bool has_meta;
     uint64_t meta_set, meta_failed; /* lines of the meta file */

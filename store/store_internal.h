@@ -179,8 +179,8 @@ IM_NODISCARD im_code store_walk_column_rows(statement *st, im_store_column_row_f
 IM_NODISCARD im_code store_need_item(im_store *store, uint64_t item, im_error *err);
 /** Removes an item, inside a transaction; item_not_found. */
 IM_NODISCARD im_code store_remove_item(im_store *store, uint64_t id, bool remember, im_error *err);
-/** What is below a folder stands, in the order of bytes, between "folder/" and "folder0": '0' is the
- * byte after '/'. Both in one text. @param out to be cleared in each case */
+/** What is below a folder stands, in the order of bytes, between "folder/" and "folder0": '0' is
+ * the byte after '/'. Both in one text. @param out to be cleared in each case */
 IM_NODISCARD im_code store_bounds_below(im_view folder, im_str *out, im_error *err);
 /** Binds the two; they are borrowed. */
 void statement_put_bounds(statement *st, const im_str *bounds);
