@@ -145,8 +145,7 @@ static im_code verdict(const add_failure *first, const im_add_report *report, im
     }
     if (report->offline_root) {
         return im_fail_as(err, IM_REASON_PARTIAL,
-                          "files are gone, or a folder is not there: "
-                          "changed");
+                          "files are gone, or a folder is not there: nothing of them was changed");
     }
     if (first->code != IM_OK && good == 0) {
         if (err != NULL) {
@@ -312,6 +311,7 @@ im_code im_app_add(im_library *library, const im_add_request *request, const im_
         library_update_caches(library, events);
     }
     out_report->seconds = im_clock_ms_since(start) / 1e3;
+    out_report->ended = rc == IM_OK && !out_report->interrupted;
     return rc == IM_OK ? verdict(&first, out_report, err) : rc;
 }
 

@@ -43,8 +43,7 @@ static const im_root *find_root(const im_add_request *request, const root_list *
         (add_mark_is_there(root->path, request->mark) && realpath(root->path, real) != NULL)) {
         return root;
     }
-    report->offline_root = true;
-    event_warning(events, "a folder is not there (not mounted?): nothing of it was changed");
+    add_tell_offline(events, report);
     return NULL;
 }
 

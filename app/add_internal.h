@@ -192,8 +192,11 @@ IM_NODISCARD im_code add_mark_asked(im_library *library, const im_add_request *r
                                     const add_vanished *gone, const im_events *events,
                                     im_add_report *report, im_error *err);
 
+/** A folder is not there, or is another one. */
+void add_tell_offline(const im_events *events, im_add_report *report);
+
 /** Marks what the walk of a target did not meet as missing (request->prune: forgets it after
- * asking), unless the folder looks like an unmounted one. */
+ * asking), unless the folder looks like an unmounted one, or is not the one that is followed. */
 IM_NODISCARD im_code add_mark_vanished(im_library *library, const im_add_request *request,
                                        add_target *target, int64_t started_ns,
                                        const im_events *events, im_add_report *report,

@@ -127,8 +127,7 @@ static im_code find_one(add_run *run, root_list *roots, const char *path, const 
         clear_target(target);
     }
     if (rc == IM_OK && target->offline) {
-        report->offline_root = true;
-        event_warning(events, "a folder is not there (not mounted?): nothing of it was changed");
+        add_tell_offline(events, report);
     }
     if (rc == IM_ERR_NOT_FOUND && run->request->as_found) {
         return IM_OK; /* found, and gone since */

@@ -4,6 +4,8 @@
 
 #include <sys/stat.h>
 
+#define MARK_ROWS 10000u /* of one transaction: 0.1 s */
+
 typedef struct vanish_search {
     const add_target *target;
     int64_t started_ns; /* rows hashed since then were met by this very run */
@@ -59,25 +61,36 @@ static im_code mark_row(im_store *store, const add_vanished *gone, size_t i, boo
     return rc == IM_OK ? item_drop_bare(store, gone->items.ids[i], err) : rc;
 }
 
-static im_code mark_rows(im_library *library, const add_vanished *gone, bool prune,
-                         im_add_report *report, im_error *err)
+static im_code mark_some(im_store *store, const add_vanished *gone, size_t from, size_t to,
+                         bool prune, im_error *err)
 {
-    im_code rc = im_store_lock(library->store, IM_LIMIT_LOCK_WAIT_MS, err);
+    im_code rc = im_store_begin(store, err);
     if (rc != IM_OK) {
         return rc;
     }
-    rc = im_store_begin(library->store, err);
-    for (size_t i = 0; i < gone->rows.n && rc == IM_OK; i++) {
-        rc = mark_row(library->store, gone, i, prune, err);
+    for (size_t i = from; i < to && rc == IM_OK; i++) {
+        rc = mark_row(store, gone, i, prune, err);
     }
     if (rc == IM_OK) {
-        rc = im_store_commit(library->store, err);
-    } else {
-        im_store_rollback(library->store);
+        return im_store_commit(store, err);
     }
-    im_store_unlock(library->store);
-    report->pruned += rc == IM_OK && prune ? gone->rows.n : 0;
-    report->missing += rc == IM_OK && !prune ? gone->rows.n : 0;
+    im_store_rollback(store);
+    return rc;
+}
+
+/* In many short transactions: a million files that are gone hold nobody up, and the WAL stays
+ * small. What is not marked when one fails the next run finds. */
+static im_code mark_rows(im_library *library, const add_vanished *gone, bool prune,
+                         im_add_report *report, im_error *err)
+{
+    im_code rc = IM_OK;
+    for (size_t from = 0; from < gone->rows.n && rc == IM_OK; from += MARK_ROWS) {
+        size_t to = IM_MIN(from + MARK_ROWS, gone->rows.n);
+        rc = mark_some(library->store, gone, from, to, prune, err);
+        if (rc == IM_OK) {
+            *(prune ? &report->pruned : &report->missing) += to - from;
+        }
+    }
     return rc;
 }
 
@@ -86,7 +99,8 @@ im_code add_mark_asked(im_library *library, const im_add_request *request, const
 {
     char sentence[256];
     size_t n = gone->rows.n;
-    bool many = n > 50 && n * 5 > gone->n_present && !gone->sure;
+    bool many = n > IM_GONE_UNASKED && !gone->sure &&
+                (request->changed || n * 5 > gone->n_present); /* a batch is not the whole */
     (void)snprintf(sentence, sizeof(sentence), "%zu of %zu files below '%.120s' are gone. %s?", n,
                    gone->n_present, gone->root_path,
                    request->prune ? "Forget them" : "Mark them as missing");
@@ -100,6 +114,12 @@ im_code add_mark_asked(im_library *library, const im_add_request *request, const
     report->offline_root = report->offline_root || !request->prune;
     event_warning(events, sentence);
     return IM_OK;
+}
+
+void add_tell_offline(const im_events *events, im_add_report *report)
+{
+    report->offline_root = true;
+    event_warning(events, "a folder is not there (not mounted?): nothing of it was changed");
 }
 
 im_code add_mark_vanished(im_library *library, const im_add_request *request, add_target *target,
@@ -118,9 +138,13 @@ im_code add_mark_vanished(im_library *library, const im_add_request *request, ad
     if (rc == IM_OK && search.no_memory) {
         rc = im_fail(err, IM_ERR_NOMEM, "no memory for a list of vanished files");
     }
-    search.gone.sure =
-        mark != NULL && mark->witnessed && add_mark_is_there(target->root_path, mark);
-    if (rc == IM_OK && search.gone.rows.n > 0 && target->n_entries == 0 && !search.gone.sure) {
+    /* what was walked must have been this very folder to the end */
+    bool another = mark != NULL && !add_mark_is_there(target->root_path, mark);
+    search.gone.sure = mark != NULL && mark->witnessed && !another;
+    if (rc == IM_OK && search.gone.rows.n > 0 && another) {
+        add_tell_offline(events, report);
+    } else if (rc == IM_OK && search.gone.rows.n > 0 && target->n_entries == 0 &&
+               !search.gone.sure) {
         report->offline_root = true;
         event_warning(events, "a folder that held pictures is empty now: perhaps not mounted; "
                               "nothing of it was changed");

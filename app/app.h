@@ -105,6 +105,7 @@ typedef struct im_events {
 
 /* ---- add ---- */
 
+#define IM_GONE_UNASKED 50u /* files; more that are gone may be a folder that is not mounted */
 #define IM_WATCH_YOUNG_NS 2000000000 /* a file that changed since may still be written */
 
 /** A root whose changes somebody follows, as it was when that began: another folder at its place (a
@@ -159,6 +160,7 @@ typedef struct im_add_report {
     uint64_t unchanged, moved, updated, failed, partial, skipped, missing, pruned, known_failures;
     double seconds;
     bool interrupted;
+    bool ended;        /* all was gone through: an error that is returned is that of single files */
     bool offline_root; /* a root was not there: nothing of it was touched */
     bool has_meta;
     uint64_t meta_set, meta_failed; /* lines of the meta file */

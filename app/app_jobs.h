@@ -30,7 +30,7 @@ typedef struct im_job_live {
     char *progress[IM_JOB_LANES];
 } im_job_live;
 /** {"id","kind","state","paths","n_paths","query"?,"progress","error","made","started","ended"}; of
- * a job of kind "watch" 10 paths. not_found. */
+ * the paths the first 10. not_found. */
 IM_NODISCARD im_code im_app_job_json(im_library *library, uint64_t id, const im_job_live *live,
                                      im_json_writer *w, im_error *err);
 /** {"jobs":[…]}, the newest first. */
@@ -46,9 +46,6 @@ IM_NODISCARD im_code im_app_jobs_count(im_library *library, uint64_t *out_waitin
                                        uint64_t *out_running, im_error *err);
 /** The oldest that waits, which runs from now on; out->id 0: none. im_job_clear. */
 IM_NODISCARD im_code im_app_job_claim(im_library *library, im_job_lane lane, im_job *out,
-                                      im_error *err);
-/** Whether it has ended; true also when it is not known any more. */
-IM_NODISCARD im_code im_app_job_ended(im_library *library, uint64_t id, bool *out_ended,
                                       im_error *err);
 
 typedef struct im_job_end {
@@ -124,6 +121,13 @@ IM_NODISCARD im_code im_app_walk(im_library *library, const char *root, const ch
 IM_NODISCARD im_code im_app_watch_put(im_library *library, const im_watch_mark *mark,
                                       const char *const *paths, size_t n, uint64_t *out_id,
                                       im_error *err);
+typedef enum im_watch_batch {
+    IM_WATCH_BATCH_OPEN, /* or it cannot be told now */
+    IM_WATCH_BATCH_TAKEN,
+    IM_WATCH_BATCH_LEFT /* stopped, failed, or not known: a walk has to find what it was about */
+} im_watch_batch;
+/** What became of a job of im_app_watch_put. */
+im_watch_batch im_app_watch_look(im_library *library, uint64_t id);
 /** Puts a job ("add") that walks a root which is followed, unless the same waits already. */
 IM_NODISCARD im_code im_app_watch_rescan(im_library *library, const im_watch_mark *mark,
                                          uint64_t *out_id, im_error *err);

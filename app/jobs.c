@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #define MOST_PATHS 1000u
-#define WATCH_PATHS_TOLD 10u
+#define PATHS_TOLD 10u
 
 #define DESCRIBED_K 20u
 
@@ -196,19 +196,18 @@ static void put_json(im_json_writer *w, const char *key, const char *json)
     w->need_comma = true;
 }
 
-/* "paths" (of what changed in a folder a few are enough: thousands may come and go), and "query"
- * where there is one. */
+/* "paths" (a few: a list of a thousand jobs, or an event, with all of them would be too long to be
+ * told), and "query" where there is one. */
 static void put_arguments(im_json_writer *w, const im_job *job)
 {
     job_paths paths = {0};
     im_error ignored = IM_ERROR_INIT;
     json_t *root = NULL;
-    bool watch = strcmp(job->kind, IM_JOB_KIND_WATCH) == 0;
     im_json_key(w, "paths");
     im_json_begin_array(w);
     if (im_json_parse(job->arguments, strlen(job->arguments), "job", &root, &ignored) == IM_OK &&
         job_read_paths(root, &paths, &ignored) == IM_OK) {
-        for (size_t i = 0; i < paths.n && (!watch || i < WATCH_PATHS_TOLD); i++) {
+        for (size_t i = 0; i < IM_MIN(paths.n, (size_t)PATHS_TOLD); i++) {
             im_str text; /* for people: what is no UTF-8 is replaced */
             im_str_init(&text, IM_LIMIT_PATH_BYTES);
             (void)im_text_lossy(&text, paths.paths[i], strlen(paths.paths[i]));
@@ -344,19 +343,4 @@ im_code im_app_jobs_count(im_library *library, uint64_t *out_waiting, uint64_t *
 im_code im_app_job_claim(im_library *library, im_job_lane lane, im_job *out, im_error *err)
 {
     return im_store_claim_job(library->store, lane, out, err);
-}
-
-im_code im_app_job_ended(im_library *library, uint64_t id, bool *out_ended, im_error *err)
-{
-    im_job job = {0};
-    im_error none = IM_ERROR_INIT;
-    im_code rc = im_store_get_job(library->store, id, &job, &none);
-    if (rc == IM_OK || rc == IM_ERR_NOT_FOUND) {
-        *out_ended = rc == IM_ERR_NOT_FOUND || im_job_has_ended(job.state);
-        rc = IM_OK;
-    } else if (err != NULL) {
-        *err = none;
-    }
-    im_job_clear(&job);
-    return rc;
 }

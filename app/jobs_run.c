@@ -26,12 +26,9 @@ static im_watch_mark read_mark(const json_t *arguments)
                            .witnessed = json_is_true(json_object_get(arguments, "witnessed"))};
 }
 
-/* What is the file's own fault fails again tomorrow; the rest may have passed by then. */
-static bool may_pass(const im_error *error, bool of_files)
+/* What stood against the whole of it may have passed by the next try. */
+static bool may_pass(const im_error *error)
 {
-    if (of_files) {
-        return false;
-    }
     switch (error->code) {
     case IM_ERR_BUSY:
     case IM_ERR_NOMEM:
@@ -45,20 +42,24 @@ static bool may_pass(const im_error *error, bool of_files)
     }
 }
 
+static bool is_watch(const im_job *job)
+{
+    return strcmp(job->kind, IM_JOB_KIND_WATCH) == 0;
+}
+
 static im_code run_add(im_library *library, const im_job *job, const im_image_limits *limits,
-                       const im_events *events, im_json_writer *w, bool *out_of_files,
+                       const im_events *events, im_json_writer *w, im_add_report *report,
                        im_error *err)
 {
     job_paths paths = {0};
     json_t *arguments = NULL;
-    im_add_report report = {0};
     im_code rc = im_json_parse(job->arguments, strlen(job->arguments), "job", &arguments, err);
     if (rc == IM_OK) {
         rc = job_read_paths(arguments, &paths, err);
     }
     if (rc == IM_OK) {
         const im_watch_mark mark = read_mark(arguments);
-        bool changed = strcmp(job->kind, IM_JOB_KIND_WATCH) == 0;
+        bool changed = is_watch(job);
         const im_add_request request = {
             .paths = (const char *const *)paths.paths,
             .n_paths = paths.n,
@@ -70,9 +71,8 @@ static im_code run_add(im_library *library, const im_job *job, const im_image_li
             .as_found = changed,
             .decoders = changed && paths.n < 4 ? paths.n : 0,
         };
-        rc = im_app_add(library, &request, events, &report, err);
-        *out_of_files = report.failed > 0;
-        im_add_report_json(w, &report);
+        rc = im_app_add(library, &request, events, report, err);
+        im_add_report_json(w, report);
     }
     job_paths_clear(&paths);
     json_decref(arguments);
@@ -143,21 +143,24 @@ void im_app_job_run(im_library *library, const im_job *job, const im_image_limit
                     im_job_end *out)
 {
     im_json_writer w;
-    bool of_files = false;
+    im_add_report added = {0};
     *out = (im_job_end){.error = IM_ERROR_INIT};
     im_json_init(&w, 1u << 20);
-    bool adds = strcmp(job->kind, "add") == 0 || strcmp(job->kind, IM_JOB_KIND_WATCH) == 0;
-    im_code rc = adds ? run_add(library, job, limits, events, &w, &of_files, &out->error)
+    bool adds = strcmp(job->kind, "add") == 0 || is_watch(job);
+    im_code rc = adds             ? run_add(library, job, limits, events, &w, &added, &out->error)
                  : describes(job) ? run_describe(library, job, limits, vlm, events, &w, &out->error)
                                   : run_other(library, job, events, &w, &out->error);
     bool interrupted = strcmp(out->error.reason, im_reason_name(IM_REASON_INTERRUPTED)) == 0;
-    if (rc == IM_OK || (rc == IM_ERR_PARTIAL && !interrupted)) {
+    if (is_watch(job) && added.ended) {
+        /* of a folder that was not there nothing was taken: its follower must know */
+        out->state = added.offline_root ? IM_JOB_FAILED : IM_JOB_DONE;
+    } else if (rc == IM_OK || (rc == IM_ERR_PARTIAL && !interrupted)) {
         out->state = IM_JOB_DONE;
     } else if (interrupted || im_stop_asked()) {
         out->state = atomic_load(stopped) ? IM_JOB_STOPPED : IM_JOB_WAITING;
         out->error = (im_error)IM_ERROR_INIT;
     } else {
-        out->state = may_pass(&out->error, of_files) ? IM_JOB_WAITING : IM_JOB_FAILED;
+        out->state = !added.ended && may_pass(&out->error) ? IM_JOB_WAITING : IM_JOB_FAILED;
     }
     out->progress = im_json_ok(&w) && w.out.size > 0 ? im_strdup(im_str_text(&w.out)) : NULL;
     im_json_clear(&w);

@@ -141,6 +141,18 @@ im_code im_app_watch_put(im_library *library, const im_watch_mark *mark, const c
     return rc;
 }
 
+im_watch_batch im_app_watch_look(im_library *library, uint64_t id)
+{
+    im_job job = {0};
+    im_code rc = im_store_get_job(library->store, id, &job, NULL);
+    im_watch_batch batch = rc == IM_ERR_NOT_FOUND                        ? IM_WATCH_BATCH_LEFT
+                           : rc != IM_OK || !im_job_has_ended(job.state) ? IM_WATCH_BATCH_OPEN
+                           : job.state == IM_JOB_DONE                    ? IM_WATCH_BATCH_TAKEN
+                                                                         : IM_WATCH_BATCH_LEFT;
+    im_job_clear(&job);
+    return batch;
+}
+
 typedef struct same_search {
     const char *arguments;
     uint64_t id;

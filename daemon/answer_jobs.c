@@ -139,11 +139,14 @@ void answer_job_stop(server *s, exchange *const *list, size_t n)
     bool running = false;
     (void)n;
     im_code rc = im_app_job_stop(work_library(s->writer), ex->item, &running, &error);
+    if (rc == IM_OK && running) {
+        jobs_stop(s->jobs, ex->item);
+    }
     if (rc == IM_OK) {
-        if (running) {
-            jobs_stop(s->jobs, ex->item);
-        }
         rc = put_jobs(s, work_library(s->writer), ex->item, &ex->answer, &error);
+    }
+    if (rc == IM_OK && !running) {
+        jobs_tell_stopped(s->jobs, ex->item, &ex->answer);
     }
     exchange_end(ex, rc, 200, &error);
 }

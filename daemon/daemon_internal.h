@@ -334,6 +334,9 @@ void jobs_poke(jobs *j);
 void jobs_reopen(jobs *j);
 /** Ends the job of that id, when it runs. */
 void jobs_stop(jobs *j, uint64_t id);
+/** A job that waited was stopped: tells those who listen to it (@param w the job), and lets what
+ * waits behind it have its turn. */
+void jobs_tell_stopped(jobs *j, uint64_t id, const im_json_writer *w);
 void jobs_look(jobs *j, jobs_facts *out);
 /** What the jobs that run have done; to be cleared. */
 void jobs_live(jobs *j, im_job_live *out);

@@ -36,6 +36,7 @@ typedef struct lane {
     bool started;
     atomic_bool stop; /* heeded by the job that runs */
     unsigned warnings;
+    uint64_t retry_job, retry_ms; /* the one that is to be tried again, after so long; ms 0: none */
     /* guarded by the jobs' lock */
     bool poked, reopen;
     uint64_t current; /* id */
@@ -59,9 +60,8 @@ struct jobs {
 
 /* ---- events ---- */
 
-static void tell(lane *l, uint64_t job, const char *name, const im_json_writer *w)
+static void tell(jobs *j, uint64_t job, const char *name, const im_json_writer *w)
 {
-    jobs *j = l->jobs;
     uint64_t one = 1;
     char *data = im_json_ok(w) ? im_strdup(im_str_text(&w->out)) : NULL;
     if (data == NULL) {
@@ -71,15 +71,14 @@ static void tell(lane *l, uint64_t job, const char *name, const im_json_writer *
     job_event *event = &j->events[j->next_seq % EVENTS];
     im_free(event->data);
     *event = (job_event){.seq = j->next_seq++, .job = job, .name = name, .data = data};
-    if (strcmp(name, "progress") == 0) {
-        char *copy = im_strdup(data);
-        if (copy != NULL) {
-            im_free(l->progress);
-            l->progress = copy;
-        }
-    }
     pthread_mutex_unlock(&j->lock);
     (void)!write(j->wake, &one, sizeof(one));
+}
+
+void jobs_tell_stopped(jobs *j, uint64_t id, const im_json_writer *w)
+{
+    tell(j, id, "done", w);
+    jobs_poke(j);
 }
 
 uint64_t jobs_listen(jobs *j, uint64_t job, uint64_t after, im_str *out, bool *out_ended)
@@ -102,13 +101,25 @@ uint64_t jobs_listen(jobs *j, uint64_t job, uint64_t after, im_str *out, bool *o
 
 /* ---- the thread ---- */
 
+static void keep_progress(lane *l, const im_json_writer *w)
+{
+    char *copy = im_json_ok(w) ? im_strdup(im_str_text(&w->out)) : NULL;
+    if (copy != NULL) {
+        pthread_mutex_lock(&l->jobs->lock);
+        im_free(l->progress);
+        l->progress = copy;
+        pthread_mutex_unlock(&l->jobs->lock);
+    }
+}
+
 static void on_progress(void *context, const im_progress *progress)
 {
     lane *l = context;
     im_json_writer w;
     im_json_init(&w, 4096);
     im_progress_json(&w, progress);
-    tell(l, l->current, "progress", &w);
+    keep_progress(l, &w);
+    tell(l->jobs, l->current, "progress", &w);
     im_json_clear(&w);
 }
 
@@ -126,7 +137,7 @@ static void put_warning(lane *l, const char *path, const im_error *error, const 
     }
     im_json_put_string(&w, "message", path != NULL ? error->message : sentence);
     im_json_end_object(&w);
-    tell(l, l->current, "warning", &w);
+    tell(l->jobs, l->current, "warning", &w);
     im_json_clear(&w);
 }
 
@@ -205,7 +216,7 @@ static void tell_state(lane *l, const im_job *job, const im_job_end *end, uint64
         im_json_put_uint(&w, "retry_ms", retry_ms);
         im_json_end_object(&w);
     }
-    tell(l, job->id, end != NULL && im_job_has_ended(end->state) ? "done" : "state", &w);
+    tell(l->jobs, job->id, end != NULL && im_job_has_ended(end->state) ? "done" : "state", &w);
     im_json_clear(&w);
 }
 
@@ -235,13 +246,25 @@ static void open_again(lane *l)
     (void)!im_app_jobs_revive(l->library, l->which, &ignored);
 }
 
-/* The end must be written, whatever stands against it for now: else the job would run again. */
+static uint64_t retry_after(uint64_t ms)
+{
+    return ms == 0 ? RETRY_FIRST_MS : IM_MIN(ms * 2, (uint64_t)RETRY_MOST_MS);
+}
+
+/* The end must be written, however long something stands against it (a full disk, a lock): else
+ * the job would be one that runs for ever. False when the daemon ends, or the library is opened
+ * again: there it waits again. */
 static bool record_end(lane *l, const im_job *job, const im_job_end *end)
 {
     im_error error = IM_ERROR_INIT;
+    uint64_t retry_ms = 0;
     im_code rc = im_app_job_end(l->library, job->id, end, &error);
-    for (int i = 0; rc != IM_OK && rc != IM_ERR_CONFLICT && i < 30; i++) {
-        if (wait_ms(l, 1000) || is_reopened(l)) {
+    while (rc != IM_OK && rc != IM_ERR_CONFLICT && rc != IM_ERR_NOT_FOUND) {
+        if (retry_ms == 0) {
+            put_warning(l, NULL, NULL, error.message);
+        }
+        retry_ms = retry_after(retry_ms);
+        if (wait_ms(l, retry_ms) || is_reopened(l)) {
             return false;
         }
         rc = im_app_job_end(l->library, job->id, end, &error);
@@ -249,8 +272,7 @@ static bool record_end(lane *l, const im_job *job, const im_job_end *end)
     return rc == IM_OK;
 }
 
-/* Does one job; *retry_ms is how long to wait when it is to be tried again, else 0. */
-static void do_job(lane *l, const im_job *job, uint64_t *retry_ms)
+static void do_job(lane *l, const im_job *job)
 {
     jobs *j = l->jobs;
     const im_events events = {
@@ -273,11 +295,10 @@ static void do_job(lane *l, const im_job *job, uint64_t *retry_ms)
         end.state = IM_JOB_STOPPED;
     }
     bool again = end.state == IM_JOB_WAITING && !ending;
-    *retry_ms = !again           ? 0
-                : *retry_ms == 0 ? RETRY_FIRST_MS
-                                 : IM_MIN(*retry_ms * 2, (uint64_t)RETRY_MOST_MS);
+    l->retry_ms = again ? retry_after(l->retry_job == job->id ? l->retry_ms : 0) : 0;
+    l->retry_job = job->id;
     if (record_end(l, job, &end)) {
-        tell_state(l, job, &end, *retry_ms);
+        tell_state(l, job, &end, l->retry_ms);
     }
     im_job_end_clear(&end);
     set_current(l, 0);
@@ -287,7 +308,6 @@ static void do_job(lane *l, const im_job *job, uint64_t *retry_ms)
 static void *run(void *context)
 {
     lane *l = context;
-    uint64_t retry_ms = 0;
     bool ending = false;
     im_error ignored = IM_ERROR_INIT;
     (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid),
@@ -300,13 +320,13 @@ static void *run(void *context)
         open_again(l);
         im_code rc = im_app_job_claim(l->library, l->which, &job, &ignored);
         if (rc == IM_OK && job.id != 0) {
-            do_job(l, &job, &retry_ms);
+            do_job(l, &job);
         } else {
             count(l);
         }
         bool idle = rc != IM_OK || job.id == 0;
         im_job_clear(&job);
-        ending = wait_ms(l, idle ? 5000 : retry_ms);
+        ending = wait_ms(l, idle ? 5000 : l->retry_ms);
     }
     return NULL;
 }
@@ -390,10 +410,11 @@ void jobs_stop(jobs *j, uint64_t id)
     j->wanted_stop = id;
     for (size_t i = 0; i < IM_JOB_LANES; i++) {
         if (j->lanes[i].current == id) {
-            j->lanes[i].user_stop = true;
+            j->lanes[i].user_stop = j->lanes[i].poked = true;
             atomic_store(&j->lanes[i].stop, true);
         }
     }
+    pthread_cond_broadcast(&j->more); /* it may just have ended, to be tried again later */
     pthread_mutex_unlock(&j->lock);
 }
 

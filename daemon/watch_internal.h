@@ -54,8 +54,11 @@ typedef struct poll_list poll_list;
 poll_list *poll_new(void);
 void poll_free(poll_list *list);
 /** Looks, and tells what is another than at the last look; at the first, of young files alone.
+ * @param out_left much was gone, or all: nothing was told of that, a walk of the whole has to
+ * judge whether it is to be believed
  * @return as im_app_walk */
-IM_NODISCARD im_code poll_look(poll_list *list, const tree_options *options, im_error *err);
+IM_NODISCARD im_code poll_look(poll_list *list, const tree_options *options, bool *out_left,
+                               im_error *err);
 
 /* ---- watch_mounts.c ---- */
 
@@ -104,8 +107,9 @@ typedef struct follow {
     bool full;                /* too much has changed to be kept path by path */
     bool rescan, witnessed;   /* a job that walks the root is to be put */
     uint64_t next_ns;         /* when to try again, look for the root, or look through it */
-    uint64_t later_rescan_ns; /* for young files that were too many to be kept; 0: none */
-    uint64_t job;             /* the last batch's */
+    uint64_t later_rescan_ns; /* for young files that are not known any more; 0: none */
+    uint64_t job;             /* the last batch's; 0: it was taken */
+    uint64_t job_look_ns;     /* when to look again what became of it */
     char **held;              /* [n_held], owned: taken, not yet put */
     size_t n_held;
     uint64_t retry_ns; /* of what could not be put */

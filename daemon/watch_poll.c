@@ -1,5 +1,6 @@
 /* daemon/watch_poll.c — a root whose changes nobody tells: a walk every so often, held against the
- * one before. Of a part that could not be read nothing is said to be gone. */
+ * one before. Of a part that could not be read nothing is said to be gone; and where much is gone,
+ * which may be a share that answers badly, it is left to a job that looks at the whole. */
 #include "daemon/watch_internal.h"
 
 #include "base/base.h"
@@ -65,6 +66,8 @@ static bool add_file(seen_files *list, char *path, const im_file_stamp *stamp)
 
 typedef struct look_context {
     seen_files now;
+    bool complete; /* all was read */
+    bool left;     /* of what is gone nothing is told */
     bool no_memory;
 } look_context;
 
@@ -106,10 +109,19 @@ static bool is_same(const seen_file *a, const seen_file *b)
            a->stamp.inode == b->stamp.inode;
 }
 
+static size_t count_gone(const seen_files *was, const seen_files *is)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < was->n; i++) {
+        n += is->n == 0 ||
+             bsearch(&was->files[i], is->files, is->n, sizeof(*is->files), compare) == NULL;
+    }
+    return n;
+}
+
 /* Both lists from their beginnings. What is gone stays in the list when the walk was not whole.
  * @return false when memory is out */
-static bool compare_lists(poll_list *list, look_context *look, bool complete,
-                          const tree_options *options)
+static bool compare_lists(poll_list *list, look_context *look, const tree_options *options)
 {
     size_t n_now = look->now.n;
     bool good = true;
@@ -117,8 +129,8 @@ static bool compare_lists(poll_list *list, look_context *look, bool complete,
         seen_file *was = i < list->seen.n ? &list->seen.files[i] : NULL;
         const seen_file *is = j < n_now ? &look->now.files[j] : NULL;
         int order = was == NULL ? 1 : is == NULL ? -1 : strcmp(was->path, is->path);
-        if (order < 0 && complete) {
-            good = tell(options, was->path, SETTLE_GONE);
+        if (order < 0 && look->complete) {
+            good = look->left || tell(options, was->path, SETTLE_GONE);
         } else if (order < 0) {
             good = add_file(&look->now, im_strdup(was->path), &was->stamp);
         } else if (order > 0 ? list->looked || watch_age(&is->stamp) == SETTLE_OPENED
@@ -131,20 +143,22 @@ static bool compare_lists(poll_list *list, look_context *look, bool complete,
     return good;
 }
 
-im_code poll_look(poll_list *list, const tree_options *options, im_error *err)
+im_code poll_look(poll_list *list, const tree_options *options, bool *out_left, im_error *err)
 {
     look_context look = {0};
-    bool complete = false;
     im_code rc = im_app_walk(options->library, options->root, "", options->recursive, take_met,
-                             &look, &complete, err);
+                             &look, &look.complete, err);
     if (rc == IM_OK && !look.no_memory) {
         sort_files(&look.now);
-        look.no_memory = !compare_lists(list, &look, complete, options);
+        size_t n_gone = look.complete ? count_gone(&list->seen, &look.now) : 0;
+        look.left = n_gone > IM_GONE_UNASKED || (n_gone > 0 && look.now.n == 0);
+        look.no_memory = !compare_lists(list, &look, options);
     }
     if (rc == IM_OK && look.no_memory) {
         rc = im_fail(err, IM_ERR_NOMEM, "no memory to follow a folder");
     }
     if (rc == IM_OK) {
+        *out_left = look.left;
         clear_files(&list->seen);
         list->seen = look.now;
         list->looked = true;

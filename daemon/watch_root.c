@@ -17,7 +17,8 @@
 #define LOOK_MS 1000u   /* between looks whether the root is the one that it was */
 #define RETRY_MS 500u   /* of a job that could not be put */
 #define BUSY_MS 50u     /* between looks whether the last job has ended */
-#define LATER_MS 12000u /* by then files that were young are old enough for a rescan */
+#define LATER_MS 12000u /* by then files that were young are old enough for a rescan … */
+#define LEFT_MS 3000u   /* … also those that had settled */
 
 static void tell(const follow *f, const char *text, const im_error *why)
 {
@@ -95,6 +96,13 @@ static bool is_in_place(const follow *f)
            (uint64_t)st.st_dev == f->mark.device && (uint64_t)st.st_ino == f->mark.inode;
 }
 
+/* Whether all that went away was told, or would have been: not what went with a disk below it. */
+static bool is_witnessed(const follow *f)
+{
+    return f->how == FOLLOW_TREE && is_in_place(f) &&
+           mounts_below(f->world->mounts, f->root.path) == f->mounts;
+}
+
 static void let_go(follow *f)
 {
     f->world->events += f->tree != NULL ? tree_events(f->tree) : 0;
@@ -124,11 +132,20 @@ static void tell_lost(follow *f, const im_error *why)
     }
 }
 
+/* A job is to walk the root. One that waits to be put and is to ask about what is gone still does.
+ */
+static void want_rescan(follow *f, bool witnessed)
+{
+    f->witnessed = witnessed && (f->witnessed || !f->rescan);
+    f->rescan = true;
+}
+
 /* Looked through from now on. */
 static im_code begin_poll(follow *f, uint64_t now_ns, im_error *err)
 {
+    bool left = false; /* nothing can be gone yet */
     f->list = poll_new();
-    im_code rc = f->list != NULL ? poll_look(f->list, &f->options, err)
+    im_code rc = f->list != NULL ? poll_look(f->list, &f->options, &left, err)
                                  : im_fail(err, IM_ERR_NOMEM, "no memory to follow a folder");
     if (rc != IM_OK) {
         poll_free(f->list);
@@ -203,8 +220,7 @@ static void find(follow *f, bool again, bool witnessed, uint64_t now_ns)
     }
     f->later_rescan_ns = f->full ? now_ns + LATER_MS * MS : 0;
     f->full = false;
-    f->rescan = true;
-    f->witnessed = witnessed && f->how == FOLLOW_TREE;
+    want_rescan(f, witnessed && f->how == FOLLOW_TREE);
     f->lost_told = false;
     if (!again) {
         tell_found(f, full.code == IM_ERR_LIMIT ? &full : NULL);
@@ -215,7 +231,7 @@ static void find(follow *f, bool again, bool witnessed, uint64_t now_ns)
  * files. */
 static void begin_again(follow *f, uint64_t now_ns)
 {
-    bool witnessed = f->how == FOLLOW_TREE && is_in_place(f);
+    bool witnessed = is_witnessed(f);
     f->world->overflows++;
     tell(f, "more has changed than could be kept: it is walked again", NULL);
     let_go(f);
@@ -253,14 +269,20 @@ static void put_held(follow *f, uint64_t now_ns)
     }
 }
 
-static bool is_busy(follow *f)
+/* Whether the last batch is still to be taken. What was left of it (somebody stopped its job, or
+ * the folder went for a moment) a walk finds. */
+static bool is_busy(follow *f, uint64_t now_ns)
 {
-    bool ended = true;
-    if (f->job != 0 && im_app_job_ended(f->world->library, f->job, &ended, NULL) != IM_OK) {
-        ended = false;
+    if (f->job == 0 || now_ns < f->job_look_ns) {
+        return f->job != 0;
     }
-    f->job = ended ? 0 : f->job;
-    return !ended;
+    im_watch_batch batch = im_app_watch_look(f->world->library, f->job);
+    if (batch == IM_WATCH_BATCH_LEFT) {
+        f->later_rescan_ns = IM_MAX(f->later_rescan_ns, now_ns + LEFT_MS * MS);
+    }
+    f->job_look_ns = now_ns + BUSY_MS * MS;
+    f->job = batch == IM_WATCH_BATCH_OPEN ? f->job : 0;
+    return f->job != 0;
 }
 
 /* @return when to go on */
@@ -269,12 +291,13 @@ static uint64_t hand_over(follow *f, uint64_t now_ns)
     if (f->retry_ns > now_ns) {
         return f->retry_ns;
     }
+    bool busy = is_busy(f, now_ns);
     if (f->rescan) {
         put_rescan(f, now_ns);
     }
     if (f->n_held == 0 && settle_due_ns(f->settle) <= now_ns) {
-        if (is_busy(f)) {
-            return now_ns + BUSY_MS * MS;
+        if (busy) {
+            return f->job_look_ns;
         }
         f->n_held = settle_take(f->settle, now_ns, look, f, f->held, FOLLOW_PATHS);
     }
@@ -303,13 +326,17 @@ static void step_tree(follow *f, uint64_t now_ns)
 
 static void step_poll(follow *f, uint64_t now_ns)
 {
+    bool left = false;
     im_error error = IM_ERROR_INIT;
     if (now_ns < f->next_ns) {
         return;
     }
-    if (!is_in_place(f) || poll_look(f->list, &f->options, &error) != IM_OK) {
+    if (!is_in_place(f) || poll_look(f->list, &f->options, &left, &error) != IM_OK) {
         lose(f, now_ns);
         return;
+    }
+    if (left) {
+        want_rescan(f, false);
     }
     f->world->polls++;
     f->next_ns = im_clock_ns() + f->world->every_ns;
@@ -330,7 +357,7 @@ uint64_t follow_step(follow *f, uint64_t now_ns)
     }
     if (f->later_rescan_ns != 0 && now_ns >= f->later_rescan_ns) {
         f->later_rescan_ns = 0;
-        f->rescan = true;
+        want_rescan(f, false);
     }
     uint64_t due_ns = f->how != FOLLOW_LOST ? hand_over(f, now_ns) : UINT64_MAX;
     return IM_MIN(due_ns, f->next_ns);

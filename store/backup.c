@@ -32,7 +32,7 @@ typedef struct backup {
     uint64_t done;
     int64_t now_s;
     im_backup_facts facts;
-    char id[33];
+    char id[STORE_ID_HEX];
 } backup;
 
 static im_code fail_memory(im_error *err)
@@ -379,9 +379,7 @@ im_code im_store_backup(im_store *store, const char *file, im_store_progress_fn 
                 .progress = progress,
                 .context = context,
                 .now_s = im_clock_wall_ns() / 1000000000};
-    for (size_t i = 0; i < sizeof store->id; i++) {
-        (void)snprintf(b.id + 2 * i, 3, "%02x", (unsigned)store->id[i]);
-    }
+    store_id_hex(store->id, b.id);
     im_code rc = check_target(file, err);
     if (rc == IM_OK) {
         rc = write_backup(&b, err);

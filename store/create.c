@@ -33,21 +33,26 @@ im_code store_make_folders(const char *folder, im_error *err)
     return rc;
 }
 
-static im_code random_id(char out_hex[33], im_error *err)
+void store_id_hex(const uint8_t id[16], char out[STORE_ID_HEX])
+{
+    for (size_t i = 0; i < 16; i++) {
+        (void)snprintf(out + 2 * i, 3, "%02x", (unsigned)id[i]);
+    }
+}
+
+static im_code random_id(char out_hex[STORE_ID_HEX], im_error *err)
 {
     uint8_t id[16];
     if (getrandom(id, sizeof id, 0) != (ssize_t)sizeof id) {
         return im_fail_errno(err, errno, "could not get random bytes for the library's id");
     }
-    for (size_t i = 0; i < sizeof id; i++) {
-        (void)snprintf(out_hex + 2 * i, 3, "%02x", (unsigned)id[i]);
-    }
+    store_id_hex(id, out_hex);
     return IM_OK;
 }
 
 static im_code write_id(sqlite3 *db, const char *path, im_error *err)
 {
-    char hex[33];
+    char hex[STORE_ID_HEX];
     sqlite3_stmt *stmt = NULL;
     im_code code = random_id(hex, err);
     if (code != IM_OK) {
@@ -148,7 +153,7 @@ static im_code create_locked(const char *folder, const char *path, const char *f
     return rc == IM_OK ? make_database(folder, path, fresh, err) : rc;
 }
 
-static im_code sync_parent(const char *folder, im_error *err)
+im_code store_sync_parent(const char *folder, im_error *err)
 {
     char *parent = im_path_join(folder, "..");
     if (parent == NULL) {
@@ -200,7 +205,7 @@ im_code im_store_create(const char *folder, im_error *err)
         rc = create_locked(folder, path, fresh, err);
     }
     if (rc == IM_OK) {
-        rc = sync_parent(folder, err);
+        rc = store_sync_parent(folder, err);
     }
 out:
     store_lock_release(lock_fd);

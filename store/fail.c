@@ -122,9 +122,6 @@ im_code store_fail(im_store *store, int rc, store_sql sql, im_error *err)
         store->sync_failed = true;
         reason = errnum == ENOSPC || errnum == EDQUOT ? IM_REASON_FULL : IM_REASON_IO;
     }
-    if (reason == IM_REASON_FULL) {
-        store->full = true;
-    }
     char errno_text[128] = "";
     const char *cause = errnum != 0 ? strerror_r(errnum, errno_text, sizeof errno_text) : "";
     im_code code =

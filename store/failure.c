@@ -124,19 +124,24 @@ im_code im_store_each_failure(im_store *store, im_store_failure_fn fn, void *con
     return rc;
 }
 
+im_code store_clear_failure(im_store *store, uint64_t root, im_view path, im_error *err)
+{
+    statement st;
+    im_code rc = statement_open(store, STORE_SQL_CLEAR_FAILURE, &st, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    statement_put_u64(&st, root);
+    statement_put_blob(&st, path.data, path.size);
+    return statement_run(&st, NULL, err);
+}
+
 im_code im_store_clear_failure(im_store *store, uint64_t root, im_view path, im_error *err)
 {
     store_write write;
-    statement st;
     im_code rc = store_write_begin(store, &write, err);
     if (rc != IM_OK) {
         return rc;
     }
-    rc = statement_open(store, STORE_SQL_CLEAR_FAILURE, &st, err);
-    if (rc == IM_OK) {
-        statement_put_u64(&st, root);
-        statement_put_blob(&st, path.data, path.size);
-        rc = statement_run(&st, NULL, err);
-    }
-    return store_write_end(store, &write, rc, err);
+    return store_write_end(store, &write, store_clear_failure(store, root, path, err), err);
 }

@@ -84,48 +84,45 @@ im_code im_store_each_file_of_item(im_store *store, uint64_t item, im_store_file
     return each_file(&st, fn, context, err);
 }
 
+im_code store_bounds_below(im_view folder, im_str *out, im_error *err)
+{
+    im_str_init(out, SIZE_MAX / 2);
+    im_str_add(out, folder.data, folder.size);
+    im_str_add_char(out, '/');
+    im_str_add(out, folder.data, folder.size);
+    im_str_add_char(out, '/' + 1);
+    return out->failed ? im_fail(err, IM_ERR_NOMEM, "no memory for a path") : IM_OK;
+}
+
+void statement_put_bounds(statement *st, const im_str *bounds)
+{
+    size_t half = bounds->size / 2;
+    statement_put_blob(st, bounds->data, half);
+    statement_put_blob(st, bounds->data + half, half);
+}
+
 im_code im_store_each_file_of_root(im_store *store, uint64_t root, im_view below,
                                    im_store_file_fn fn, void *context, im_error *err)
 {
     statement st;
-    im_str bounds; /* "below/" and "below0": '0' is the byte after '/' */
+    im_str bounds;
     while (below.size > 0 && below.data[below.size - 1] == '/') {
         below.size--;
     }
-    im_str_init(&bounds, SIZE_MAX / 2);
     store_sql sql = below.size > 0 ? STORE_SQL_EACH_FILE_BELOW : STORE_SQL_EACH_FILE_OF_ROOT;
-    im_str_add(&bounds, below.data, below.size);
-    im_str_add_char(&bounds, '/');
-    im_str_add(&bounds, below.data, below.size);
-    im_str_add_char(&bounds, '/' + 1);
-    im_code rc = IM_OK;
-    if (bounds.failed) {
-        rc = im_fail(err, IM_ERR_NOMEM, "no memory for a path");
-    } else {
+    im_code rc = store_bounds_below(below, &bounds, err);
+    if (rc == IM_OK) {
         rc = statement_open(store, sql, &st, err);
     }
     if (rc == IM_OK) {
         statement_put_u64(&st, root);
         if (below.size > 0) {
-            statement_put_blob(&st, bounds.data, below.size + 1);
-            statement_put_blob(&st, bounds.data + below.size + 1, below.size + 1);
+            statement_put_bounds(&st, &bounds);
         }
         rc = each_file(&st, fn, context, err);
     }
     im_str_clear(&bounds);
     return rc;
-}
-
-static im_code clear_failure(im_store *store, uint64_t root, im_view path, im_error *err)
-{
-    statement st;
-    im_code rc = statement_open(store, STORE_SQL_CLEAR_FAILURE, &st, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    statement_put_u64(&st, root);
-    statement_put_blob(&st, path.data, path.size);
-    return statement_run(&st, NULL, err);
 }
 
 /* ---- what a change of a file changes about its item ---- */
@@ -231,7 +228,7 @@ static im_code put_file(im_store *store, const im_file_row *file, uint64_t *out_
         rc = tell_path(store, &before, file->item, err);
     }
     if (rc == IM_OK) {
-        rc = clear_failure(store, file->root, file->path, err);
+        rc = store_clear_failure(store, file->root, file->path, err);
     }
     if (rc == IM_OK && out_id != NULL) {
         *out_id = id;

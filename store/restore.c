@@ -46,11 +46,9 @@ static void keep_first(void *context, const char *table, uint64_t row, const cha
 static im_code judge(store_restore *r, im_store *store, im_error *err)
 {
     char first[200] = "";
-    char id[33];
+    char id[STORE_ID_HEX];
     im_store_counts counts;
-    for (size_t i = 0; i < sizeof store->id; i++) {
-        (void)snprintf(id + 2 * i, 3, "%02x", (unsigned)store->id[i]);
-    }
+    store_id_hex(store->id, id);
     if (strcmp(id, r->id) != 0) {
         return restore_fail_backup(r, "its library is not the one that it names", err);
     }
@@ -142,6 +140,9 @@ static im_code prepare(store_restore *r, im_error *err)
 {
     char real[PATH_MAX];
     im_code rc = im_folder_make(r->folder, err);
+    if (rc == IM_OK) {
+        rc = store_sync_parent(r->folder, err);
+    }
     if (rc == IM_OK && realpath(r->folder, real) == NULL) {
         rc = im_fail_errno(err, errno, "could not look up folder '%s'", r->folder);
     }
@@ -265,6 +266,27 @@ static void put_back(store_restore *r)
     }
 }
 
+/* From the stage into the library, with every folder on its way synced up to the library's own,
+ * which swap() syncs. */
+static im_code move_original(store_restore *r, const char *name, im_error *err)
+{
+    char target[PATH_MAX];
+    size_t top = strlen(r->real);
+    if (!restore_join(target, r->real, name)) {
+        return im_fail_as(err, IM_REASON_PATH_TOO_LONG, "'%s/%s' is too long", r->real, name);
+    }
+    im_code rc = restore_make_parents(target, err);
+    if (rc == IM_OK) {
+        rc = move(r->stage, r->real, name, err);
+    }
+    for (char *end = strrchr(target, '/'); rc == IM_OK && (size_t)(end - target) > top;
+         end = strrchr(target, '/')) {
+        *end = '\0';
+        rc = im_folder_sync(target, err);
+    }
+    return rc;
+}
+
 /* Originals are named by their content: those of the backup may be there beside the old ones. */
 static im_code move_originals(store_restore *r, im_error *err)
 {
@@ -272,21 +294,10 @@ static im_code move_originals(store_restore *r, im_error *err)
     const char *line = im_str_text(&r->tar.sums);
     while (rc == IM_OK && *line != '\0') {
         char name[STORE_TAR_NAME];
-        char target[PATH_MAX];
         size_t length = strcspn(line, "\n");
         (void)snprintf(name, sizeof name, "%.*s", (int)(length - 66), line + 66);
         line += length + (line[length] == '\n');
-        if (!restore_is_original(name) || !restore_join(target, r->real, name)) {
-            continue;
-        }
-        rc = restore_make_parents(target, err);
-        if (rc == IM_OK) {
-            rc = move(r->stage, r->real, name, err);
-        }
-        if (rc == IM_OK) {
-            *strrchr(target, '/') = '\0';
-            rc = im_folder_sync(target, err);
-        }
+        rc = restore_is_original(name) ? move_original(r, name, err) : IM_OK;
     }
     return rc;
 }

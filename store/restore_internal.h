@@ -15,7 +15,7 @@ typedef struct store_restore {
     im_store_progress_fn progress;
     void *context;
     store_tar_reader tar;
-    char id[33]; /* the library's, as the backup's first member says */
+    char id[STORE_ID_HEX]; /* the library's, as the backup's first member says */
     im_backup_facts facts;
     sqlite3 *old; /* keeps others out of the old library.db */
     bool had_old;

@@ -107,6 +107,11 @@ im_code im_store_set_root_watch(im_store *store, uint64_t root, bool watch, im_e
     return set_flag(store, STORE_SQL_SET_ROOT_WATCH, root, watch, err);
 }
 
+im_code im_store_set_root_vlm(im_store *store, uint64_t root, bool allowed, im_error *err)
+{
+    return set_flag(store, STORE_SQL_SET_ROOT_VLM, root, allowed, err);
+}
+
 im_code im_store_count_root(im_store *store, uint64_t root, im_root_counts *out, im_error *err)
 {
     statement st = {0};

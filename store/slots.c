@@ -178,23 +178,15 @@ static im_code add_root_slots(place_search *search, uint64_t root)
 static im_code add_folder_slots(place_search *search, uint64_t root, im_view path)
 {
     statement st;
-    im_str bounds; /* "path/" and "path0": '0' is the byte after '/' */
-    im_code rc = IM_OK;
-    im_str_init(&bounds, SIZE_MAX / 2);
-    im_str_add(&bounds, path.data, path.size);
-    im_str_add_char(&bounds, '/');
-    im_str_add(&bounds, path.data, path.size);
-    im_str_add_char(&bounds, '/' + 1);
-    if (bounds.failed) {
-        rc = im_fail(search->err, IM_ERR_NOMEM, "no memory for a path");
-    } else {
+    im_str bounds;
+    im_code rc = store_bounds_below(path, &bounds, search->err);
+    if (rc == IM_OK) {
         rc = statement_open(search->store, STORE_SQL_SLOTS_BELOW, &st, search->err);
     }
     if (rc == IM_OK) {
         statement_put_u64(&st, search->model);
         statement_put_u64(&st, root);
-        statement_put_blob(&st, bounds.data, path.size + 1);
-        statement_put_blob(&st, bounds.data + path.size + 1, path.size + 1);
+        statement_put_bounds(&st, &bounds);
         rc = collect(&st, search->n_rows, search->bits, search->err);
     }
     im_str_clear(&bounds);

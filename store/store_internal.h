@@ -64,7 +64,6 @@ struct im_store {
     bool read_ended;     /* the snapshot was given up: nothing is read before im_store_end_read */
     uint64_t read_since; /* im_clock_ns of im_store_begin_read */
     bool sync_failed;    /* nothing more is written: see fail.c */
-    bool full;           /* a write found the disk full */
     bool broken;         /* the open transaction can only be rolled back, because of: */
     im_error broken_by;
     store_texts texts;
@@ -180,6 +179,14 @@ IM_NODISCARD im_code store_walk_column_rows(statement *st, im_store_column_row_f
 IM_NODISCARD im_code store_need_item(im_store *store, uint64_t item, im_error *err);
 /** Removes an item, inside a transaction; item_not_found. */
 IM_NODISCARD im_code store_remove_item(im_store *store, uint64_t id, bool remember, im_error *err);
+/** What is below a folder stands, in the order of bytes, between "folder/" and "folder0": '0' is
+ * the byte after '/'. Both in one text. @param out to be cleared in each case */
+IM_NODISCARD im_code store_bounds_below(im_view folder, im_str *out, im_error *err);
+/** Binds the two; they are borrowed. */
+void statement_put_bounds(statement *st, const im_str *bounds);
+/** A file is no longer one that could not be taken. In a transaction that is open. */
+IM_NODISCARD im_code store_clear_failure(im_store *store, uint64_t root, im_view path,
+                                         im_error *err);
 /** Has the item's full text made anew before the transaction commits, and tells of its slots. */
 IM_NODISCARD im_code store_text_changed(im_store *store, uint64_t item, im_error *err);
 /** The same of an item that was removed: nothing is told. */
@@ -233,6 +240,11 @@ IM_NODISCARD im_code store_copy_database(im_store *store, const char *path,
                                          im_error *err);
 /** Makes originals/, index/, thumbs/ where they are not. */
 IM_NODISCARD im_code store_make_folders(const char *folder, im_error *err);
+#define STORE_ID_HEX 33 /* with its NUL */
+/** The id of a library, as the setting 'library_id' and a backup hold it. */
+void store_id_hex(const uint8_t id[16], char out[STORE_ID_HEX]);
+/** The name of a library's folder itself is on the disk. */
+IM_NODISCARD im_code store_sync_parent(const char *folder, im_error *err);
 #define STORE_BACKUP_FIRST "imago-backup" /* the first member of a backup: its magic */
 #define STORE_BACKUP_FORMAT 1
 #define STORE_COPY_BYTES (256u << 10)

@@ -153,18 +153,3 @@ im_code im_store_vlm_allowed(im_store *store, uint64_t item, bool *out_allowed, 
     }
     return rc;
 }
-
-im_code im_store_set_root_vlm(im_store *store, uint64_t root, bool allowed, im_error *err)
-{
-    store_write write;
-    uint64_t n = 0;
-    im_code rc = store_write_begin(store, &write, err);
-    if (rc != IM_OK) {
-        return rc;
-    }
-    rc = store_run_u64_i64(store, STORE_SQL_SET_ROOT_VLM, root, allowed, &n, err);
-    if (rc == IM_OK && n == 0) {
-        rc = im_fail(err, IM_ERR_NOT_FOUND, "there is no folder %llu", (unsigned long long)root);
-    }
-    return store_write_end(store, &write, rc, err);
-}

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Jobs and folders over HTTP: done, stopped, listened to, and finished after the daemon was killed."""
+import contextlib
 import json
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import time
 
 import serving
@@ -113,6 +115,36 @@ def events_are_told_in_their_order(server):
     assert all(set(data) >= {"message"} for data in warned)
     again = listen(server, job)
     assert [name for _, name, _ in again] == ["done"]
+
+
+def of_many_paths_a_few_are_told(server):
+    """A listener of an add of a thousand files with long names hears its end."""
+    path = os.path.join(home.base, "long" + "n" * 200, "m" * 200)
+    os.makedirs(path)
+    names = [os.path.join(path, f"{i:04}.png") for i in range(1000)]
+    for i, name in enumerate(names):
+        with open(name, "wb") as file:
+            file.write(png(70000 + i, 6, 5))
+    job = add(server, *names)
+    events = listen(server, job)
+    assert events[-1][1] == "done", events[-1]
+    for told in (events[-1][2], server.ask(f"/v1/jobs/{job}").json, server.ask("/v1/jobs").json["jobs"][0]):
+        assert told["n_paths"] == 1000 and told["paths"] == names[:10], told
+
+
+def who_listens_to_a_job_that_waits_hears_that_it_was_stopped(server):
+    first, second = add(server, folder("before", 400, 80000)), add(server, home.pictures)
+    with server.connect(10) as listener:
+        listener.sendall(f"GET /v1/jobs/{second}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        said = listener.recv(65536)
+        while b"event: state" not in said:
+            said += listener.recv(65536)
+        assert server.ask(f"/v1/jobs/{second}", method="DELETE").json["state"] == "stopped"
+        while piece := listener.recv(65536):
+            said += piece
+    assert said.count(b"event: done") == 1 and b'"state":"stopped"' in said, said
+    server.ask(f"/v1/jobs/{first}", method="DELETE")
+    wait(server, first, "stopped", "done")
 
 
 def listeners_who_vanish_or_sleep_cost_nothing(server):
@@ -224,11 +256,53 @@ def a_job_without_a_model_waits_and_says_why(_):
     time.sleep(2.5)  # other tries end as the first did
     for number in (job, behind):
         assert own_server.ask(f"/v1/jobs/{number}").json["state"] in ("waiting", "running")
+    with own_server.connect(10) as listener:  # the one behind begins with short waits of its own
+        listener.sendall(f"GET /v1/jobs/{behind}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        said = listener.recv(65536)
+        own_server.ask(f"/v1/jobs/{job}", method="DELETE")
+        while b'"retry_ms":' not in said:
+            said += listener.recv(65536)
+    assert b'"retry_ms":1000}' in said, said
+    job, behind = behind, add(own_server, own.pictures)
     os.rename(model + ".away", model)
     done = wait(own_server, job, "done", "failed")
     assert done["state"] == "done" and done["error"] is None and done["progress"]["added"] == 3, done
     assert wait(own_server, behind, "done", "failed")["state"] == "done"
     assert items(own_server) == 4
+    own_server.stop()
+
+
+def change(home, sql):
+    """As another program would."""
+    with contextlib.closing(sqlite3.connect(os.path.join(home.library, "library.db"), timeout=30)) as base, base:
+        base.execute(sql)
+
+
+def an_end_that_cannot_be_written_is_written_later(_):
+    own = serving.Imago()
+    own.picture("a.png", 1)
+    own.add()
+    own_server = Server(own)
+    change(own, "CREATE TRIGGER no_end BEFORE UPDATE ON job WHEN new.state = 'done' AND new.id = 1 "
+                "BEGIN SELECT abs(-9223372036854775807 - 1); END")  # which is an error
+    job = add(own_server, own.pictures)
+    assert job == 1
+    listener = own_server.connect(60)
+    listener.sendall(f"GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    said = b""
+    while b"event: warning" not in said:  # the listener learns what stands against it
+        said += listener.recv(65536)
+    behind = [own_server.ask("/v1/jobs", {"kind": "compact"}).json["id"] for _ in range(50)]
+    time.sleep(0.5)  # each of them had the end tried again
+    assert own_server.ask(f"/v1/jobs/{job}").json["state"] == "running"
+    assert {own_server.ask(f"/v1/jobs/{number}").json["state"] for number in behind} == {"waiting"}
+    change(own, "DROP TRIGGER no_end")
+    add(own_server, own.pictures)
+    assert wait(own_server, job, "done", timeout=5)["progress"]["unchanged"] == 1
+    while b"event: done" not in said:
+        said += listener.recv(65536)
+    listener.close()
+    assert wait(own_server, behind[-1], "done")["state"] == "done"
     own_server.stop()
 
 
@@ -270,10 +344,11 @@ def a_killed_daemon_loses_no_job(server):
 if __name__ == "__main__":
     main_server = Server(home)
     for test in (a_folder_is_added_while_others_search, wrong_wishes_are_refused, other_kinds_are_done,
-                 events_are_told_in_their_order, listeners_who_vanish_or_sleep_cost_nothing,
+                 events_are_told_in_their_order, of_many_paths_a_few_are_told,
+                 who_listens_to_a_job_that_waits_hears_that_it_was_stopped, listeners_who_vanish_or_sleep_cost_nothing,
                  jobs_are_stopped_and_what_was_added_stays, changes_do_not_wait_long_beside_an_add,
                  folders_are_listed_added_and_forgotten, counts_are_told,
-                 a_job_without_a_model_waits_and_says_why,
+                 a_job_without_a_model_waits_and_says_why, an_end_that_cannot_be_written_is_written_later,
                  a_reload_goes_on_with_what_runs, a_killed_daemon_loses_no_job):
         start = time.monotonic()
         test(main_server)

@@ -12,7 +12,7 @@ import time
 
 import serving
 from serving import Server
-from support import ROOT, Imago, main, mounted, need, png, unmount
+from support import MODEL, ROOT, Imago, main, mounted, need, png, unmount
 
 SOON = 2.0  # seconds from a file's close to its being found: what is promised
 PATIENCE = 30  # … and what a loaded machine may take where nothing is promised
@@ -21,12 +21,16 @@ PATIENCE = 30  # … and what a loaded machine may take where nothing is promise
 class Home:
     """A library with a folder of some pictures that is followed, and its daemon."""
 
-    def __init__(self, *args, n=6, watch=True, env=None, under=()):
+    def __init__(self, *args, n=6, watch=True, env=None, under=(), old=False):
         self.imago = Imago()
         self.pictures = self.imago.pictures
+        self.model = os.path.join(self.imago.base, "model")  # a test may take it away
+        shutil.copytree(MODEL, self.model)
         for i in range(n):
-            self.imago.picture(f"d{i % 3}/{i:02}.png", i)
-        self.imago.add(*(("--watch",) if watch else ()), self.pictures)
+            path = self.imago.picture(f"d{i % 3}/{i:02}.png", i)
+            if old:  # the follower does not look at them: its jobs have not yet opened the model
+                os.utime(path, (1e9, 1e9))
+        self.imago.run("add", "--model", self.model, *(("--watch",) if watch else ()), self.pictures)
         self.args, self.env, self.under = args, env, under
         self.start()
 
@@ -374,6 +378,74 @@ def five_hundred_at_once():
         os.unlink(home.path(f"burst/{i:03}.png"))
     took = wait(lambda: sum(n.startswith("burst/") for n in home.found()) == 250, "half of them", 60)
     print(f"250 deletions: {took:.2f} s")  # more than a fifth, and nobody is asked: they were seen to go
+    home.end()
+
+
+def a_batch_that_is_stopped_is_left_to_a_walk():
+    """While it waits, and while it runs."""
+    home = Home(old=True)
+    home.settled()
+    os.rename(home.model, home.model + ".away")
+    home.write("waits.png", 950)
+    wait(lambda: home.jobs() and home.jobs()[0]["error"], "tried")
+    assert home.server.ask(f"/v1/jobs/{home.jobs()[0]['id']}", method="DELETE").status == 200
+    os.rename(home.model + ".away", home.model)
+    wait(lambda: "waits.png" in home.found(), "found by a walk")
+    stopped = set()
+    for i in range(3000):
+        home.write(f"burst/{i:04}.png", 0, png(200000 + i, 6, 5))
+        if i % 100 == 0:
+            for job in home.jobs():
+                if job["state"] in ("waiting", "running") and len(stopped) < 3:
+                    home.server.ask(f"/v1/jobs/{job['id']}", method="DELETE")
+                    stopped.add(job["id"])
+    wait(lambda: sum(name.startswith("burst/") for name in home.found()) == 3000, "all of them", 120)
+    states = [job["state"] for job in home.jobs() if job["id"] in stopped]
+    print(f"of 3,000 pictures batches were stopped: {states}")
+    home.end()
+
+
+def a_folder_that_went_for_a_moment_is_walked():
+    """A share that nobody looks at just then: what its batch could not take is not forgotten."""
+    home = Home("--watch-poll", "--watch-every", "3", old=True)
+    home.settled()
+    os.rename(home.model, home.model + ".away")
+    home.write("moment.png", 960)
+    wait(lambda: home.jobs() and home.jobs()[0]["error"], "tried")
+    polls = home.metric("imago_watch_polls_total")
+    wait(lambda: home.metric("imago_watch_polls_total") > polls, "looked through")
+    os.rename(home.pictures, home.pictures + ".away")
+    wait(lambda: home.jobs()[0]["state"] == "failed", "tried again", 2.5)
+    os.rename(home.pictures + ".away", home.pictures)
+    os.rename(home.model + ".away", home.model)
+    wait(lambda: "moment.png" in home.found(), "found by a walk")
+    assert home.metric('imago_watch_roots{how="polled"}') == 1 and "not there, nothing" not in home.log()
+    assert "nothing of them was changed" in home.jobs()[0]["error"]["message"], home.jobs()[0]
+    home.end()
+
+
+def a_share_that_is_empty_all_at_once_loses_nothing():
+    """The same folder, but nothing or next to nothing is in it: each of several batches would be little."""
+    home = Home("--watch-poll", "--watch-every", "1", n=12)
+    home.settled()
+    shutil.rmtree(home.path("d0"))
+    wait(lambda: home.server.ask("/v1/library").json["missing_files"] == 4, "a few are believed")
+    home.settled()
+    for name in os.listdir(home.pictures):
+        os.rename(home.path(name), f"{home.pictures}.{name}")
+    stays(lambda: home.server.ask("/v1/library").json["missing_files"] == 4, "all that was left", 4)
+    for i in range(5200):  # more than five batches
+        home.write(f"many/{i}.png", 0, png(400000 + i, 6, 5))
+    wait(lambda: sum(name.startswith("many/") for name in home.found()) == 5200, "taken", 120)
+    home.settled()
+    missing = home.server.ask("/v1/library").json["missing_files"]
+    os.rename(home.path("many"), home.pictures + ".many")
+    home.write("one.png", 970)
+    wait(lambda: "one.png" in home.found(), "seen")
+    stays(lambda: home.server.ask("/v1/library").json["missing_files"] == missing, "left as it is", 4)
+    os.rename(home.pictures + ".many", home.path("many"))
+    home.settled()
+    assert home.server.ask("/v1/library").json["items"] == 12 + 5200 + 1
     home.end()
 
 
@@ -727,10 +799,13 @@ if __name__ == "__main__":
     serving.sys.stdout.reconfigure(line_buffering=True)
     wanted = serving.sys.argv[3:]
     tests = (the_flag_is_set_shown_and_taken_away, a_half_written_file_waits, files_come_go_and_change_in_every_way,
-             links_and_others_lead_nowhere, five_hundred_at_once, what_overflows_is_walked_again,
+             links_and_others_lead_nowhere, five_hundred_at_once, a_batch_that_is_stopped_is_left_to_a_walk,
+             a_folder_that_went_for_a_moment_is_walked, a_share_that_is_empty_all_at_once_loses_nothing,
+             what_overflows_is_walked_again,
              without_watches_the_folder_is_looked_through, a_limit_reached_later_is_survived,
-             polling_can_be_asked_for, what_others_may_change_is_looked_through, a_lost_folder_changes_nothing, a_disk_is_unmounted_and_mounted_again,
-             a_disk_below_the_folder_is_noticed,              nothing_is_lost_by_a_kill, a_reload_follows_on, the_librarys_own_files_are_left_alone,
+             polling_can_be_asked_for, what_others_may_change_is_looked_through, a_lost_folder_changes_nothing,
+             a_disk_is_unmounted_and_mounted_again,
+             a_disk_below_the_folder_is_noticed, nothing_is_lost_by_a_kill, a_reload_follows_on, the_librarys_own_files_are_left_alone,
              not_recursive_means_not_recursive, nothing_is_followed_when_not_wanted, a_batch_is_a_line_of_the_log,
              new_pictures_are_found_within_two_seconds, idle_costs_next_to_nothing)
     main([test for test in tests if not wanted or test.__name__ in wanted])

@@ -7,13 +7,65 @@
 #include "store/tar.h"
 #include "tests/store/help_backup.h"
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 static im_error err = IM_ERROR_INIT;
+
+/* ---- what is synced: every call of this process comes through here ---- */
+
+#define MOST_SYNCED 256
+
+static struct synced {
+    size_t n;
+    char paths[MOST_SYNCED][512];
+} synced;
+
+int fsync(int fd)
+{
+    char link[64];
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (synced.n < MOST_SYNCED) {
+        char *path = synced.paths[synced.n];
+        ssize_t size = readlink(link, path, sizeof synced.paths[0] - 1);
+        path[size > 0 ? size : 0] = '\0';
+        synced.n++;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
+
+static bool was_synced(const char *folder, const char *name)
+{
+    char path[512];
+    char real[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s%s", folder, name);
+    assert_non_null(realpath(path, real));
+    for (size_t i = 0; i < synced.n; i++) {
+        if (strcmp(synced.paths[i], real) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Else the library, or its originals, may be gone after a power cut. */
+static void each_new_folder_is_synced_into_the_one_above(void **state)
+{
+    help_backup *f = *state;
+    help_back_up(f->library, f->backup);
+    synced.n = 0;
+    help_ok(help_restore(f->backup, f->other, &err), &err);
+    assert_in_range(synced.n, 1, MOST_SYNCED - 1);
+    assert_true(was_synced(f->folder, ""));
+    assert_true(was_synced(f->other, ""));
+    assert_true(was_synced(f->other, "/originals"));
+    assert_true(was_synced(f->other, "/originals/ab"));
+}
 
 /* ---- in place of another library ---- */
 
@@ -284,6 +336,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(an_old_library_is_replaced_with_what_came_from_it),
+        T(each_new_folder_is_synced_into_the_one_above),
         T(a_damaged_library_is_replaced_too),
         T(what_is_no_library_of_ours_stays),
         T(a_library_in_use_is_not_replaced),
