@@ -361,6 +361,25 @@ im_code model_prepare(im_library *library, const im_events *events, im_error *er
     return rc;
 }
 
+/* Not one item has a vector of the new model: their folders are hardly there, and a library that
+ * changed over would find nothing. */
+static im_code refuse_empty(im_library *library, const im_model_row *row, uint64_t failed,
+                            im_code rc, im_error *err)
+{
+    im_index_record record = {0};
+    im_error none = IM_ERROR_INIT;
+    im_code got = im_store_get_index(library->store, row->id, &record, &none);
+    if (got != IM_OK || record.n_rows > 0) {
+        return rc;
+    }
+    rc = im_fail(err, IM_ERR_NOT_FOUND,
+                 "not one of %llu items could be embedded with model '%s': the library stays as "
+                 "it is",
+                 (unsigned long long)failed, row->name);
+    im_hint(err, "are the folders of its pictures there? imago status lists them");
+    return rc;
+}
+
 im_code im_app_model_use(im_library *library, const char *model, const im_events *events,
                          im_error *err)
 {
@@ -375,6 +394,9 @@ im_code im_app_model_use(im_library *library, const char *model, const im_events
     }
     if (rc == IM_OK) {
         rc = rebuild_missing(library, &row, encoder, events, &embedded, &failed, err);
+    }
+    if (rc == IM_ERR_PARTIAL && !im_stop_asked()) {
+        rc = refuse_empty(library, &row, failed, rc, err);
     }
     if (rc == IM_OK || (rc == IM_ERR_PARTIAL && !im_stop_asked())) {
         im_code activated = activate(library, row.id, err);

@@ -309,8 +309,30 @@ def weights_cut_in_the_middle_of_a_run_store_nothing_wrong():  # T31
         assert imago.status()["items"] == 400
 
 
+def a_library_whose_folder_is_away_keeps_its_model():
+    imago = Imago()
+    for i in range(3):
+        imago.picture(f"{i}.png", i)
+    imago.add()
+    before = imago.status()["model"]["digest"]
+    other = Model(imago, SHARDED, "other").folder
+    os.rename(imago.pictures, imago.pictures + "-away")
+    done = imago.run("model", "use", "--json", other, code=3)
+    error = json.loads(done.stderr.splitlines()[-1])["error"]  # behind one for each picture
+    assert "not one of 3 items" in error["message"] and "folders" in error["hint"], error
+    assert imago.status()["model"]["digest"] == before
+    imago.run("search", "red")
+    os.rename(imago.pictures + "-away", imago.pictures)
+    os.remove(os.path.join(imago.pictures, "0.png"))
+    imago.run("model", "use", other, code=14)  # one of three is gone: the others are the library
+    status = imago.status()
+    assert status["model"]["digest"] != before and status["unembedded"] == 1, status
+    imago.sound()
+
+
 support.main([weights_that_lie_are_named, configs_that_are_wrong_name_their_key,
               code_that_a_config_names_is_not_run, shards_that_are_missing_or_outside_are_named,
               numbers_that_are_none_reach_no_library, a_tokenizer_json_alone_gives_the_same_vectors,
               a_model_folder_that_changed_is_never_scored_against_the_old,
-              weights_cut_in_the_middle_of_a_run_store_nothing_wrong])
+              weights_cut_in_the_middle_of_a_run_store_nothing_wrong,
+              a_library_whose_folder_is_away_keeps_its_model])
