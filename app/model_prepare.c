@@ -392,7 +392,7 @@ im_code im_app_model_use(im_library *library, const char *model, const im_events
     if (rc == IM_OK) {
         rc = open_and_record(library, folder, events, &encoder, &row, err);
     }
-    if (rc == IM_OK) {
+    for (embedded = 1; rc == IM_OK && embedded > 0;) { /* again: others may have added some */
         rc = rebuild_missing(library, &row, encoder, events, &embedded, &failed, err);
     }
     if (rc == IM_ERR_PARTIAL && !im_stop_asked()) {

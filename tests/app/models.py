@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Model folders as they should not be (T28 to T36), through the commands that open them: the exit
 code, the file that the sentence names, and a library that has seen nothing of it."""
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import struct
 import subprocess
 import time
@@ -309,6 +311,26 @@ def weights_cut_in_the_middle_of_a_run_store_nothing_wrong():  # T31
         assert imago.status()["items"] == 400
 
 
+def what_is_added_while_a_model_changes_has_its_vector_too():
+    imago = Imago()
+    for i in range(300):
+        imago.picture(f"{i}.png", i, width=300, height=300)
+    imago.add()
+    other = Model(imago, SHARDED, "other").folder
+    process = subprocess.Popen(imago.command("model", "use", other), env=imago.env, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE)
+    made = "SELECT count(*) FROM embedding JOIN model ON model.id = model WHERE state = 'building'"
+    with contextlib.closing(sqlite3.connect(os.path.join(imago.library, "library.db"))) as db:
+        while process.poll() is None and db.execute(made).fetchone()[0] == 0:
+            time.sleep(0.002)
+    imago.run("add", "--yes", imago.picture("new.png", 1000))
+    support.need(process.poll() is None, "a model change that takes longer than one picture")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    status = imago.status()
+    assert status["unembedded"] == 0 and status["embeddings"] == 301, status
+
+
 def a_library_whose_folder_is_away_keeps_its_model():
     imago = Imago()
     for i in range(3):
@@ -335,4 +357,5 @@ support.main([weights_that_lie_are_named, configs_that_are_wrong_name_their_key,
               numbers_that_are_none_reach_no_library, a_tokenizer_json_alone_gives_the_same_vectors,
               a_model_folder_that_changed_is_never_scored_against_the_old,
               weights_cut_in_the_middle_of_a_run_store_nothing_wrong,
+              what_is_added_while_a_model_changes_has_its_vector_too,
               a_library_whose_folder_is_away_keeps_its_model])
