@@ -279,6 +279,21 @@ static im_code write_rows(im_library *library, add_batch *batch, float *scratch,
     return rc;
 }
 
+/* Vectors of a model that the library has left meanwhile would never be searched. */
+static im_code check_active(im_library *library, im_error *err)
+{
+    im_model_row active = {0};
+    im_code rc = im_store_active_model(library->store, &active, err);
+    if (rc == IM_OK && active.id != library->model.id) {
+        rc = im_fail_as(err, IM_REASON_MODEL_MISMATCH,
+                        "library '%s' changed over to model '%s' while pictures were added",
+                        library->folder, active.name);
+        im_hint(err, "the same command goes on from here with that model");
+    }
+    im_model_row_clear(&active);
+    return rc;
+}
+
 /* Everything between lock and unlock. */
 static im_code write_locked(add_run *run, add_batch *batch, float *scratch, im_add_report *report,
                             im_error *err)
@@ -286,7 +301,10 @@ static im_code write_locked(add_run *run, add_batch *batch, float *scratch, im_a
     im_index_writer *writer = NULL;
     im_index_record record = {0};
     im_add_report counted = *report;
-    im_code rc = look_again(run, batch, err);
+    im_code rc = check_active(run->library, err);
+    if (rc == IM_OK) {
+        rc = look_again(run, batch, err);
+    }
     if (rc == IM_OK && needs_vectors(batch)) {
         rc = index_writer_ready(run->library, &run->library->model, &record, &writer, err);
     }
