@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #define EDGE_BYTES (64u << 10)
-#define RACY_NS 2000000000 /* a stamp this young may hide a later change */
 
 void add_job_free(add_job *job)
 {
@@ -125,7 +124,7 @@ static void job_skip(add_job *job, const char *what)
 
 /* Whether the bytes are worth decoding. A named file, or one whose name says picture, must be one;
  * others may be anything. */
-static bool judge(add_job *job, const im_bytes *bytes, const char *full)
+static bool judge(add_job *job, const im_bytes *bytes)
 {
     im_format format = im_image_sniff(bytes->data, bytes->size);
     bool claims = job->named || im_image_name_is_picture(job->path);
@@ -143,7 +142,6 @@ static bool judge(add_job *job, const im_bytes *bytes, const char *full)
     if (job->named) {
         return true;
     }
-    (void)full;
     job_skip(job, im_format_name(format));
     return false;
 }
@@ -175,8 +173,8 @@ static im_code look_up(add_run *run, add_job *job, im_error *err)
     im_free(vector);
     if (rc == IM_OK) {
         job->outcome = JOB_KNOWN;
-    } else if (rc == IM_ERR_NOT_FOUND || rc == IM_ERR_DAMAGED) {
-        rc = IM_OK; /* known, but without a (sound) vector: it is encoded */
+    } else if (rc == IM_ERR_NOT_FOUND) {
+        rc = IM_OK; /* known, but without a vector: it is encoded */
     }
     return rc;
 }
@@ -239,7 +237,7 @@ static im_code take_bytes(add_run *run, add_job *job, const im_image_limits *lim
                           const im_bytes *bytes, const char *full, im_error *err)
 {
     move_search moved = {.run = run, .stamp = &job->stamp, .err = err};
-    if (!judge(job, bytes, full)) {
+    if (!judge(job, bytes)) {
         return IM_OK;
     }
     uint64_t start = im_clock_ns();

@@ -27,7 +27,7 @@ typedef struct add_job {
     char *path;      /* relative to the root, owned */
     bool named;      /* asked for by name: never skipped in silence */
     bool forget_removed;
-    bool known_failure;  /* failed before, unchanged since */
+    bool known_failure;  /* told, not recorded: failed before, or no matter of the file */
     uint64_t file_row;   /* existing row, 0 */
     uint64_t moved_from; /* row of the path it moved from, 0 */
     im_file_stamp stamp;

@@ -66,6 +66,7 @@ static bool scan_file(add_scan *scan, const char *path, const im_file_stamp *sta
     add_run *run = scan->run;
     im_file_row row = {0};
     bool failed_before = false;
+    bool damaged = false; /* its vector: told, and no reason to leave out the others */
     bool embedded = true;
     im_error failure = IM_ERROR_INIT;
     im_view view = im_view_from(path);
@@ -81,7 +82,8 @@ static bool scan_file(add_scan *scan, const char *path, const im_file_stamp *sta
         rc = im_store_get_embedding(run->lookup, row.item, run->library->model.id, scan->vector,
                                     run->library->model.dim, NULL, &scan->error);
         embedded = rc != IM_ERR_NOT_FOUND;
-        rc = rc == IM_ERR_NOT_FOUND ? IM_OK : rc;
+        damaged = rc == IM_ERR_DAMAGED;
+        rc = rc == IM_ERR_NOT_FOUND || damaged ? IM_OK : rc;
     }
     pthread_mutex_unlock(&run->lookup_lock);
     if (rc != IM_OK) {
@@ -94,7 +96,7 @@ static bool scan_file(add_scan *scan, const char *path, const im_file_stamp *sta
     if (run->request->leave_young && is_young(stamp)) {
         return true;
     }
-    if (row.id != 0 && same_content(&row, stamp) && embedded && !row.missing) {
+    if (row.id != 0 && same_content(&row, stamp) && embedded && !row.missing && !damaged) {
         atomic_fetch_add(&run->n_unchanged, 1);
         return true;
     }
@@ -107,14 +109,14 @@ static bool scan_file(add_scan *scan, const char *path, const im_file_stamp *sta
     job->item = row.item;
     job->updated =
         row.id != 0 && (row.stamp.size != stamp->size || row.stamp.mtime_ns != stamp->mtime_ns);
-    if (row.id != 0 && same_content(&row, stamp) && embedded) {
-        job->outcome = JOB_BACK;
-        return send(scan, run->ready, job);
-    }
-    if (failed_before) {
+    if (failed_before || damaged) {
         job->outcome = JOB_FAILED;
         job->known_failure = true;
-        job->error = failure;
+        job->error = damaged ? scan->error : failure;
+        return send(scan, run->ready, job);
+    }
+    if (row.id != 0 && same_content(&row, stamp) && embedded) {
+        job->outcome = JOB_BACK;
         return send(scan, run->ready, job);
     }
     return send(scan, run->found, job);

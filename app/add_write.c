@@ -4,36 +4,36 @@
 #include "app/add_internal.h"
 #include "base/clock.h"
 
-im_code index_writer_ready(im_library *library, im_index_record *record,
+im_code index_writer_ready(im_library *library, const im_model_row *model, im_index_record *record,
                            im_index_writer **out_writer, im_error *err)
 {
     im_index_state state;
-    char *folder = library_index_folder(library, library->model.digest);
+    char *folder = library_index_folder(library, model->digest);
     if (folder == NULL) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for a path");
     }
-    im_code rc = im_store_get_index(library->store, library->model.id, record, err);
+    im_code rc = im_store_get_index(library->store, model->id, record, err);
     if (rc == IM_OK) { /* of a compaction that was killed: its room may be needed now */
         im_index_sweep(folder, record->generation);
     }
     if (rc == IM_OK && record->generation == 0) {
         record->generation = 1;
         record->n_rows = 0;
-        library_index_state(library, &library->model, record, &state);
+        library_index_state(library, model, record, &state);
         rc = im_index_create(folder, &state, err);
     }
     if (rc == IM_OK) {
         im_error cause = IM_ERROR_INIT;
-        library_index_state(library, &library->model, record, &state);
+        library_index_state(library, model, record, &state);
         rc = im_index_writer_open(folder, &state, out_writer, &cause);
         if (rc == IM_ERR_FORMAT || rc == IM_ERR_NOT_FOUND) { /* lost or damaged: make it anew */
             uint64_t n_rows = 0;
-            rc = rebuild_index(library->store, folder, &library->model, 0, NULL, &n_rows, err);
+            rc = rebuild_index(library->store, folder, model, 0, NULL, &n_rows, err);
             if (rc == IM_OK) {
-                rc = im_store_get_index(library->store, library->model.id, record, err);
+                rc = im_store_get_index(library->store, model->id, record, err);
             }
             if (rc == IM_OK) {
-                library_index_state(library, &library->model, record, &state);
+                library_index_state(library, model, record, &state);
                 rc = im_index_writer_open(folder, &state, out_writer, err);
             }
         } else if (rc != IM_OK && err != NULL) {
@@ -279,6 +279,21 @@ static im_code write_rows(im_library *library, add_batch *batch, float *scratch,
     return rc;
 }
 
+/* Vectors of a model that the library has left meanwhile would never be searched. */
+static im_code check_active(im_library *library, im_error *err)
+{
+    im_model_row active = {0};
+    im_code rc = im_store_active_model(library->store, &active, err);
+    if (rc == IM_OK && active.id != library->model.id) {
+        rc = im_fail_as(err, IM_REASON_MODEL_MISMATCH,
+                        "library '%s' changed over to model '%s' while pictures were added",
+                        library->folder, active.name);
+        im_hint(err, "the same command goes on from here with that model");
+    }
+    im_model_row_clear(&active);
+    return rc;
+}
+
 /* Everything between lock and unlock. */
 static im_code write_locked(add_run *run, add_batch *batch, float *scratch, im_add_report *report,
                             im_error *err)
@@ -286,9 +301,12 @@ static im_code write_locked(add_run *run, add_batch *batch, float *scratch, im_a
     im_index_writer *writer = NULL;
     im_index_record record = {0};
     im_add_report counted = *report;
-    im_code rc = look_again(run, batch, err);
+    im_code rc = check_active(run->library, err);
+    if (rc == IM_OK) {
+        rc = look_again(run, batch, err);
+    }
     if (rc == IM_OK && needs_vectors(batch)) {
-        rc = index_writer_ready(run->library, &record, &writer, err);
+        rc = index_writer_ready(run->library, &run->library->model, &record, &writer, err);
     }
     if (rc == IM_OK) {
         rc = write_rows(run->library, batch, scratch, writer, &record, &counted, err);

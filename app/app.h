@@ -746,7 +746,9 @@ IM_NODISCARD im_code im_app_model_warm(const im_places *places, im_library *libr
                                        const char *model, im_precision wanted,
                                        const im_events *events, im_json_writer *w, im_error *err);
 /** Makes a model the library's active one: prepares it (digest, background) and embeds every item
- * with it before it becomes active. */
+ * with it before it becomes active, in the library's precision class unless it was opened with a
+ * precision of the other. Items that cannot be embedded stay without a vector (partial); when none
+ * can be, the library stays as it is. */
 IM_NODISCARD im_code im_app_model_use(im_library *library, const char *model,
                                       const im_events *events, im_error *err);
 /** Folder of a model by name or path, a new string. model_not_found lists what there is. */

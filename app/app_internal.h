@@ -375,10 +375,11 @@ IM_NODISCARD im_code path_absolute(const char *path, char out[PATH_MAX], im_erro
 IM_NODISCARD im_code item_drop_bare(im_store *store, uint64_t item, im_error *err);
 
 /* ---- add_write.c ---- */
-/** The vector file ready to take rows behind the committed count, which *record tells; made when
- * there is none, made anew when it is damaged. The lock is held. */
-IM_NODISCARD im_code index_writer_ready(im_library *library, im_index_record *record,
-                                        im_index_writer **out_writer, im_error *err);
+/** The vector file of a model ready to take rows behind the committed count, which *record tells;
+ * made when there is none, made anew when it is damaged. The lock is held. */
+IM_NODISCARD im_code index_writer_ready(im_library *library, const im_model_row *model,
+                                        im_index_record *record, im_index_writer **out_writer,
+                                        im_error *err);
 
 /* ---- named.c ---- */
 typedef struct named_items {

@@ -239,7 +239,7 @@ static im_code write_rows(import_run *run, im_import_report *report, im_error *e
     im_index_record record = {0};
     im_index_writer *writer = NULL;
     im_error error = IM_ERROR_INIT;
-    im_code rc = index_writer_ready(run->library, &record, &writer, err);
+    im_code rc = index_writer_ready(run->library, &run->library->model, &record, &writer, err);
     if (rc != IM_OK) {
         return rc;
     }

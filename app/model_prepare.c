@@ -190,21 +190,41 @@ typedef struct preparation {
     const im_events *events;
     im_encoder_options options;
     im_str files; /* model_files_json before anything was opened */
+    bool int8;    /* the class its vectors will be of */
     im_encoder *encoder;
     im_model_row row; /* id 0 until the library has one */
 } preparation;
 
-/* In the precision that was asked for: its digest, and what the library knows of it. */
+/* A library keeps its precision class when its model changes, unless another was asked for. */
+static im_code choose_class(preparation *p, im_error *err)
+{
+    im_model_row active = {0};
+    im_precision asked = p->library->precision;
+    if (asked != IM_PRECISION_AUTO) {
+        p->int8 = asked == IM_PRECISION_INT8;
+        return IM_OK;
+    }
+    im_code rc = im_store_active_model(p->library->store, &active, err);
+    p->int8 = rc == IM_OK && active.id != 0 && precision_is_int8(active.precision);
+    im_model_row_clear(&active);
+    return rc;
+}
+
+/* In the precision of that class: its digest, and what the library knows of it. */
 static im_code open_and_look_up(preparation *p, im_error *err)
 {
     char digest[65];
     char space[65];
     im_library *library = p->library;
-    im_code rc = library_encoder_options(library, IM_TOWERS_BOTH, &p->options, err);
+    im_code rc = choose_class(p, err);
+    if (rc == IM_OK) {
+        rc = library_encoder_options(library, IM_TOWERS_BOTH, &p->options, err);
+    }
     if (rc == IM_OK) {
         rc = model_files_json(p->folder, &p->files, err);
     }
     if (rc == IM_OK) {
+        p->options.precision = p->int8 ? IM_PRECISION_INT8 : library->precision;
         rc = im_encoder_open(p->folder, &p->options, &p->encoder, err);
         if (rc != IM_OK) {
             library_tell_budget(library, err);
@@ -214,7 +234,7 @@ static im_code open_and_look_up(preparation *p, im_error *err)
         rc = im_encoder_digest(p->folder, digest, err);
     }
     if (rc == IM_OK) {
-        space_of(digest, library->precision == IM_PRECISION_INT8, space);
+        space_of(digest, p->int8, space);
         rc = im_store_model_of_digest(library->store, space, &p->row, err);
     }
     if (rc == IM_OK && p->row.id == 0) {
@@ -233,15 +253,15 @@ static void close_encoder(preparation *p)
 static im_code record(preparation *p, im_error *err)
 {
     im_store *store = p->library->store;
-    bool int8 = p->library->precision == IM_PRECISION_INT8;
     precision_measured measured = precision_nothing();
     char digest[65];
     im_code rc = describe_model(p->library, p->folder, p->encoder, p->events, &p->row, err);
     if (rc == IM_OK && p->row.n_background > 0) {
         close_encoder(p); /* a budget is for one */
-        rc = precision_measure(&p->library->places, p->folder, &p->options, int8, &measured, err);
+        rc =
+            precision_measure(&p->library->places, p->folder, &p->options, p->int8, &measured, err);
     }
-    if (rc == IM_OK && int8) {
+    if (rc == IM_OK && p->int8) {
         rc = precision_check_int8(p->row.name, &measured, err);
     }
     if (rc == IM_OK) {
@@ -341,6 +361,25 @@ im_code model_prepare(im_library *library, const im_events *events, im_error *er
     return rc;
 }
 
+/* Not one item has a vector of the new model: their folders are hardly there, and a library that
+ * changed over would find nothing. */
+static im_code refuse_empty(im_library *library, const im_model_row *row, uint64_t failed,
+                            im_code rc, im_error *err)
+{
+    im_index_record record = {0};
+    im_error none = IM_ERROR_INIT;
+    im_code got = im_store_get_index(library->store, row->id, &record, &none);
+    if (got != IM_OK || record.n_rows > 0) {
+        return rc;
+    }
+    rc = im_fail(err, IM_ERR_NOT_FOUND,
+                 "not one of %llu items could be embedded with model '%s': the library stays as "
+                 "it is",
+                 (unsigned long long)failed, row->name);
+    im_hint(err, "are the folders of its pictures there? imago status lists them");
+    return rc;
+}
+
 im_code im_app_model_use(im_library *library, const char *model, const im_events *events,
                          im_error *err)
 {
@@ -353,8 +392,11 @@ im_code im_app_model_use(im_library *library, const char *model, const im_events
     if (rc == IM_OK) {
         rc = open_and_record(library, folder, events, &encoder, &row, err);
     }
-    if (rc == IM_OK) {
+    for (embedded = 1; rc == IM_OK && embedded > 0;) { /* again: others may have added some */
         rc = rebuild_missing(library, &row, encoder, events, &embedded, &failed, err);
+    }
+    if (rc == IM_ERR_PARTIAL && !im_stop_asked()) {
+        rc = refuse_empty(library, &row, failed, rc, err);
     }
     if (rc == IM_OK || (rc == IM_ERR_PARTIAL && !im_stop_asked())) {
         im_code activated = activate(library, row.id, err);

@@ -170,7 +170,7 @@ im_code precision_check_int8(const char *model, const precision_measured *measur
                          "model '%s' loses too much in int8: its vectors have cosine %.4f to those "
                          "of fp32, at least %.2f is wanted",
                          model, cosine, PRECISION_LEAST_INT8);
-    im_hint(err, "use --precision bf16, or leave --precision out");
+    im_hint(err, "use --precision bf16 or fp32");
     return rc;
 }
 

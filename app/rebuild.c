@@ -34,35 +34,46 @@ static im_code embed_item(im_library *library, im_encoder *encoder, uint64_t ite
     return rc;
 }
 
+/* Rows of one transaction behind those of the file. */
+static im_code put_vectors(im_library *library, const im_model_row *model, const uint64_t *items,
+                           const float *vectors, size_t n, uint64_t slot, im_index_record *record,
+                           im_error *err)
+{
+    im_code rc = im_store_begin(library->store, err);
+    if (rc != IM_OK) {
+        return rc;
+    }
+    for (size_t i = 0; i < n && rc == IM_OK; i++) {
+        rc = im_store_put_embedding(library->store, items[i], model->id, slot + i,
+                                    vectors + i * model->dim, model->dim, err);
+    }
+    record->n_rows = slot + n;
+    if (rc == IM_OK) {
+        rc = im_store_set_index(library->store, model->id, record, err);
+    }
+    if (rc == IM_OK) {
+        return im_store_commit(library->store, err);
+    }
+    im_store_rollback(library->store);
+    return rc;
+}
+
 /* One item's vector into file and database: a lock and a commit each time would be slow, so rows
  * are handed over in batches. */
 static im_code store_vectors(im_library *library, const im_model_row *model, const uint64_t *items,
                              const float *vectors, size_t n, im_error *err)
 {
     im_index_record record = {0};
-    im_index_state state;
     im_index_writer *writer = NULL;
     uint64_t slot = 0;
-    char *folder = library_index_folder(library, model->digest);
-    if (folder == NULL || n == 0) {
-        im_free(folder);
-        return n == 0 ? IM_OK : im_fail(err, IM_ERR_NOMEM, "no memory for a path");
+    if (n == 0) {
+        return IM_OK;
     }
     im_code rc = im_store_lock(library->store, IM_LIMIT_LOCK_WAIT_MS, err);
     if (rc != IM_OK) {
-        im_free(folder);
         return rc;
     }
-    rc = im_store_get_index(library->store, model->id, &record, err);
-    if (rc == IM_OK && record.generation == 0) {
-        record.generation = 1;
-        library_index_state(library, model, &record, &state);
-        rc = im_index_create(folder, &state, err);
-    }
-    if (rc == IM_OK) {
-        library_index_state(library, model, &record, &state);
-        rc = im_index_writer_open(folder, &state, &writer, err);
-    }
+    rc = index_writer_ready(library, model, &record, &writer, err);
     if (rc == IM_OK) {
         rc = im_index_writer_append(writer, items, vectors, n, &slot, err);
     }
@@ -70,24 +81,10 @@ static im_code store_vectors(im_library *library, const im_model_row *model, con
         rc = im_index_writer_sync(writer, err);
     }
     if (rc == IM_OK) {
-        rc = im_store_begin(library->store, err);
-        for (size_t i = 0; i < n && rc == IM_OK; i++) {
-            rc = im_store_put_embedding(library->store, items[i], model->id, slot + i,
-                                        vectors + i * model->dim, model->dim, err);
-        }
-        record.n_rows = slot + n;
-        if (rc == IM_OK) {
-            rc = im_store_set_index(library->store, model->id, &record, err);
-        }
-        if (rc == IM_OK) {
-            rc = im_store_commit(library->store, err);
-        } else {
-            im_store_rollback(library->store);
-        }
+        rc = put_vectors(library, model, items, vectors, n, slot, &record, err);
     }
     im_index_writer_close(writer);
     im_store_unlock(library->store);
-    im_free(folder);
     return rc;
 }
 

@@ -17,9 +17,9 @@
 
 #define TILE (2 * LANES)
 
-/* exp for x <= 88, flushed to 0 below -87: range reduction by ln 2 and a polynomial of degree 6
- * (minimax on [-ln2/2, ln2/2], as in Cephes expf); relative error below 2e-7. Plain arithmetic in
- * loops that the compiler turns into vectors. */
+/* exp for x from -87 to 88, held at either end beyond: range reduction by ln 2 and a polynomial of
+ * degree 6 (minimax on [-ln2/2, ln2/2], as in Cephes expf); relative error below 2e-7. Plain
+ * arithmetic in loops that the compiler turns into vectors. */
 static inline float exp_fast(float x)
 {
     float clamped = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);

@@ -251,7 +251,7 @@ im_code do_export(im_error *err)
     im_export_report report = {0};
     char out[160];
     (void)snprintf(out, sizeof(out), "%s/out", world.home.base);
-    help_remove(out);
+    (void)help_remove_folder(out);
     im_code rc = open_it(false, &library, err);
     if (rc == IM_OK) {
         rc = im_app_export(library, out, NULL, &report, err);

@@ -67,7 +67,7 @@ static void make_engined(void)
     assert_int_equal(report.file.n_rows, N_OLD);
     im_library_close(library);
     help_copy(world.home.library, world_folder("engined"));
-    help_remove(world.home.library);
+    (void)help_remove_folder(world.home.library);
 }
 
 static void link_changed(const char *from, const char *to)
@@ -171,7 +171,7 @@ int world_make(void **state)
     help_copy(world.home.library, world_folder("filled"));
     make_gap();
     help_copy(world.home.library, world_folder("gap"));
-    help_remove(world.home.library);
+    (void)help_remove_folder(world.home.library);
     make_engined();
     make_changed();
     write_lines();

@@ -29,9 +29,7 @@ void help_home_make(help_home *home)
 {
     memset(home, 0, sizeof(*home));
     home->model = HELP_MODEL;
-    (void)snprintf(home->base, sizeof(home->base), "%s/imago-app-XXXXXX",
-                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    assert_non_null(mkdtemp(home->base));
+    assert_non_null(help_temporary_in_memory(home->base));
     (void)snprintf(home->library, sizeof(home->library), "%s/library", home->base);
     (void)snprintf(home->pictures, sizeof(home->pictures), "%s/pictures", home->base);
     home->places.library = im_strdup(home->library);
@@ -43,7 +41,7 @@ void help_home_make(help_home *home)
 
 void help_home_remove(help_home *home)
 {
-    help_remove(home->base);
+    (void)help_remove_folder(home->base);
     im_places_clear(&home->places);
 }
 
@@ -82,19 +80,6 @@ void help_copy(const char *from, const char *to)
     copy_from = from;
     copy_to = to;
     assert_int_equal(nftw(from, copy_entry, 16, FTW_PHYS), 0);
-}
-
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place)
-{
-    (void)info;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
-
-void help_remove(const char *folder)
-{
-    (void)nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 /* ---- pictures ---- */

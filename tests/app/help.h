@@ -3,6 +3,7 @@
 #define IM_TESTS_APP_HELP_H
 
 #include "app/app_internal.h"
+#include "tests/help_folder.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +18,7 @@
 /** A folder of a test's own (in memory where there is /dev/shm) with library/, pictures/ and share/
  * in it; share/ has no calibration pictures, so that scores are plain cosines. */
 typedef struct help_home {
-    char base[128];
+    char base[HELP_FOLDER_BYTES];
     char library[160]; /* not made yet */
     char pictures[160];
     im_places places;
@@ -33,7 +34,6 @@ void help_ok(im_code rc, const im_error *err);
 const char *help_path(const char *folder, const char *name);
 /** Copies a folder with all that is in it; `to` must not be there. */
 void help_copy(const char *from, const char *to);
-void help_remove(const char *folder);
 /** A noisy RGB picture that follows from `seed` alone, its date too: long ago, so that its stamp is
  * trusted. */
 void help_png(const char *path, uint32_t seed);

@@ -2,6 +2,7 @@
 """Libraries as they should not be, through the command line: full disks (T45), no rights (T47),
 other versions and other files (T50), damage (T52, T53), clocks (T55), copies and moves (T56).
 IMAGO_TEST_LONG=1 walks more places."""
+import contextlib
 import json
 import os
 import random
@@ -311,6 +312,23 @@ def each_damaged_byte_is_found_or_does_not_matter():
     assert imago.hits() == truth
 
 
+def a_damaged_vector_stops_no_neighbour():
+    imago = filled(3)
+    with contextlib.closing(sqlite3.connect(database(imago))) as db, db:
+        item, = db.execute("SELECT item FROM file WHERE path = CAST('000.png' AS BLOB)").fetchone()
+        db.execute("UPDATE embedding SET vector = zeroblob(length(vector)) WHERE item = ?", (item,))
+    twin = os.path.join(imago.pictures, "twin.png")
+    shutil.copy(os.path.join(imago.pictures, "000.png"), twin)
+    done, lines = imago.add(twin, imago.picture("new.png", 700), code=14)
+    failed = [line for line in lines if line["event"] == "failed"]
+    assert done["added"] == 1 and done["failed"] == 1, done
+    assert len(failed) == 1 and twin in json.dumps(failed[0]), failed
+    imago.picture("newer.png", 701)  # met with the damaged one in a walk
+    done, lines = imago.add(code=14)
+    assert done["added"] == 1 and done["failed"] == 2 and done["unchanged"] == 3, done
+    imago.run("check", code=15)
+
+
 def a_noisy_wal_or_one_of_another_library_changes_nothing():
     rng = random.Random(SEED)
     imago = filled(10)
@@ -498,7 +516,7 @@ support.main([a_full_disk_loses_nothing_and_room_mends_it,
               a_library_that_cannot_be_made_for_want_of_room_is_made_later,
               a_library_without_write_rights_is_left_alone, a_read_only_mount_is_searched_or_says_why,
               other_versions_and_programs_are_named_and_not_touched,
-              each_damaged_byte_is_found_or_does_not_matter,
+              each_damaged_byte_is_found_or_does_not_matter, a_damaged_vector_stops_no_neighbour,
               a_noisy_wal_or_one_of_another_library_changes_nothing,
               damaged_vectors_are_made_anew_with_the_same_answers, odd_stamps_cause_no_new_encoding,
               clocks_that_jump_cause_no_new_encoding,

@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """Model folders as they should not be (T28 to T36), through the commands that open them: the exit
 code, the file that the sentence names, and a library that has seen nothing of it."""
+import contextlib
+import fcntl
 import json
 import os
 import shutil
+import signal
+import sqlite3
 import struct
 import subprocess
 import time
@@ -309,8 +313,100 @@ def weights_cut_in_the_middle_of_a_run_store_nothing_wrong():  # T31
         assert imago.status()["items"] == 400
 
 
+def many_pictures(imago, n):
+    """Pictures that take a while: bytes behind the end of a PNG make another content of them."""
+    picture = support.png(7, width=300, height=300)
+    for i in range(n):
+        with open(os.path.join(imago.pictures, f"many{i}.png"), "wb") as file:
+            file.write(picture + struct.pack("<I", i))
+
+
+def what_is_added_while_a_model_changes_has_its_vector_too():
+    imago = Imago()
+    many_pictures(imago, 300)
+    imago.add()
+    other = Model(imago, SHARDED, "other").folder
+    process = subprocess.Popen(imago.command("model", "use", other), env=imago.env, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE)
+    made = "SELECT count(*) FROM embedding JOIN model ON model.id = model WHERE state = 'building'"
+    with contextlib.closing(sqlite3.connect(os.path.join(imago.library, "library.db"))) as db:
+        while process.poll() is None and db.execute(made).fetchone()[0] == 0:
+            time.sleep(0.002)
+    imago.run("add", "--yes", imago.picture("new.png", 1000))
+    support.need(process.poll() is None, "a model change that takes longer than one picture")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    status = imago.status()
+    assert status["unembedded"] == 0 and status["embeddings"] == 301, status
+
+
+def stop_without_lock(imago, process):
+    """Stops a process at a moment when it does not hold the library's lock; False when it has ended."""
+    with open(os.path.join(imago.library, "lock"), "rb") as lock:
+        while process.poll() is None:
+            process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                return process.poll() is None
+            except BlockingIOError:
+                process.send_signal(signal.SIGCONT)
+                time.sleep(0.002)
+    return False
+
+
+def an_add_says_when_the_model_changed_under_it():
+    imago = Imago()
+    for i in range(3):
+        imago.picture(f"{i}.png", i)
+    imago.add()
+    many_pictures(imago, 800)
+    other = Model(imago, SHARDED, "other").folder
+    process = subprocess.Popen(imago.command("add", "--yes", imago.pictures), env=imago.env,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with contextlib.closing(sqlite3.connect(os.path.join(imago.library, "library.db"))) as db:
+        while process.poll() is None and db.execute("SELECT count(*) FROM embedding").fetchone()[0] == 3:
+            time.sleep(0.002)
+    stopped = stop_without_lock(imago, process)
+    if stopped:
+        imago.run("model", "use", other)
+        process.send_signal(signal.SIGCONT)
+    support.need(stopped, "an add that is met between two batches")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 4 and b"changed over to model 'other'" in err, (process.returncode, err)
+    imago.run("add", "--yes", imago.pictures)
+    status = imago.status()
+    assert status["unembedded"] == 0 and status["embeddings"] == 803, status
+    imago.sound()
+
+
+def a_library_whose_folder_is_away_keeps_its_model():
+    imago = Imago()
+    for i in range(3):
+        imago.picture(f"{i}.png", i)
+    imago.add()
+    before = imago.status()["model"]["digest"]
+    other = Model(imago, SHARDED, "other").folder
+    os.rename(imago.pictures, imago.pictures + "-away")
+    done = imago.run("model", "use", "--json", other, code=3)
+    error = json.loads(done.stderr.splitlines()[-1])["error"]  # behind one for each picture
+    assert "not one of 3 items" in error["message"] and "folders" in error["hint"], error
+    assert imago.status()["model"]["digest"] == before
+    imago.run("search", "red")
+    os.rename(imago.pictures + "-away", imago.pictures)
+    os.remove(os.path.join(imago.pictures, "0.png"))
+    imago.run("model", "use", other, code=14)  # one of three is gone: the others are the library
+    status = imago.status()
+    assert status["model"]["digest"] != before and status["unembedded"] == 1, status
+    imago.sound()
+
+
 support.main([weights_that_lie_are_named, configs_that_are_wrong_name_their_key,
               code_that_a_config_names_is_not_run, shards_that_are_missing_or_outside_are_named,
               numbers_that_are_none_reach_no_library, a_tokenizer_json_alone_gives_the_same_vectors,
               a_model_folder_that_changed_is_never_scored_against_the_old,
-              weights_cut_in_the_middle_of_a_run_store_nothing_wrong])
+              weights_cut_in_the_middle_of_a_run_store_nothing_wrong,
+              what_is_added_while_a_model_changes_has_its_vector_too,
+              an_add_says_when_the_model_changed_under_it,
+              a_library_whose_folder_is_away_keeps_its_model])

@@ -151,6 +151,40 @@ def nothing_mixes_the_classes():
     imago.sound()
 
 
+def vectors_of_a_class_that_were_lost_are_made_anew():
+    imago = with_calibration()
+    imago.add()
+    before = imago.hits()
+    imago.run("rebuild", "--precision", "int8")
+    imago.run("add", "--yes", imago.picture("new.png", 50))
+    shutil.rmtree(os.path.join(imago.library, "index"))  # of both classes; only one has all rows
+    imago.run("rebuild", "--precision", "fp32")
+    back = imago.hits()
+    assert len(back) == 5 and all(abs(back[path][1] - before[path][1]) < 3e-2 for path in before), (before, back)
+    imago.sound()
+
+
+def another_model_keeps_the_class():
+    imago = with_calibration()
+    imago.run("add", "--yes", "--precision", "int8", "--model", MODEL, imago.pictures)
+    first = imago.status()["model"]
+    other = Outliers(imago, 1).folder
+    imago.run("model", "use", other)
+    status = imago.status()
+    assert status["model"]["precision"] == "int8" and status["model"]["int8_cosine"] > 0.99, status
+    assert status["model"]["digest"] != first["digest"] and status["embeddings"] == 4, status
+    assert len(imago.hits()) == 4
+    imago.sound()
+    error = imago.error("model", "use", Outliers(imago, 400).folder, code=7, names=["int8", "cosine"])
+    assert "--precision bf16" in error["hint"], error
+    assert imago.status()["model"]["digest"] == status["model"]["digest"]
+    imago.run("model", "use", "--precision", "fp32", MODEL)
+    status = imago.status()
+    assert status["model"]["precision"] in ("fp32", "bf16"), status
+    assert status["model"]["digest"] == first["digest"] and status["embeddings"] == 4, status
+    imago.sound()
+
+
 def every_command_takes_int8():
     imago = with_calibration()
     done = imago.run("embed", "--json", "--model", MODEL, "--precision", "int8", "--text", "red")
@@ -171,4 +205,4 @@ def every_command_takes_int8():
 
 support.main([auto_takes_what_was_measured_to_be_good_and_faster,
               outliers_make_auto_fall_back_and_int8_refuse, nothing_mixes_the_classes,
-              every_command_takes_int8])
+              vectors_of_a_class_that_were_lost_are_made_anew, another_model_keeps_the_class, every_command_takes_int8])

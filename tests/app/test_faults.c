@@ -199,7 +199,7 @@ static size_t open_descriptors(void)
 
 static void start_with(const operation *op)
 {
-    help_remove(world.home.library);
+    (void)help_remove_folder(world.home.library);
     world_show_pictures(op->changed);
     world.home.model = op->start != NULL && strcmp(op->start, "empty") == 0 ? HELP_MODEL : NULL;
     if (op->start != NULL) {

@@ -8,20 +8,18 @@
 #include <unistd.h>
 
 static im_error err = IM_ERROR_INIT;
-static char folder[64];
+static char folder[HELP_FOLDER_BYTES];
 
 static int make_folder(void **state)
 {
     (void)state;
-    (void)snprintf(folder, sizeof(folder), "%s/imago-meta-XXXXXX",
-                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    return mkdtemp(folder) == NULL;
+    return help_temporary_in_memory(folder) == NULL;
 }
 
 static int drop_folder(void **state)
 {
     (void)state;
-    help_remove(folder);
+    (void)help_remove_folder(folder);
     return 0;
 }
 

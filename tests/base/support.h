@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "base/fault.h"
+#include "tests/help_folder.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -33,45 +34,18 @@ static inline uint64_t test_random(uint64_t *state)
 /* Makes a folder and goes there, so that tests use short relative names. */
 static inline int test_enter_folder(void **state)
 {
-    char path[] = "/tmp/imago-base-XXXXXX";
-    if (mkdtemp(path) == NULL || chdir(path) != 0) {
+    char path[HELP_FOLDER_BYTES];
+    if (help_temporary(path) == NULL || chdir(path) != 0) {
         return -1;
     }
     *state = strdup(path);
     return *state == NULL ? -1 : 0;
 }
 
-static inline void test_remove_files(const char *folder)
-{
-    DIR *dir = opendir(folder);
-    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
-            continue;
-        }
-        char path[1024];
-        int length = snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        if (length < 0 || (size_t)length >= sizeof path) {
-            continue;
-        }
-        (void)chmod(path, 0700);
-        struct stat info;
-        if (lstat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
-            test_remove_files(path);
-            (void)rmdir(path);
-        } else {
-            (void)unlink(path);
-        }
-    }
-    if (dir != NULL) {
-        (void)closedir(dir);
-    }
-}
-
 static inline int test_leave_folder(void **state)
 {
-    test_remove_files(*state);
     int rc = chdir("/");
-    (void)rmdir(*state);
+    (void)help_remove_folder(*state);
     free(*state);
     return rc;
 }

@@ -164,7 +164,7 @@ static void the_features_are_those_of_proc_cpuinfo(void **state)
 
 static int clear_folder(void **state)
 {
-    test_remove_files(*state);
+    help_empty_folder(*state);
     return 0;
 }
 

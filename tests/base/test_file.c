@@ -314,7 +314,7 @@ static void room_is_that_of_the_folders_disk(void **state)
 static int clear_folder(void **state)
 {
     im_fault_clear();
-    test_remove_files(*state);
+    help_empty_folder(*state);
     return 0;
 }
 

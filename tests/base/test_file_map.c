@@ -329,7 +329,7 @@ static void foreign_faults_end_as_they_would_without_us(void **state)
 static int clear_folder(void **state)
 {
     im_fault_clear();
-    test_remove_files(*state);
+    help_empty_folder(*state);
     return 0;
 }
 

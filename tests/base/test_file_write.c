@@ -195,7 +195,7 @@ static void folders_are_synced_and_files_renamed(void **state)
 static int clear_folder(void **state)
 {
     im_fault_clear();
-    test_remove_files(*state);
+    help_empty_folder(*state);
     return 0;
 }
 

@@ -103,11 +103,12 @@ static void a_shell_reads_the_same_word_back(void **state)
         im_str_add_char(&all, '\0');
     }
     assert_false(command.failed || all.failed);
-    char path[] = "/tmp/imago-shell-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, command.data, command.size), command.size);
-    char line[64];
+    char folder[HELP_FOLDER_BYTES];
+    char path[HELP_FOLDER_BYTES + 16];
+    char line[HELP_FOLDER_BYTES + 32];
+    assert_non_null(help_temporary(folder));
+    (void)snprintf(path, sizeof path, "%s/script", folder);
+    test_put_file(path, command.data, command.size);
     (void)snprintf(line, sizeof line, "/bin/bash %s", path);
     FILE *pipe_end = popen(line, "r");
     assert_non_null(pipe_end);
@@ -116,8 +117,7 @@ static void a_shell_reads_the_same_word_back(void **state)
     assert_memory_equal(back, all.data, all.size);
     assert_int_equal(pclose(pipe_end), 0);
     free(back);
-    close(fd);
-    unlink(path);
+    assert_int_equal(help_remove_folder(folder), 0);
     im_str_clear(&command);
     im_str_clear(&all);
 }

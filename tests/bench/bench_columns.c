@@ -128,11 +128,11 @@ static void bench_all(im_columns *columns)
 int main(int argc, char **argv)
 {
     im_error err = IM_ERROR_INIT;
-    char folder[128], path[160];
+    char folder[HELP_FOLDER_BYTES], path[HELP_FOLDER_BYTES + 32];
     n_rows = argc > 1 ? strtoull(argv[1], NULL, 10) : n_rows;
     rounds = argc > 2 ? strtoull(argv[2], NULL, 10) : rounds;
     times = malloc((rounds + 1) * sizeof(double));
-    if (times == NULL || rounds < 1 || n_rows < 1 || bench_folder(folder) == NULL) {
+    if (times == NULL || rounds < 1 || n_rows < 1 || help_temporary(folder) == NULL) {
         return 1;
     }
     im_index_state state = {.dim = 1, .generation = 1, .n_rows = n_rows, .model_digest = "bench"};

@@ -102,9 +102,8 @@ static double copy_ms(const char *folder, uint64_t bytes)
 
 int main(int argc, char **argv)
 {
-    char base[128];
+    char base[HELP_FOLDER_BYTES];
     char library[160];
-    char command[192];
     uint64_t n_rows = 0;
     uint64_t rows = 0;
     im_store *store = NULL;
@@ -112,7 +111,7 @@ int main(int argc, char **argv)
     im_model_row model;
     im_compact_report report;
     if (argc != 2 || !im_parse_u64(argv[1], BATCH, 100000000, &n_rows) ||
-        bench_folder(base) == NULL) {
+        help_temporary(base) == NULL) {
         fprintf(stderr, "usage: bench_compact N_ROWS\n");
         return 2;
     }
@@ -139,6 +138,5 @@ int main(int argc, char **argv)
     im_store_close(store);
     im_free(folder);
     im_free(index);
-    snprintf(command, sizeof(command), "rm -rf '%s'", base);
-    return system(command) != 0;
+    return help_remove_folder(base) != 0;
 }

@@ -2,12 +2,10 @@
  *     bench_decode FILE [rounds] [PIXELS]
  * One JSON object: milliseconds of processor time, the least of the rounds, for each way; bytes
  * held at most. PIXELS gets the 224 x 224 RGB of "read". */
-#include "base/clock.h"
+#include "base/file.h"
 #include "image/image.h"
-#include <stdio.h>
-#include <stdlib.h>
+#include "tests/bench/help_bench.h"
 #include <sys/resource.h>
-#include <time.h>
 
 #define SIDE 224
 
@@ -19,13 +17,6 @@ typedef enum way { READ, READ_HASH, READ_THUMBNAIL, DECODE, READ_EXACT, HELD_EXA
 
 static const char *const names[WAYS] = {"read",   "read_hash",  "read_thumbnail",
                                         "decode", "read_exact", "held_exact"};
-
-static double cpu_ms(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
 
 static im_code run(const im_bytes *file, way which, im_error *err)
 {
@@ -77,9 +68,9 @@ int main(int argc, char **argv)
     size_t start = peak();
     for (size_t i = 0; i < rounds && rc == IM_OK; i++) {
         for (way w = READ; w < WAYS && rc == IM_OK; w++) {
-            double before = cpu_ms();
+            uint64_t before = processor_ns(CLOCK_THREAD_CPUTIME_ID);
             rc = run(&file, w, &err);
-            double ms = cpu_ms() - before;
+            double ms = (double)(processor_ns(CLOCK_THREAD_CPUTIME_ID) - before) / 1e6;
             best[w] = i == 0 || ms < best[w] ? ms : best[w];
             if (i == 0) { /* each way takes more than those before it */
                 held[w] = peak() - start;
@@ -90,10 +81,7 @@ int main(int argc, char **argv)
         }
     }
     im_bytes_clear(&file);
-    if (rc != IM_OK) {
-        fprintf(stderr, "%s\n", err.message);
-        return 1;
-    }
+    stop_on(rc, &err);
     printf("{\"rounds\": %zu", rounds);
     for (way w = READ; w < WAYS; w++) {
         printf(", \"%s_ms\": %.2f, \"%s_bytes\": %zu", names[w], best[w], names[w], held[w]);

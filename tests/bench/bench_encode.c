@@ -16,7 +16,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define MAX_ROUNDS 401u
@@ -36,14 +35,6 @@ static struct {
     double cosine[N_TASKS];
     float *out; /* [BATCH, dim] */
 } routes[N_PRECISIONS];
-
-static void ok(im_code rc, const im_error *err)
-{
-    if (rc != IM_OK) {
-        fprintf(stderr, "%s\n", err->message);
-        exit(1);
-    }
-}
 
 /* Soft shapes with noise on them: neighbouring pixels are alike, as in pictures. */
 static void paint(uint8_t *rgb, size_t side)
@@ -69,12 +60,11 @@ static void write_text(const im_encoder *encoder, char *text, size_t size)
     size_t n = 0;
     size_t at = 0;
     uint32_t ids[1024];
+    im_error err;
     while (n < 10 && at + 8 < size) {
         at += (size_t)snprintf(text + at, size - at, "%s ",
                                words[(unsigned)random() % IM_COUNT(words)]);
-        if (im_encoder_tokenize(encoder, im_view_from(text), ids, &n, NULL, NULL) != IM_OK) {
-            exit(1);
-        }
+        stop_on(im_encoder_tokenize(encoder, im_view_from(text), ids, &n, NULL, &err), &err);
     }
 }
 
@@ -82,17 +72,10 @@ static void run(im_encoder *encoder, int task, const uint8_t *rgb, const char *t
 {
     im_error err = IM_ERROR_INIT;
     im_view view = im_view_from(text);
-    ok(task == TEXT
-           ? im_encoder_texts(encoder, &view, 1, out, NULL, &err)
-           : im_encoder_pictures(encoder, rgb, task == BATCHED ? BATCH : 1, out, NULL, &err),
-       &err);
-}
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    stop_on(task == TEXT
+                ? im_encoder_texts(encoder, &view, 1, out, NULL, &err)
+                : im_encoder_pictures(encoder, rgb, task == BATCHED ? BATCH : 1, out, NULL, &err),
+            &err);
 }
 
 static void round_of(size_t round, const uint8_t *rgb, const char *text, size_t dim)
@@ -100,12 +83,12 @@ static void round_of(size_t round, const uint8_t *rgb, const char *text, size_t 
     for (int task = 0; task < N_TASKS; task++) {
         size_t n = task == BATCHED ? BATCH : 1;
         for (size_t p = 0; p < N_PRECISIONS; p++) {
-            uint64_t cpu = cpu_ns();
+            uint64_t cpu = processor_ns(CLOCK_PROCESS_CPUTIME_ID);
             uint64_t start = im_clock_ns();
             run(routes[p].encoder, task, rgb, text, routes[p].out);
             routes[p].ms[task][round] = (double)(im_clock_ns() - start) / 1e6 / (double)n;
-            routes[p].cpu_ms[task] =
-                IM_MIN(routes[p].cpu_ms[task], (double)(cpu_ns() - cpu) / 1e6 / (double)n);
+            cpu = processor_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+            routes[p].cpu_ms[task] = IM_MIN(routes[p].cpu_ms[task], (double)cpu / 1e6 / (double)n);
             for (size_t i = 0; i < n; i++) {
                 double dot = 0;
                 for (size_t c = 0; c < dim; c++) {
@@ -143,10 +126,10 @@ int main(int argc, char **argv)
         return 2;
     }
     rounds = IM_MAX(IM_MIN(rounds, (size_t)MAX_ROUNDS), (size_t)1);
-    ok(im_pool_open(threads, &pool, &err), &err);
+    stop_on(im_pool_open(threads, &pool, &err), &err);
     for (size_t p = 0; p < N_PRECISIONS; p++) {
         im_encoder_options options = {.precision = precisions[p], .pool = pool};
-        ok(im_encoder_open(argv[1], &options, &routes[p].encoder, &err), &err);
+        stop_on(im_encoder_open(argv[1], &options, &routes[p].encoder, &err), &err);
         routes[p].out = im_alloc(BATCH * im_encoder_describe(routes[p].encoder)->dim, 4);
         for (int task = 0; task < N_TASKS; task++) {
             routes[p].cosine[task] = 1;

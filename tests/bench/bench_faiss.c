@@ -37,7 +37,7 @@ static const char *const view_names[ALL] = {"none", "1%", "10%", "50%", "none"};
 static const char *const kind_names[2] = {"text", "picture"};
 
 typedef struct bench_run {
-    char folder[128];
+    char folder[HELP_FOLDER_BYTES];
     const char *vectors;
     im_index_state state;
     size_t n, dim, m;  /* m: queries of a kind that are timed */
@@ -164,9 +164,7 @@ static void find_truth(bench_run *bench)
 /* Of this thread alone: other work on the machine hardly changes it. */
 static double thread_ms(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+    return (double)processor_ns(CLOCK_THREAD_CPUTIME_ID) / 1e6;
 }
 
 /* The queries of a kind behind a filter. */
@@ -427,7 +425,7 @@ int main(int argc, char **argv)
         bench.dim = strtoull(argv[3], NULL, 10);
         bench.m = strtoull(argv[4], NULL, 10) / 2;
     }
-    if (bench.n < 1000 || bench.dim < 1 || bench.m < 1 || bench_folder(bench.folder) == NULL) {
+    if (bench.n < 1000 || bench.dim < 1 || bench.m < 1 || help_temporary(bench.folder) == NULL) {
         fprintf(stderr, "usage: bench_faiss VECTORS N DIM QUERIES SPEC ...\n");
         return 2;
     }

@@ -154,9 +154,7 @@ static double read_once(const bench *run, const char *kind)
 /* Of all threads of this program. */
 static double processor_ms(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+    return (double)processor_ns(CLOCK_PROCESS_CPUTIME_ID) / 1e6;
 }
 
 static void report(bench *run, const char *what, const char *filter, size_t batch, size_t n,

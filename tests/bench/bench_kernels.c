@@ -62,9 +62,7 @@ static void ok(dnnl_status_t status, const char *what)
 /* Time that this thread had a core: what others took from it does not count. */
 static uint64_t cpu_ns(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    return processor_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 static void *some(size_t n, size_t size)

@@ -11,11 +11,13 @@
  *     save texts FILE     the same of texts
  */
 #include "base/base.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/pool.h"
 #include "encoder/encoder.h"
 #include "tests/bench/help_bench.h"
 
 #include <string.h>
-#include <time.h>
 
 #define MAX_TEXTS 64u
 #define CONTEXT 77u
@@ -29,25 +31,6 @@ typedef struct bench {
     float *out;
 } bench;
 
-static char *whole(const char *path, size_t *out_size)
-{
-    FILE *file = fopen(path, "rb");
-    if (file == NULL || fseek(file, 0, SEEK_END) != 0) {
-        fprintf(stderr, "%s cannot be read\n", path);
-        exit(1);
-    }
-    *out_size = (size_t)ftell(file);
-    rewind(file);
-    char *bytes = malloc(*out_size + 1);
-    if (bytes == NULL || fread(bytes, 1, *out_size, file) != *out_size) {
-        fprintf(stderr, "%s cannot be read whole\n", path);
-        exit(1);
-    }
-    bytes[*out_size] = '\0';
-    fclose(file);
-    return bytes;
-}
-
 static void split_texts(bench *b, char *lines)
 {
     char *rest = NULL;
@@ -55,13 +38,6 @@ static void split_texts(bench *b, char *lines)
          line = strtok_r(NULL, "\n", &rest)) {
         b->texts[b->n_texts++] = im_view_from(line);
     }
-}
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
 static void print_ids(const bench *b)
@@ -123,28 +99,28 @@ static void obey(bench *b, char *line)
             fprintf(stderr, "there are not %zu %s\n", n, verb);
             exit(1);
         }
-        double begun = now_ms();
+        uint64_t begun = im_clock_ns();
         encode(b, pictures, 0, n);
-        printf("%.4f\n", now_ms() - begun);
+        printf("%.4f\n", im_clock_ms_since(begun));
     }
     fflush(stdout);
 }
 
 int main(int argc, char **argv)
 {
-    static const char *const names[] = {"auto", "fp32", "bf16", "int8"};
     im_encoder_options options = {.towers = IM_TOWERS_BOTH};
     bench b = {0};
     im_error err;
     im_pool *pool = NULL;
-    size_t size = 0;
+    im_bytes rgb = {0};
+    im_bytes lines = {0};
     if (argc != 6) {
         fprintf(stderr, "usage: bench_peer MODEL PRECISION THREADS RGB TEXTS\n");
         return 2;
     }
-    for (size_t i = 0; i < IM_COUNT(names); i++) {
-        if (strcmp(argv[2], names[i]) == 0) {
-            options.precision = (im_precision)i;
+    for (int p = IM_PRECISION_AUTO; p <= IM_PRECISION_INT8; p++) {
+        if (strcmp(argv[2], im_precision_name((im_precision)p)) == 0) {
+            options.precision = (im_precision)p;
         }
     }
     stop_on(im_pool_open(strtoul(argv[3], NULL, 10), &pool, &err), &err);
@@ -153,10 +129,11 @@ int main(int argc, char **argv)
     const im_encoder_info *info = im_encoder_describe(b.encoder);
     b.dim = info->dim;
     b.picture_bytes = (size_t)info->preprocess.crop_w * info->preprocess.crop_h * 3;
-    b.rgb = (uint8_t *)whole(argv[4], &size);
-    b.n_pictures = size / b.picture_bytes;
-    char *lines = whole(argv[5], &size);
-    split_texts(&b, lines);
+    stop_on(im_file_read(argv[4], UINT64_MAX, &rgb, &err), &err);
+    stop_on(im_file_read(argv[5], 1u << 20, &lines, &err), &err);
+    b.rgb = rgb.data;
+    b.n_pictures = rgb.size / b.picture_bytes;
+    split_texts(&b, (char *)lines.data);
     b.out = malloc((b.n_pictures + MAX_TEXTS) * b.dim * sizeof(float));
     if (b.out == NULL) {
         return 1;
@@ -168,8 +145,8 @@ int main(int argc, char **argv)
         obey(&b, line);
     }
     free(b.out);
-    free(lines);
-    free(b.rgb);
+    im_bytes_clear(&lines);
+    im_bytes_clear(&rgb);
     im_encoder_close(b.encoder);
     im_pool_close(pool);
     return 0;

@@ -17,7 +17,7 @@
 enum { K = 10, CHUNK = 1000, WARMUP = 3 };
 
 typedef struct bench_run {
-    char folder[128];
+    char folder[HELP_FOLDER_BYTES];
     im_index_state state;
     size_t n, dim, rounds;
     float *queries; /* [rounds, dim] */
@@ -156,7 +156,7 @@ int main(int argc, char **argv)
     bench.queries = malloc((bench.rounds + 1) * bench.dim * sizeof(float));
     bench.ms = malloc((bench.rounds + 1) * sizeof(double));
     if (bench.queries == NULL || bench.ms == NULL || bench.rounds < 1 ||
-        bench_folder(bench.folder) == NULL) {
+        help_temporary(bench.folder) == NULL) {
         return 1;
     }
     bench.state = (im_index_state){.dim = bench.dim, .generation = 1, .model_digest = "bench"};

@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "help_bench.h"
 
-#include <ftw.h>
 #include <unistd.h>
 
 #define GROUP 2000u /* items a commit */
@@ -19,14 +18,6 @@ static double unit(void)
     seed ^= seed >> 7;
     seed ^= seed << 17;
     return (double)(seed >> 40) / (double)(1u << 24);
-}
-
-static int drop_entry(const char *path, const struct stat *facts, int kind, struct FTW *at)
-{
-    (void)facts;
-    (void)kind;
-    (void)at;
-    return remove(path);
 }
 
 /* Around one of 256 directions, so that neighbours exist. */
@@ -108,8 +99,8 @@ static im_library *make_library(const im_places *places, uint64_t n)
     start = im_clock_ns();
     im_rebuild_report rebuilt;
     stop_on(im_app_rebuild(library, NULL, NULL, &rebuilt, &err), &err);
-    printf("{\"what\":\"rebuild\",\"rows\":%llu,\"seconds\":%.2f}\n", (unsigned long long)rebuilt.vectors,
-           im_clock_ms_since(start) / 1e3);
+    printf("{\"what\":\"rebuild\",\"rows\":%llu,\"seconds\":%.2f}\n",
+           (unsigned long long)rebuilt.vectors, im_clock_ms_since(start) / 1e3);
     return library;
 }
 
@@ -184,13 +175,13 @@ static void time_batch(im_library *library, const char *what, const char *filter
 
 int main(int argc, char **argv)
 {
-    char base[128];
+    char base[HELP_FOLDER_BYTES];
     char library_folder[160];
     char models[160];
     uint64_t n = 0;
     uint64_t rounds = 21;
     if (argc < 3 || !im_parse_u64(argv[2], 1, 100000000, &n) ||
-        (argc > 3 && !im_parse_u64(argv[3], 1, 1024, &rounds)) || bench_folder(base) == NULL) {
+        (argc > 3 && !im_parse_u64(argv[3], 1, 1024, &rounds)) || help_temporary(base) == NULL) {
         fprintf(stderr, "bench_search DATA N [ROUNDS [NAME]]\n");
         return 2;
     }
@@ -224,5 +215,5 @@ int main(int argc, char **argv)
         time_batch(library, "256 at once, price<10", "price<10");
     }
     im_library_close(library);
-    return nftw(base, drop_entry, 16, FTW_DEPTH | FTW_PHYS) == 0 ? 0 : 1;
+    return help_remove_folder(base) == 0 ? 0 : 1;
 }

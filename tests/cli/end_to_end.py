@@ -578,7 +578,7 @@ def many_pictures(n):
     folder = os.path.join(WORK, "many")
     if not os.path.exists(folder):
         os.makedirs(folder)
-        sources = [p for p in some_pictures(40) if p.endswith(".jpg")]
+        sources = sorted((p for p in some_pictures(400) if p.endswith(".jpg")), key=os.path.getsize)[:10]
         for i in range(n):
             data = open(sources[i % len(sources)], "rb").read()
             open(os.path.join(folder, f"{i:05}.jpg"), "wb").write(data + struct.pack("<I", i))
@@ -586,7 +586,8 @@ def many_pictures(n):
 
 
 def stop_add(sent, code, word):
-    n = 2000 if SLOW == 1 else 200  # seconds of work on any machine, so that the signal comes in the middle
+    # some seconds of work on any machine: progress is told once a second, and the signal must come in the middle
+    n = 2000 if SLOW == 1 else 200
     folder = many_pictures(n)
     library = fresh(f"stopped-{code}")
     process = subprocess.Popen([IMAGO, "--library", library, "add", "--json", "--threads", "1",

@@ -6,16 +6,17 @@
 
 #include "base/fault.h"
 #include "cli/cli.h"
+#include "tests/help_folder.h"
 #include <fcntl.h>
 #include <unistd.h>
 
 static void digits_that_are_a_file_too_must_be_told_apart(void **state)
 {
-    char folder[] = "/tmp/imago-cli-XXXXXX";
+    char folder[HELP_FOLDER_BYTES];
     char back[4096];
     (void)state;
     assert_non_null(getcwd(back, sizeof(back)));
-    assert_non_null(mkdtemp(folder));
+    assert_non_null(help_temporary(folder));
     assert_int_equal(chdir(folder), 0);
     int fd = open("2019", O_CREAT | O_WRONLY, 0600);
     assert_true(fd >= 0);
@@ -29,9 +30,8 @@ static void digits_that_are_a_file_too_must_be_told_apart(void **state)
     assert_int_equal(fake.n_remove_paths, 1);
     assert_int_equal(fake.n_items, 2);
     assert_true(fake.items[0] == 2019 && fake.items[1] == 2018);
-    assert_int_equal(unlink("2019"), 0);
     assert_int_equal(chdir(back), 0);
-    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(help_remove_folder(folder), 0);
 }
 
 static void every_class_of_failure_has_its_exit_code(void **state)

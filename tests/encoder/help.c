@@ -3,31 +3,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static uint64_t memory_before;
 
-char *temporary_folder(char out[64])
+char *temporary_folder(char out[HELP_FOLDER_BYTES])
 {
-    (void)snprintf(out, 64, "/tmp/imago-encoder-XXXXXX");
-    assert_non_null(mkdtemp(out));
+    assert_non_null(help_temporary(out));
     return out;
-}
-
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *where)
-{
-    (void)info;
-    (void)kind;
-    (void)where;
-    return remove(path);
 }
 
 void remove_folder(const char *folder)
 {
-    assert_int_equal(nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(help_remove_folder(folder), 0);
 }
 
 char *path_in(const char *folder, const char *name)

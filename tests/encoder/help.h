@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "encoder/encoder_internal.h"
+#include "tests/help_folder.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -25,8 +26,8 @@
 #define DIM 24u                    /* of its vectors */
 #define SIDE 28u                   /* of its pictures */
 
-/** A new folder under /tmp; removed with remove_folder. */
-char *temporary_folder(char out[64]);
+/** A new folder; removed with remove_folder. */
+char *temporary_folder(char out[HELP_FOLDER_BYTES]);
 void remove_folder(const char *folder);
 
 /** "folder/name"; free with im_free. */

@@ -121,7 +121,7 @@ static void write_config(const char *folder, const char *from, const char *to)
 
 static void each_config_gets_its_verdict_and_a_sentence_that_names_the_key(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     (void)state;
     temporary_folder(folder);
     for (size_t i = 0; i < IM_COUNT(cases); i++) {
@@ -144,7 +144,7 @@ static void each_config_gets_its_verdict_and_a_sentence_that_names_the_key(void 
 
 static void a_sound_config_is_read_as_it_stands(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     model_config c;
     (void)state;
     temporary_folder(folder);
@@ -175,7 +175,7 @@ static void a_sound_config_is_read_as_it_stands(void **state)
 /* CLIPTextConfig(), CLIPVisionConfig() and CLIPImageProcessor() without arguments. */
 static void absent_keys_mean_what_the_reference_means(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     model_config c;
     (void)state;
     temporary_folder(folder);
@@ -205,7 +205,7 @@ static void absent_keys_mean_what_the_reference_means(void **state)
 /* Code that auto_map names is never looked at, let alone run. */
 static void auto_map_changes_nothing(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     model_config plain;
     model_config mapped;
     (void)state;
@@ -224,7 +224,7 @@ static void auto_map_changes_nothing(void **state)
 
 static void a_missing_config_or_folder_is_named(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     model_config config;
     im_encoder *encoder = NULL;
     im_error err = IM_ERROR_INIT;
@@ -282,7 +282,7 @@ static const preprocess_case preprocess[] = {
 
 static void each_preprocessor_config_gets_its_verdict(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     (void)state;
     temporary_folder(folder);
     write_text(folder, "config.json", base);
@@ -310,7 +310,7 @@ static void each_preprocessor_config_gets_its_verdict(void **state)
  * vectors without a word. */
 static void a_preprocessor_config_that_cannot_be_read_does_not_count_as_absent(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     model_config config;
     im_error err = IM_ERROR_INIT;
     (void)state;
@@ -348,7 +348,7 @@ static void check_fill(const char *folder, const char *each, size_t n, im_code c
 
 static void large_configs_cost_neither_time_nor_memory(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     (void)state;
     temporary_folder(folder);
     check_fill(folder, "[", 100000, CONFIG);

@@ -78,7 +78,7 @@ static bool encodes_soundly(im_encoder *encoder)
 static void one_value_that_is_no_number_is_noticed_wherever_it_stands(void **state)
 {
     static const float values[] = {NAN, INFINITY, -INFINITY};
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     size_t at_open = 0;
     size_t at_item = 0;
     (void)state;
@@ -115,7 +115,7 @@ static void one_value_that_is_no_number_is_noticed_wherever_it_stands(void **sta
 static void weights_that_are_all_zero_are_refused(void **state)
 {
     static const im_towers towers[] = {IM_TOWERS_BOTH, IM_TOWERS_TEXT, IM_TOWERS_IMAGE};
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     (void)state;
     temporary_folder(folder);
     copy_model(folder, F32_MODEL);
@@ -138,7 +138,7 @@ static void weights_that_are_all_zero_are_refused(void **state)
  * white does not. */
 static void a_model_that_fails_for_one_picture_only_says_which(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     size_t n = 0;
     uint8_t rgb[5 * SIDE * SIDE * 3];
     float out[5 * DIM];
@@ -181,7 +181,7 @@ static void a_model_that_fails_for_one_picture_only_says_which(void **state)
 static void weights_cut_while_open_are_an_error_and_no_death(void **state)
 {
     static const double parts[] = {0, 0.01, 0.1, 0.5, 0.99};
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     (void)state;
     use_bus_handler();
     temporary_folder(folder);
@@ -209,7 +209,7 @@ static void weights_cut_while_open_are_an_error_and_no_death(void **state)
 
 static void weights_replaced_or_removed_while_open_stay_as_they_were(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     float before[DIM];
     float after[DIM];
     im_view text = im_view_from("the red flower");
@@ -256,7 +256,7 @@ static void *cut_and_mend(void *context)
 /* The file is cut and written again all the time: any verdict but death and a wrong vector. */
 static void weights_cut_while_they_are_opened_are_an_error_and_no_death(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     float expected[DIM];
     float out[DIM];
     im_view text = im_view_from("the red flower");
@@ -300,7 +300,7 @@ static void weights_cut_while_they_are_opened_are_an_error_and_no_death(void **s
 
 static void weights_cut_to_any_length_are_refused(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     (void)state;
     temporary_folder(folder);
     copy_model(folder, F32_MODEL);
@@ -319,7 +319,7 @@ static void a_byte_changed_anywhere_is_refused_or_harmless(void **state)
 {
     static const char *const files[] = {"config.json", "preprocessor_config.json", "vocab.json",
                                         "merges.txt", "model.safetensors"};
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     size_t n_refused = 0;
     (void)state;
     srandom(23);

@@ -64,7 +64,7 @@ static void a_config_that_does_not_fit_the_tensors_is_refused_with_both_named(vo
          "\"image_size\": 1792",
          {"position_embedding", "[17, 48]", "expected [65537, 48]"}},
     };
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     (void)state;
     temporary_folder(folder);
     copy_model(folder, F32_MODEL);
@@ -139,7 +139,7 @@ static void a_kernel_of_no_name_or_of_another_processor_is_refused(void **state)
 
 static void a_tower_that_was_not_asked_for_is_neither_loaded_nor_checked(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     im_encoder *encoder = NULL;
     float out[DIM];
     uint8_t rgb[SIDE * SIDE * 3] = {0};
@@ -203,7 +203,7 @@ static void the_name_of_a_model_is_the_last_part_of_its_folder(void **state)
 
 static void the_digest_changes_with_each_file_and_with_nothing_else(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     char first[65];
     char digest[65];
     im_model_file *files = NULL;

@@ -73,8 +73,8 @@ static double cosine_of(const char *a, im_precision a_precision, const char *b,
 
 static void outliers_show_in_reduced_precision_alone(void **state)
 {
-    char sound[64];
-    char planted[64];
+    char sound[HELP_FOLDER_BYTES];
+    char planted[HELP_FOLDER_BYTES];
     (void)state;
     temporary_folder(sound);
     temporary_folder(planted);
@@ -102,7 +102,7 @@ static void weights_beyond_reason(void **state)
                                               IM_PRECISION_INT8};
     (void)state;
     for (size_t i = 0; i < IM_COUNT(values) * IM_COUNT(precisions); i++) {
-        char folder[64];
+        char folder[HELP_FOLDER_BYTES];
         size_t n = 0;
         im_error err = IM_ERROR_INIT;
         im_encoder_options options = {.precision = precisions[i % IM_COUNT(precisions)]};

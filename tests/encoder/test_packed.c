@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 typedef struct room {
-    char model[1024], cache[64], digest[65], file[256];
+    char model[1024], cache[HELP_FOLDER_BYTES], digest[65], file[256];
     float expected[3][2 * DIM]; /* of fp32, bf16 and int8, packed in memory */
 } room;
 
@@ -202,7 +202,7 @@ static void the_digest_must_be_that_of_the_folder(void **state)
 static void a_folder_that_cannot_be_written_means_memory(void **state)
 {
     room r;
-    char cache[64];
+    char cache[HELP_FOLDER_BYTES];
     (void)state;
     room_open(&r);
     memcpy(cache, r.cache, sizeof(cache));
@@ -321,7 +321,7 @@ static void a_file_cut_in_use_is_told(void **state)
 static void a_changed_token_table_is_found(void **state)
 {
     room r;
-    char model[64];
+    char model[HELP_FOLDER_BYTES];
     im_encoder *encoder = NULL;
     im_error err = IM_ERROR_INIT;
     float out[2 * DIM];
@@ -351,7 +351,7 @@ static void a_changed_token_table_is_found(void **state)
 static void a_token_table_that_is_cut_is_lost(void **state)
 {
     room r;
-    char model[64];
+    char model[HELP_FOLDER_BYTES];
     im_encoder *encoder = NULL;
     im_error err = IM_ERROR_INIT;
     float out[2 * DIM];

@@ -28,7 +28,7 @@ static void a_length_word_that_lies_is_refused_at_once(void **state)
                  {1ull << 63, "header of 9223372036854775808 bytes"},
                  {UINT64_MAX - 7, "header of 18446744073709551608 bytes"},
                  {UINT64_MAX, "header of 18446744073709551615 bytes"}};
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     (void)state;
     temporary_folder(folder);
     for (size_t i = 0; i < IM_COUNT(cases); i++) {
@@ -47,7 +47,7 @@ static void a_length_word_that_lies_is_refused_at_once(void **state)
 
 static void a_header_above_its_limit_is_refused_though_the_file_is_that_long(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     char path[128];
     im_error err = IM_ERROR_INIT;
     (void)state;
@@ -66,7 +66,7 @@ static void a_header_above_its_limit_is_refused_though_the_file_is_that_long(voi
 static void a_file_too_short_for_its_length_word_is_refused(void **state)
 {
     static const char *const shown[] = {"file of 0 bytes", "file of 7 bytes"};
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     (void)state;
     temporary_folder(folder);
     for (size_t i = 0; i < 2; i++) {
@@ -206,7 +206,7 @@ static const header_case headers[] = {
 
 static void each_header_gets_its_verdict_and_a_sentence_that_names_the_place(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     (void)state;
     temporary_folder(folder);
     for (size_t i = 0; i < IM_COUNT(headers); i++) {
@@ -230,7 +230,7 @@ static void each_header_gets_its_verdict_and_a_sentence_that_names_the_place(voi
 
 static void sixty_five_dimensions_are_counted_and_refused(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     char header[512] = "{\"a\":{\"dtype\":\"F32\",\"shape\":[1";
     im_error err = IM_ERROR_INIT;
     (void)state;
@@ -291,7 +291,7 @@ static void fill_header(im_str *header, const char *head, const char *each, size
 
 static void large_headers_cost_neither_time_nor_memory(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     im_str header;
     (void)state;
     temporary_folder(folder);
@@ -333,7 +333,7 @@ static void shard_names_that_are_no_plain_weights_names_are_refused(void **state
         "../../etc/passwd",      "/etc/passwd", "model-../../x.safetensors",
         "model-a/b.safetensors", "..",          "",
         "config.json",           "model-.txt",  "weights.safetensors"};
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     char text[300];
     (void)state;
     temporary_folder(folder);
@@ -359,7 +359,7 @@ static void an_index_that_is_wrong_is_refused(void **state)
                  {"{\"weight_map\":{\"a\":\"x\",\"a\":\"y\"}}", "duplicate"},
                  {"{\"weight_map\":", "line 1"},
                  {"", "empty"}};
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     (void)state;
     temporary_folder(folder);
     for (size_t i = 0; i < IM_COUNT(cases); i++) {
@@ -373,7 +373,7 @@ static void an_index_that_is_wrong_is_refused(void **state)
 
 static void a_shard_that_is_missing_is_named(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     im_error err = IM_ERROR_INIT;
     (void)state;
     temporary_folder(folder);
@@ -389,7 +389,7 @@ static void a_shard_that_is_missing_is_named(void **state)
 
 static void a_tensor_in_two_shards_is_refused(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     im_error err = IM_ERROR_INIT;
     (void)state;
     temporary_folder(folder);
@@ -405,7 +405,7 @@ static void a_tensor_in_two_shards_is_refused(void **state)
 
 static void too_many_shards_are_refused(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     char name[64];
     im_error err = IM_ERROR_INIT;
     im_str index;
@@ -430,7 +430,7 @@ static void too_many_shards_are_refused(void **state)
 static void links_of_a_hugging_face_cache_work(void **state)
 {
     static const char *const folders[] = {"blobs", "blobs2", "snapshots", "snapshots/0123abc"};
-    char base[64];
+    char base[HELP_FOLDER_BYTES];
     char *paths[4];
     im_encoder *encoder = NULL;
     im_model_file *files = NULL;
@@ -474,7 +474,7 @@ static void links_within_the_folder_work_and_others_do_not(void **state)
 {
     static const char *const names[] = {"config.json", "preprocessor_config.json", "merges.txt",
                                         "vocab.json", "model.safetensors"};
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     char inner[128];
     char target[1024];
     im_encoder *encoder = NULL;
@@ -491,8 +491,8 @@ static void links_within_the_folder_work_and_others_do_not(void **state)
     assert_int_equal(im_encoder_open(folder, NULL, &encoder, NULL), IM_OK);
     im_encoder_close(encoder);
     for (size_t i = 0; i < IM_COUNT(names); i++) {
-        static const char *const outside[] = {"/etc/passwd", "../../etc/passwd", "/dev/zero",
-                                              "../not-there", "inner"};
+        static const char *const outside[] = {"/etc/passwd", "../../../../../../../../etc/passwd",
+                                              "/dev/zero", "../not-there", "inner"};
         for (size_t j = 0; j < IM_COUNT(outside); j++) {
             link_to(outside[j], folder, names[i]);
             im_code rc = im_encoder_open(folder, NULL, &encoder, &err);
@@ -517,7 +517,7 @@ static void links_within_the_folder_work_and_others_do_not(void **state)
 
 static void halves_become_the_floats_they_are(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     weights *w = NULL;
     const tensor *t = NULL;
     static float values[65536];
@@ -562,7 +562,7 @@ static void halves_become_the_floats_they_are(void **state)
 
 static void a_tensor_of_another_shape_or_type_is_named_with_both(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     weights *w = NULL;
     const tensor *t = NULL;
     im_error err = IM_ERROR_INIT;

@@ -75,7 +75,7 @@ static const file_case broken[] = {
 
 static void each_broken_file_is_refused_with_the_entry_named(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     (void)state;
     for (size_t i = 0; i < IM_COUNT(broken); i++) {
         const file_case *c = &broken[i];
@@ -96,7 +96,7 @@ static void each_broken_file_is_refused_with_the_entry_named(void **state)
 static void whole_texts_that_are_no_vocabulary_are_refused(void **state)
 {
     static const char *const texts[] = {"", "{}", "[]", "7", "null", "{\"a\": 0}", "\xff\xfe"};
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     (void)state;
     temporary_folder(folder);
     copy_model(folder, F32_MODEL);
@@ -112,7 +112,7 @@ static void whole_texts_that_are_no_vocabulary_are_refused(void **state)
 /* An id of 2^31 - 1 in a vocabulary of three, with a table that would have such a row. */
 static void no_array_is_sized_from_an_id(void **state)
 {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     im_error err = IM_ERROR_INIT;
     (void)state;
     temporary_folder(folder);
@@ -167,7 +167,7 @@ static void tokenizer_json_means_the_same_as_the_pair(void **state)
         tokenizer_encode(t, im_view_from(text), CONTEXT, expected, &n_expected, NULL, NULL), IM_OK);
     tokenizer_close(t);
     for (size_t i = 0; i < 2 * IM_COUNT(heads); i++) {
-        char folder[64];
+        char folder[HELP_FOLDER_BYTES];
         temporary_folder(folder);
         copy_model(folder, F32_MODEL);
         write_whole(folder, heads[i / 2], i % 2 != 0);
@@ -212,7 +212,7 @@ static void a_tokenizer_json_of_another_kind_is_refused(void **state)
                                          "[\"t h e\"]"};
     static const char *const texts[] = {"{}", "[]", "7", "{\"model\": []}",
                                         "{\"model\": {\"vocab\": []}}"};
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     im_error err = IM_ERROR_INIT;
     (void)state;
     temporary_folder(folder);
@@ -251,7 +251,7 @@ static void large_tokenizer_files_cost_neither_time_nor_memory(void **state)
         {"vocab.json", "{\"a\": [", "[],", 20u << 20}, {"vocab.json", "", "[", 100000},
         {"vocab.json", "{\"a\":", "{\"a\":", 100000},  {"merges.txt", "", "t h\n", 15u << 20},
         {"merges.txt", "", "\n", 60u << 20},           {"merges.txt", "t ", "h", 60u << 20}};
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     (void)state;
     for (size_t i = 0; i < IM_COUNT(cases); i++) {
         im_error err = IM_ERROR_INIT;

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "index/tiered_internal.h"
+#include "tests/help_folder.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { N = 400, D = 8, K = 5, HEADER = 4 };
 
-static char folder[64];
-static char paths[3][96]; /* vectors, int8, bits */
+static char folder[HELP_FOLDER_BYTES];
+static char paths[3][HELP_FOLDER_BYTES + 32]; /* vectors, int8, bits */
 static im_bytes sound[3];
 static im_index_state state = {.dim = D, .generation = 1, .model_digest = "fuzz"};
 static im_hit truth[K];
@@ -37,10 +38,9 @@ static void must(im_code rc)
 static void remove_files(void)
 {
     for (size_t i = 0; i < 3; i++) {
-        unlink(paths[i]);
         im_bytes_clear(&sound[i]);
     }
-    rmdir(folder);
+    (void)help_remove_folder(folder);
 }
 
 static void put_file(const char *path, const uint8_t *bytes, size_t size)
@@ -99,8 +99,7 @@ static void make_library(void)
 {
     static const char *const names[] = {"vectors.1.f32", "codes.1.i8", "codes.1.b1"};
     im_index_answer answer;
-    snprintf(folder, sizeof(folder), "%s", "/tmp/imago-fuzz-XXXXXX");
-    if (mkdtemp(folder) == NULL) {
+    if (help_temporary_in_memory(folder) == NULL) {
         abort();
     }
     atexit(remove_files);

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "index/format_internal.h"
 #include "index/index.h"
+#include "tests/help_folder.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,13 +22,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { K = 16, MOST_BYTES = 1 << 16 };
 
-static char folder[64];
-static char path[96];
+static char folder[HELP_FOLDER_BYTES];
+static char path[HELP_FOLDER_BYTES + 32];
 
 static void remove_files(void)
 {
-    unlink(path);
-    rmdir(folder);
+    (void)help_remove_folder(folder);
 }
 
 static void make_folder(void)
@@ -35,8 +35,7 @@ static void make_folder(void)
     if (folder[0] != '\0') {
         return;
     }
-    snprintf(folder, sizeof(folder), "%s", "/tmp/imago-fuzz-XXXXXX");
-    if (mkdtemp(folder) == NULL) {
+    if (help_temporary_in_memory(folder) == NULL) {
         abort();
     }
     snprintf(path, sizeof(path), "%s/vectors.1.f32", folder);

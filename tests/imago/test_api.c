@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "imago/imago.h"
+#include "tests/help_folder.h"
 #include <math.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -25,8 +26,8 @@ static const char *const pictures[] = {
 #define N_PICTURES (sizeof(pictures) / sizeof(pictures[0]))
 
 typedef struct fixture {
-    char folder[64];
-    char library[96];
+    char folder[HELP_FOLDER_BYTES];
+    char library[HELP_FOLDER_BYTES + 16];
 } fixture;
 
 static int make_library(void **state)
@@ -35,8 +36,7 @@ static int make_library(void **state)
     imago_library *library = NULL;
     imago_error error;
     assert_non_null(f);
-    (void)snprintf(f->folder, sizeof(f->folder), "/tmp/imago-api-XXXXXX");
-    assert_non_null(mkdtemp(f->folder));
+    assert_non_null(help_temporary(f->folder));
     (void)snprintf(f->library, sizeof(f->library), "%s/library", f->folder);
     assert_int_equal(setenv("IMAGO_DATA", IMAGO_SOURCE_DIR "/data", 1), 0);
     assert_int_equal(setenv("XDG_DATA_HOME", f->folder, 1), 0);
@@ -61,9 +61,7 @@ static int make_library(void **state)
 static int drop_library(void **state)
 {
     fixture *f = *state;
-    char command[128];
-    (void)snprintf(command, sizeof(command), "rm -rf %s", f->folder);
-    int status = system(command);
+    int status = help_remove_folder(f->folder);
     free(f);
     return status;
 }

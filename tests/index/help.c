@@ -42,30 +42,15 @@ void random_unit(random_state *random, float *out, size_t dim)
     }
 }
 
-char *temporary_folder(char out[64])
+char *temporary_folder(char out[HELP_FOLDER_BYTES])
 {
-    const char *base = getenv("TMPDIR");
-    snprintf(out, 64, "%.40s/imago-index-XXXXXX", base != NULL ? base : "/tmp");
-    char *made = mkdtemp(out);
-    assert_non_null(made);
-    return made;
+    assert_non_null(help_temporary(out));
+    return out;
 }
 
 void remove_folder(const char *folder)
 {
-    char path[400];
-    DIR *listing = opendir(folder);
-    if (listing == NULL) {
-        return;
-    }
-    for (struct dirent *entry = readdir(listing); entry != NULL; entry = readdir(listing)) {
-        snprintf(path, sizeof(path), "%.100s/%s", folder, entry->d_name);
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            unlink(path);
-        }
-    }
-    closedir(listing);
-    rmdir(folder);
+    (void)help_remove_folder(folder);
 }
 
 void write_file(const char *path, const void *bytes, size_t size)
@@ -153,9 +138,9 @@ void library_free(test_library *library)
     free(library->items);
 }
 
-void library_path(const test_library *library, char out[128])
+void library_path(const test_library *library, char out[160])
 {
-    snprintf(out, 128, "%.64s/vectors.%" PRIu64 ".f32", library->folder, library->state.generation);
+    snprintf(out, 160, "%.95s/vectors.%" PRIu64 ".f32", library->folder, library->state.generation);
 }
 
 im_index *library_open(const test_library *library, const uint64_t *alive, im_engine engine,

@@ -4,6 +4,7 @@
 #define IM_TESTS_INDEX_HELP_H
 
 #include "index/index.h"
+#include "tests/help_folder.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -27,14 +28,14 @@ void random_unit(random_state *random, float *out, size_t dim);
 
 /** A vector file with what was written into it. */
 typedef struct test_library {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     im_index_state state;
     size_t n, dim;
     float *vectors;  /* [n, dim] */
     uint64_t *items; /* [n], each its own, in no order */
 } test_library;
 
-char *temporary_folder(char out[64]);
+char *temporary_folder(char out[HELP_FOLDER_BYTES]);
 void remove_folder(const char *folder);
 /** Makes a file of these bytes, or the file hold nothing else. */
 void write_file(const char *path, const void *bytes, size_t size);
@@ -47,7 +48,7 @@ void library_make(test_library *library, random_state *random, size_t n, size_t 
 void library_write(test_library *library, size_t n, size_t dim, const float *vectors,
                    const uint64_t *items);
 void library_free(test_library *library);
-void library_path(const test_library *library, char out[128]);
+void library_path(const test_library *library, char out[160]);
 im_index *library_open(const test_library *library, const uint64_t *alive, im_engine engine,
                        im_pool *pool);
 

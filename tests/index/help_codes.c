@@ -114,9 +114,9 @@ tiered_engine *engine_of(im_index *index)
     return index->engine_data;
 }
 
-void library_codes_path(const test_library *library, codes_kind kind, char out[128])
+void library_codes_path(const test_library *library, codes_kind kind, char out[160])
 {
-    snprintf(out, 128, "%.64s/codes.%" PRIu64 ".%s", library->folder, library->state.generation,
+    snprintf(out, 160, "%.95s/codes.%" PRIu64 ".%s", library->folder, library->state.generation,
              kind == CODES_I8 ? "i8" : "b1");
 }
 

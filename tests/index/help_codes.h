@@ -22,7 +22,7 @@ void codes_update(const test_library *library);
 im_index *tiered_open(const test_library *library, const uint64_t *alive, im_pool *pool);
 tiered_engine *engine_of(im_index *index);
 /** Whole path of a codes file. */
-void library_codes_path(const test_library *library, codes_kind kind, char out[128]);
+void library_codes_path(const test_library *library, codes_kind kind, char out[160]);
 
 /** Fails unless both answers are the same to the last bit. */
 void assert_same(const im_hit *a, const im_index_answer *answer_a, const im_hit *b,

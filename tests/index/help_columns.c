@@ -165,9 +165,9 @@ im_columns *table_open(const test_table *table, uint64_t change_seq)
     return columns;
 }
 
-void table_path(const test_table *table, char out[128])
+void table_path(const test_table *table, char out[160])
 {
-    snprintf(out, 128, "%s/columns.%llu", table->folder,
+    snprintf(out, 160, "%s/columns.%llu", table->folder,
              (unsigned long long)table->state.generation);
 }
 

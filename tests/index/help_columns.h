@@ -15,7 +15,7 @@ typedef struct table_row {
 } table_row;
 
 typedef struct test_table {
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     im_index_state state;
     size_t n;
     table_row *rows;
@@ -36,7 +36,7 @@ void table_change_some(test_table *table, bool *changed, unsigned per_cent);
 im_code table_source(void *context, im_columns_sink take, void *sink, im_error *err);
 void table_build(test_table *table, uint64_t change_seq);
 im_columns *table_open(const test_table *table, uint64_t change_seq);
-void table_path(const test_table *table, char out[128]);
+void table_path(const test_table *table, char out[160]);
 
 /** A random tree of conditions. */
 im_condition *random_condition(test_table *table, unsigned depth);

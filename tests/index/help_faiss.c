@@ -36,7 +36,7 @@ im_faiss_record build_file(const test_library *of, const uint64_t *alive, im_eng
 
 void faiss_path(const test_library *of, const im_faiss_record *record, char out[160])
 {
-    snprintf(out, 160, "%.64s/%.40s", of->folder, record->name);
+    snprintf(out, 160, "%.95s/%.40s", of->folder, record->name);
 }
 
 im_code try_open(const test_library *of, const uint64_t *alive, im_engine engine,

@@ -19,7 +19,7 @@ typedef struct test_scene {
     im_index_query query;
     im_hit truth[K];
     im_index_answer answer;
-    char path[3][128];
+    char path[3][160];
     uint8_t *bytes[3];
     size_t size[3];
 } test_scene;
@@ -365,7 +365,7 @@ static void a_damaged_row_that_may_be_a_hit_is_an_error(void **state)
 {
     (void)state;
     test_scene scene;
-    char path[128];
+    char path[160];
     im_hit hits[K];
     im_index_answer answer;
     uint8_t *bytes = NULL;
@@ -396,8 +396,8 @@ static void an_update_survives_each_fault(void **state)
                                           IM_FAULT_MAP};
     test_scene scene;
     scene_make(&scene, 511);
-    char temporary[128];
-    snprintf(temporary, sizeof(temporary), "%.64s/.imago-codes.tmp", scene.library.folder);
+    char temporary[160];
+    snprintf(temporary, sizeof(temporary), "%.95s/.imago-codes.tmp", scene.library.folder);
     for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
         for (size_t nth = 0;; nth++) {
             im_error error = IM_ERROR_INIT;
@@ -472,17 +472,17 @@ static void a_sweep_takes_codes_of_other_generations(void **state)
 {
     (void)state;
     test_scene scene;
-    char path[128];
+    char path[160];
     scene_make(&scene, 513);
     static const char *const names[] = {"codes.2.i8",  "codes.3.b1", ".imago-codes.tmp",
                                         "codes.02.i8", "codes.2.i9", "codes.x.b1"};
     for (size_t i = 0; i < 6; i++) {
-        snprintf(path, sizeof(path), "%.64s/%s", scene.library.folder, names[i]);
+        snprintf(path, sizeof(path), "%.95s/%s", scene.library.folder, names[i]);
         write_file(path, "x", 1);
     }
     im_index_sweep(scene.library.folder, 1);
     for (size_t i = 0; i < 6; i++) {
-        snprintf(path, sizeof(path), "%.64s/%s", scene.library.folder, names[i]);
+        snprintf(path, sizeof(path), "%.95s/%s", scene.library.folder, names[i]);
         assert_int_equal(access(path, F_OK) == 0, i >= 3); /* names that are not ours stay */
     }
     assert_found(&scene, IM_CODES_SOUND);

@@ -61,7 +61,7 @@ static void a_source_that_fails_or_errs_leaves_no_file(void **state)
 {
     (void)state;
     test_table table;
-    char path[128];
+    char path[160];
     table_make(&table, 22, 100);
     table_path(&table, path);
     table.fail_after = 50;

@@ -27,14 +27,14 @@ static char taken[] = "taken", width[] = "width", camera[] = "camera", price[] =
 
 static void put_bytes(const test_scene *scene, const uint8_t *bytes, size_t size)
 {
-    char path[128];
+    char path[160];
     table_path(&scene->table, path);
     write_file(path, bytes, size);
 }
 
 static void scene_make(test_scene *scene, uint64_t seed, size_t n)
 {
-    char path[128];
+    char path[160];
     struct stat info;
     table_make(&scene->table, seed, n);
     for (size_t i = 0; i < n; i++) {
@@ -160,7 +160,7 @@ static void a_file_of_any_other_length_is_damaged(void **state)
 {
     (void)state;
     test_scene scene;
-    char path[128];
+    char path[160];
     scene_make(&scene, 73, 1000);
     table_path(&scene.table, path);
     for (size_t size = 0; size < scene.size; size += size < 5000 ? 97 : 1009) {
@@ -349,7 +349,7 @@ static void a_file_cut_while_mapped_is_an_error_and_no_death(void **state)
 {
     (void)state;
     test_scene scene;
-    char path[128];
+    char path[160];
     scene_make(&scene, 78, N);
     table_path(&scene.table, path);
     use_bus_handler();
@@ -464,7 +464,7 @@ static void leftovers_are_swept(void **state)
 {
     (void)state;
     test_scene scene;
-    char path[128];
+    char path[160];
     scene_make(&scene, 80, 10);
     im_index_sweep(scene.table.folder, 3);
     assert_false(damaged_or_right(&scene));

@@ -24,7 +24,7 @@ typedef struct test_scene {
 static void scene_make(test_scene *scene, uint64_t seed)
 {
     random_state random = {seed};
-    char path[128];
+    char path[160];
     library_make(&scene->library, &random, N, D, 5);
     query_make(&scene->query, &random, &scene->library, 2, IM_COMBINE_SUM, false);
     scene->query.query.k = N;
@@ -50,7 +50,7 @@ static void scene_free(test_scene *scene)
 
 static void put_bytes(const test_scene *scene, const uint8_t *bytes, size_t size)
 {
-    char path[128];
+    char path[160];
     library_path(&scene->library, path);
     write_file(path, bytes, size);
 }
@@ -89,7 +89,7 @@ static void a_byte_changed_anywhere_is_found_or_harmless(void **state)
     random_state random = {42};
     size_t pitch = format_layout_of(D).pitch;
     size_t n_harmless = 0;
-    char path[128];
+    char path[160];
     library_path(&scene.library, path);
     for (size_t round = 0; round < 1000; round++) {
         size_t at = (size_t)random_below(&random, round % 4 == 0 ? 4096 : scene.size);
@@ -134,7 +134,7 @@ static void a_file_that_is_gone_or_is_no_file_is_damaged(void **state)
 {
     (void)state;
     test_scene scene;
-    char path[128];
+    char path[160];
     scene_make(&scene, 44);
     library_path(&scene.library, path);
     assert_int_equal(unlink(path), 0);
@@ -222,7 +222,7 @@ static void a_file_cut_while_mapped_is_an_error_and_no_death(void **state)
 {
     (void)state;
     test_scene scene;
-    char path[128];
+    char path[160];
     scene_make(&scene, 48);
     library_path(&scene.library, path);
     use_bus_handler();

@@ -110,14 +110,14 @@ static void a_sweep_takes_files_of_other_generations(void **state)
     static const char *const others[] = {"ivf.2.faiss", "hnsw.77.faiss", ".imago-1-f2.tmp"};
     static const char *const kept[] = {"ivf.faiss", "ivf.02.faiss", "flat.2.faiss", "ivf.2.faiss~"};
     for (size_t i = 0; i < 7; i++) {
-        snprintf(path, sizeof(path), "%.64s/%s", own.folder, i < 3 ? others[i] : kept[i - 3]);
+        snprintf(path, sizeof(path), "%.95s/%s", own.folder, i < 3 ? others[i] : kept[i - 3]);
         FILE *file = fopen(path, "wb");
         assert_non_null(file);
         fclose(file);
     }
     im_index_sweep(own.folder, 1);
     for (size_t i = 0; i < 7; i++) {
-        snprintf(path, sizeof(path), "%.64s/%s", own.folder, i < 3 ? others[i] : kept[i - 3]);
+        snprintf(path, sizeof(path), "%.95s/%s", own.folder, i < 3 ? others[i] : kept[i - 3]);
         FILE *file = fopen(path, "rb");
         assert_int_equal(file != NULL, i >= 3);
         if (file != NULL) {
@@ -135,7 +135,7 @@ static void removed_rows_may_be_damaged(void **state)
     (void)state;
     random_state random = {88};
     test_library own;
-    char path[128];
+    char path[160];
     clusters_library(&own, &groups, &random, 1000);
     library_path(&own, path);
     FILE *file = fopen(path, "r+b");

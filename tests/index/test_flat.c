@@ -111,7 +111,7 @@ static void damaged_rows_never_reach_faiss(void **state)
     (void)state;
     random_state random = {64};
     test_library library;
-    char path[128];
+    char path[160];
     im_index *index = NULL;
     im_index_options options = {.engine = IM_ENGINE_FLAT};
     library_make(&library, &random, 500, 32, 0);

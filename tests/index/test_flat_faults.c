@@ -22,8 +22,8 @@ static void a_missing_module_is_unsupported_and_says_what_to_do(void **state)
     assert_non_null(strstr(error.hint, "IMAGO_MODULES"));
     assert_int_equal(im_live_allocations(), live);
     /* a file of that name that is no module */
-    char path[128];
-    snprintf(path, sizeof(path), "%.64s/imago-faiss.so", library.folder);
+    char path[160];
+    snprintf(path, sizeof(path), "%.95s/imago-faiss.so", library.folder);
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     fputs("not a shared object", file);

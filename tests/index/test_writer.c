@@ -21,7 +21,7 @@ static im_index_state state_of(size_t dim)
 
 static off_t size_of(const test_library *library)
 {
-    char path[128];
+    char path[160];
     struct stat status;
     library_path(library, path);
     assert_int_equal(stat(path, &status), 0);
@@ -220,7 +220,7 @@ static void rows_far_behind_four_gigabytes_are_found(void **state)
     const uint64_t n = 3000000;
     random_state random = {21};
     test_library library;
-    char path[128];
+    char path[160];
     float vector[D];
     im_hit hits[3];
     im_index_answer answer;
@@ -300,7 +300,7 @@ static void each_failed_call_of_a_writer_is_an_error(void **state)
     for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
         size_t n_failures = 0;
         for (size_t nth = 0;; nth++) {
-            char folder[64];
+            char folder[HELP_FOLDER_BYTES];
             im_error error = IM_ERROR_INIT;
             im_index_state fresh = state_of(8);
             temporary_folder(folder);
@@ -316,7 +316,7 @@ static void each_failed_call_of_a_writer_is_an_error(void **state)
                 n_failures++;
             }
             im_index_sweep(folder, 1);
-            char path[128];
+            char path[160];
             snprintf(path, sizeof(path), "%s/vectors.1.f32", folder);
             unlink(path);
             assert_int_equal(rmdir(folder), 0); /* nothing else lies there */
@@ -419,7 +419,7 @@ static void check_names_each_bad_row(void **state)
     random_state random = {20};
     test_library library;
     library_make(&library, &random, 1000, 256, 0);
-    char path[128];
+    char path[160];
     library_path(&library, path);
     FILE *file = fopen(path, "r+b");
     const uint64_t hurt[] = {0, 1, 517, 998, 999};
@@ -444,7 +444,7 @@ static void check_names_each_bad_row(void **state)
 static void put_file(const char *folder, const char *name)
 {
     char path[400];
-    snprintf(path, sizeof(path), "%.64s/%s", folder, name);
+    snprintf(path, sizeof(path), "%.95s/%s", folder, name);
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     fclose(file);
@@ -453,14 +453,14 @@ static void put_file(const char *folder, const char *name)
 static bool has_file(const char *folder, const char *name)
 {
     char path[400];
-    snprintf(path, sizeof(path), "%.64s/%s", folder, name);
+    snprintf(path, sizeof(path), "%.95s/%s", folder, name);
     return access(path, F_OK) == 0;
 }
 
 static void sweep_takes_leftovers_and_nothing_else(void **state)
 {
     (void)state;
-    char folder[64];
+    char folder[HELP_FOLDER_BYTES];
     const char *gone[] = {"vectors.1.f32",    "vectors.2.f32",
                           "vectors.4.f32",    "vectors.18446744073709551615.f32",
                           ".imago-123-0.tmp", ".imago-4-56.tmp"};

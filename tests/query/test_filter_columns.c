@@ -1,10 +1,10 @@
 /* tests/query/test_filter_columns.c — filters from their text values to rows: compiled by
  * query/filter.c, evaluated by index/, over a library small enough to see what must come. */
 #include "help_filter.h"
+#include "tests/help_folder.h"
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <unistd.h>
 
 enum { N = 6 };
 
@@ -151,12 +151,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(filters_find_the_rows_that_they_name, NULL),
     };
-    char folder[] = "/tmp/imago-query-XXXXXX";
-    char path[64];
+    char folder[HELP_FOLDER_BYTES];
     im_index_state index_state = {.dim = 1, .generation = 1, .n_rows = N, .model_digest = "m"};
     im_columns *columns = NULL;
     im_error err = IM_ERROR_INIT;
-    if (mkdtemp(folder) == NULL ||
+    if (help_temporary(folder) == NULL ||
         im_columns_build(folder, &index_state, specs, N_SPECS, 1, rows, NULL, &err) != IM_OK ||
         im_columns_open(folder, &index_state, 1, specs, N_SPECS, &columns, &err) != IM_OK) {
         fprintf(stderr, "%s\n", err.message);
@@ -166,8 +165,5 @@ int main(void)
     with_state[0].initial_state = columns;
     int failed = cmocka_run_group_tests(with_state, NULL, NULL);
     im_columns_close(columns);
-    snprintf(path, sizeof(path), "%s/columns.1", folder);
-    unlink(path);
-    rmdir(folder);
-    return failed;
+    return help_remove_folder(folder) == 0 ? failed : 1;
 }

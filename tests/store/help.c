@@ -5,45 +5,31 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "store/store_internal.h"
+#include "tests/help_folder.h"
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char *folder_below(const char *base)
-{
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof path, "%s/imago-store-XXXXXX", base);
-    assert_non_null(mkdtemp(path));
-    return strdup(path);
-}
-
 char *help_folder(void)
 {
-    const char *base = getenv("TMPDIR");
-    return folder_below(base != NULL ? base : "/tmp");
+    char path[HELP_FOLDER_BYTES];
+    assert_non_null(help_temporary(path));
+    return strdup(path);
 }
 
 char *help_memory_folder(void)
 {
-    return access("/dev/shm", W_OK) == 0 ? folder_below("/dev/shm") : help_folder();
-}
-
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place)
-{
-    (void)info;
-    (void)kind;
-    (void)place;
-    return remove(path);
+    char path[HELP_FOLDER_BYTES];
+    assert_non_null(help_temporary_in_memory(path));
+    return strdup(path);
 }
 
 void help_folder_remove(char *folder)
 {
-    (void)chmod(folder, 0755);
-    (void)nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    (void)help_remove_folder(folder);
     free(folder);
 }
 

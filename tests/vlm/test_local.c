@@ -1,6 +1,7 @@
 /* A llama-server of our own, before it is started and after it has ended: its files, its name, its
  * arguments, its last words. */
 #include "help.h"
+#include "tests/help_folder.h"
 #include "vlm/local_internal.h"
 
 #include <sys/stat.h>
@@ -61,7 +62,7 @@ static void a_log_without_end_stays_small(void **state)
 
 /* ---- plans ---- */
 
-static char folder[] = "/tmp/imago-local-XXXXXX";
+static char folder[HELP_FOLDER_BYTES];
 
 static const char *file_of(const char *name, const char *data, size_t size)
 {
@@ -170,15 +171,13 @@ static void a_port_of_ours_is_ours(void **state)
 static int open_folder(void **state)
 {
     (void)state;
-    return mkdtemp(folder) == NULL;
+    return help_temporary(folder) == NULL;
 }
 
 static int close_folder(void **state)
 {
-    char command[sizeof(folder) + 32];
     (void)state;
-    (void)snprintf(command, sizeof(command), "rm -r %s", folder);
-    return system(command);
+    return help_remove_folder(folder);
 }
 
 int main(void)
