@@ -300,8 +300,8 @@ IM_NODISCARD im_code im_index_search(im_index *index, const im_index_query *quer
                                      im_index_answer *out_answer, im_error *err);
 
 /** im_index_search for n queries: the same answers, but the codes are read once for 64 of them.
- * Only one that would not be exact alone may be exact here: among at most 300,000 rows eight such
- * and more are proved together, which is quicker there. Fails as a whole.
+ * Only one that would not be exact alone may be exact here: among at most 2,400,000 rows eight
+ * such and more are proved together, which is quicker there. Fails as a whole.
  * @param hits [n] pointers, hits[i] to [queries[i].k] @param answers [n] */
 IM_NODISCARD im_code im_index_search_many(im_index *index, const im_index_query *queries, size_t n,
                                           im_hit *const *hits, im_index_answer *answers,

@@ -11,7 +11,11 @@
 #define FAST_SPARSE 8u   /* a filter that lets less than an eighth pass: bits would not pay */
 #define FAST_PER_HIT 64u /* fast only while k is less than a 64th of the rows */
 #define SCAN_PER_HIT 4u  /* k above a quarter of the rows: nothing can be let go */
-#define FAST_TOGETHER 8u /* so many are proved in one pass among few rows, which is quicker */
+/* So many fast ones are proved in one pass instead, which is quicker: eight at once 3.7 ms of work
+ * each in place of 5.4 for a million rows, 64 at once 2.4 in place of 5.0. But it reads all codes:
+ * only among so many times the rows that are proved for one. */
+#define FAST_TOGETHER 8u
+#define TOGETHER_TIMES 8u
 
 /* ---- opening ---- */
 
@@ -225,7 +229,7 @@ static void run_searches(tiered_job *job)
 {
     size_t n_fast = 0;
     bool any_proved = false;
-    bool together = job->index->n_coded <= job->engine->proved_rows;
+    bool together = job->index->n_coded <= TOGETHER_TIMES * job->engine->proved_rows;
     for (size_t i = 0; i < job->n; i++) {
         n_fast += job->searches[i].fast;
     }

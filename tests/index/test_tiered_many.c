@@ -141,6 +141,50 @@ static void every_row_is_found_in_company(void **state)
     }
 }
 
+/* Eight fast ones are proved in one pass, seven or among too many rows they are not. */
+static void some_fast_ones_are_proved_together(void **state)
+{
+    (void)state;
+    enum { ROWS = 3200, TOGETHER = 8, K = 5 };
+    random_state random = {413};
+    test_case test;
+    im_index_query queries[TOGETHER];
+    im_index_part parts[TOGETHER];
+    im_index_answer answers[TOGETHER];
+    im_hit found[TOGETHER][K];
+    im_hit *hits[TOGETHER];
+    case_make(&test, &random, ROWS, 256);
+    im_index *index = tiered_open(&test.library, NULL, NULL);
+    engine_of(index)->fast_rows = 100;
+    for (size_t q = 0; q < TOGETHER; q++) {
+        parts[q] = (im_index_part){test.vectors, 1.0F + (float)q, 0};
+        queries[q] =
+            (im_index_query){.parts = &parts[q], .n_parts = 1, .k = K, .leave_out = IM_NO_ITEM};
+        hits[q] = found[q];
+    }
+    const struct {
+        uint64_t proved_rows;
+        size_t n;
+        im_search_mode mode;
+        bool exact;
+    } cases[] = {{ROWS, 8, IM_MODE_AUTO, true},      {ROWS, 7, IM_MODE_FAST, false},
+                 {ROWS / 8, 8, IM_MODE_AUTO, true},  {ROWS / 8, 8, IM_MODE_FAST, true},
+                 {ROWS / 8, 7, IM_MODE_AUTO, false}, {ROWS / 8 - 1, 8, IM_MODE_AUTO, false}};
+    for (size_t c = 0; c < IM_COUNT(cases); c++) {
+        engine_of(index)->proved_rows = cases[c].proved_rows;
+        for (size_t q = 0; q < TOGETHER; q++) {
+            queries[q].mode = cases[c].mode;
+        }
+        assert_ok(im_index_search_many(index, queries, cases[c].n, hits, answers, err));
+        for (size_t q = 0; q < cases[c].n; q++) {
+            assert_int_equal(answers[q].exact, cases[c].exact);
+            assert_int_equal(answers[q].n_hits, K);
+        }
+    }
+    im_index_close(index);
+    case_free(&test);
+}
+
 /* As for one query: the comparison finds it when the bounds are left out. */
 static void many_without_the_bound_are_wrong(void **state)
 {
@@ -180,6 +224,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_at_once_answer_as_one_by_one),
         cmocka_unit_test(every_row_is_found_in_company),
+        cmocka_unit_test(some_fast_ones_are_proved_together),
         cmocka_unit_test(many_without_the_bound_are_wrong),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
