@@ -353,7 +353,7 @@ static void put_answers(server *s, search_batch *batch)
             exchange_fail(ex, 0, &batch->errors[at]);
         } else {
             keep_words(ex, &batch->answers[at]);
-            if (batch->requests[at].rerank > 0) {
+            if (batch->requests[at].rerank > 0 && !ex->head_only) { /* nobody pays for no answer */
                 begin_rerank(s, ex, batch->requests[at].rerank, &batch->answers[at]);
                 at += asked->n;
                 continue;

@@ -152,6 +152,9 @@ def rerank_comes_behind_the_hits():
     assert len(few[0][2]["hits"]) == 12 and len(few[1][2]["hits"]) == 4  # the others stand where they stood
     plain = server.ask("/v1/search", dict(body, rerank=None), Accept="text/event-stream")
     assert plain.headers["content-type"] == "application/json"
+    begin()
+    head = server.ask("/v1/search?q=green&k=12&rerank=12", method="HEAD")
+    assert head.status == 200 and head.body == b"" and not vlm.judged  # who wants no answer asks no model
 
 
 def rerank_that_fails_leaves_the_order():
