@@ -5,8 +5,8 @@
     bench_decode.py add IMAGO PHOTOS MODEL BENCH_DECODE [-n 200] [--loop 16] [--precision bf16]
                         [--library PREPARED]
 
-PHOTOS is a folder of make_photos.py, MODEL one of make_clip.py b32; the peers are Pillow, torch and
-transformers. `decode` is one core: processor time, the least of the rounds, which take turns file by
+PHOTOS is a folder of make_photos.py, MODEL one of make_clip.py b32; the peers are Pillow, torch,
+torchvision and transformers. `decode` is one core: processor time, the least of the rounds, which take turns file by
 file; `add` is wall and processor time of one command. Prints a table and, last, one JSON object.
 The bound of `add` is the processor time of decoding these photos and of encoding as many pictures of
 224 x 224, over the cores: what no pipeline can beat."""
