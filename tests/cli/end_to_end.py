@@ -587,12 +587,12 @@ def many_pictures(n):
 
 def stop_add(sent, code, word):
     # some seconds of work on any machine: progress is told once a second, and the signal must come in the middle
-    n = 2000 if SLOW == 1 else 200
+    n = 3000 if SLOW == 1 else 200
     folder = many_pictures(n)
     library = fresh(f"stopped-{code}")
-    process = subprocess.Popen([IMAGO, "--library", library, "add", "--json", "--threads", "1",
-                                folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env=environment(), cwd=WORK)
+    process = subprocess.Popen([IMAGO, "--library", library, "add", "--json", folder],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+                               cwd=WORK)
     for line in process.stdout:
         event = json.loads(line)
         if event["event"] == "progress" and event["stage"] == "adding" and event["done"] > 0:
