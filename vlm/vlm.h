@@ -58,8 +58,8 @@ const char *im_vlm_mode_name(im_vlm_mode mode);
 size_t im_vlm_most_pictures(const im_vlm_server *server);
 /** IM_ERR_UNSUPPORTED for one that answers no questions. */
 IM_NODISCARD im_code im_vlm_answers(const im_vlm_server *server, im_error *err);
-/** Tokens that it may spend on thoughts before it answers a question; no other part of what an answer
- * is expected to take. */
+/** Tokens that its model may spend on thoughts before it answers a question: to be added to what an
+ * answer is expected to take. */
 uint32_t im_vlm_thought_tokens(const im_vlm_server *server);
 /** A server by what people write; "/v1" or "/v1beta" at the end of the URL is taken off. What its
  * profile is known to do is assumed until im_vlm_probe looked.
