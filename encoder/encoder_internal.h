@@ -139,11 +139,28 @@ typedef struct block {
     linear qkv, out, fc1, fc2; /* qkv: q, k and v one behind the other, [3W, W] */
 } block;
 
-/** Rows as a product in bf16 or int8 takes them. */
-typedef struct rounded_rows {
-    void *values;      /* [rows, pitch of the rows] of 4 bytes; NULL for fp32 */
+/** Room for rows as the kernel of a product reads them (kernel_internal.h). */
+typedef struct laid_rows {
+    void *units;       /* [rows, K or K + 1] of 4 bytes: no precision takes more */
     row_scale *scales; /* [rows]; int8 only */
-} rounded_rows;
+} laid_rows;
+
+/** The rows of a product. */
+typedef struct linear_rows {
+    const float *rows; /* [n, pitch], K used */
+    size_t pitch, n;
+    const norm *norm; /* in front of the product, or NULL */
+    float eps;
+    float *normed; /* with a norm: room for what it gives, [n, pitch] */
+} linear_rows;
+
+/** Where its results go, and what becomes of them on the way. */
+typedef struct linear_out {
+    float *rows; /* [n, pitch] */
+    size_t pitch;
+    kernel_activation activation;
+    const float *residual; /* [n, pitch], may be `rows`; or NULL */
+} linear_out;
 
 /** Sees each stage of a pass: "pixels", "patches", "embeddings", "pre-norm", "block" (of `layer`),
  * "pooled", "projection", "vector". rows [n_rows, pitch], width used. */
@@ -165,7 +182,7 @@ typedef struct tower {
     float *qkv;                         /* [R, qkv_pitch] */
     float *hidden;                      /* [R, mlp_pitch] */
     float *pooled;                      /* [sequences, pitch] */
-    rounded_rows rounded;               /* bf16, int8: the rows of the product at hand */
+    laid_rows laid;                     /* the rows of the product at hand */
     float *head;                        /* per worker: keys turned and scores of one head */
     size_t head_floats, n_workers;
     size_t bf16_length; /* sequences of this length or more attend in bf16; SIZE_MAX: none */
@@ -209,11 +226,9 @@ void norm_clear(norm *n);
 /** A tensor as float32: a new block, or in the mapping when s->packed is there. */
 IM_NODISCARD im_code values_load(float **out, weight_source *s, const char *name, size_t n_dims,
                                  const uint64_t *shape, im_error *err);
-/** rows x matrix + bias with an epilogue, split over the pool.
- * @param rounded  room for n_rows when the matrix is bf16 or int8, else unused */
-void linear_run(const linear *l, const kernel *k, im_pool *pool, const float *in, size_t in_pitch,
-                size_t n_rows, float *out, size_t out_pitch, kernel_activation activation,
-                const float *residual, size_t residual_pitch, const rounded_rows *rounded);
+/** rows x matrix + bias with an epilogue, split over the pool. */
+void linear_run(const linear *l, const kernel *k, im_pool *pool, const linear_rows *in,
+                const laid_rows *laid, const linear_out *out);
 
 /* ---- open.c ---- */
 
@@ -238,8 +253,8 @@ typedef struct image_tower {
     bool mapped; /* these two */
     norm pre, post;
     linear projection;
-    float *columns;       /* [batch, patches, 3 P P padded]: the patches as rows */
-    rounded_rows rounded; /* bf16, int8: those of one picture */
+    float *columns; /* [batch, patches, 3 P P padded]: the patches as rows */
+    laid_rows laid; /* of one picture */
     size_t columns_pitch, tokens, batch;
 } image_tower;
 

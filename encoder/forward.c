@@ -27,11 +27,10 @@ im_code tower_plan(tower *t, size_t max_length, im_precision precision, im_error
     t->head_floats = (kernel_head_floats(max_length, d) + 15) / 16 * 16;
     size_t floats = t->max_rows * (3 * t->pitch + t->qkv_pitch + t->mlp_pitch) +
                     t->max_sequences * t->pitch + t->n_workers * t->head_floats;
-    size_t rounded =
-        precision != IM_PRECISION_FP32 ? t->max_rows * IM_MAX(t->pitch, t->mlp_pitch) : 0;
+    size_t laid = t->max_rows * (IM_MAX(t->config.width, t->config.mlp) + 1);
     size_t scales = precision == IM_PRECISION_INT8 ? t->max_rows : 0;
     if (!im_arena_init(&t->arena,
-                       (floats + rounded) * sizeof(float) + scales * sizeof(row_scale) + 10 * 64)) {
+                       (floats + laid) * sizeof(float) + scales * sizeof(row_scale) + 10 * 64)) {
         return im_fail(err, IM_ERR_NOMEM, "no memory for a forward pass of %zu rows", t->max_rows);
     }
     t->x = im_arena_take(&t->arena, t->max_rows * t->pitch, sizeof(float));
@@ -40,11 +39,9 @@ im_code tower_plan(tower *t, size_t max_length, im_precision precision, im_error
     t->qkv = im_arena_take(&t->arena, t->max_rows * t->qkv_pitch, sizeof(float));
     t->hidden = im_arena_take(&t->arena, t->max_rows * t->mlp_pitch, sizeof(float));
     t->pooled = im_arena_take(&t->arena, t->max_sequences * t->pitch, sizeof(float));
-    if (rounded > 0) { /* sized for float32: sets without the instruction keep rounded ones */
-        t->rounded.values = im_arena_take(&t->arena, rounded, sizeof(float));
-    }
+    t->laid.units = im_arena_take(&t->arena, laid, sizeof(float));
     if (scales > 0) {
-        t->rounded.scales = im_arena_take(&t->arena, scales, sizeof(row_scale));
+        t->laid.scales = im_arena_take(&t->arena, scales, sizeof(row_scale));
     }
     t->head = im_arena_take(&t->arena, t->n_workers * t->head_floats, sizeof(float));
     return t->head != NULL ? IM_OK
@@ -54,33 +51,97 @@ im_code tower_plan(tower *t, size_t max_length, im_precision precision, im_error
 /* ---- running ---- */
 
 typedef struct linear_job {
+    const linear_rows *in;
     const linear *l;
     const kernel *k;
+    void (*lay)(const lay_work *w);
     void (*run)(const panel_work *w);
+    const char *panels;
+    size_t panel_bytes, n_panels;
+    size_t units;       /* of a laid row */
+    size_t chunk_tiles; /* register tiles of a whole chunk */
+    size_t n_threads;
+    laid_rows laid;
     panel_work work; /* of the whole product */
-    size_t n_panels;
 } linear_job;
 
-static void linear_task(void *context, size_t task, size_t worker)
+/* What the precision of the matrix asks for. */
+static linear_job linear_plan(const linear *l, const kernel *k, const linear_rows *in,
+                              const laid_rows *laid)
+{
+    size_t depth = l->matrix.k;
+    linear_job job = {.in = in,
+                      .l = l,
+                      .k = k,
+                      .n_panels = (l->matrix.n + PANEL - 1) / PANEL,
+                      .chunk_tiles = (KERNEL_CHUNK_ROWS + k->tile_rows - 1) / k->tile_rows,
+                      .laid = *laid};
+    if (l->matrix.panels16 != NULL) {
+        job.lay = k->lay_bf16;
+        job.run = k->panel_bf16;
+        job.panels = (const char *)l->matrix.panels16;
+        job.panel_bytes = PANEL * (depth + depth % 2) * sizeof(uint16_t);
+        job.units = kernel_units(depth, k->bf16_group, true);
+    } else if (l->matrix.panels8 != NULL) {
+        job.lay = k->lay_int8;
+        job.run = k->panel_int8;
+        job.panels = (const char *)l->matrix.panels8;
+        job.panel_bytes = kernel_panel8_bytes(k, depth);
+        job.units = kernel_units(depth, k->int8_group, false);
+    } else {
+        job.lay = k->lay;
+        job.run = k->panel;
+        job.panels = (const char *)l->matrix.panels;
+        job.panel_bytes = PANEL * depth * sizeof(float);
+        job.units = depth;
+    }
+    return job;
+}
+
+/* One register tile of the rows: the norm in front of the product, then as the kernel reads them.
+ */
+static void lay_task(void *context, size_t task, size_t worker)
+{
+    const linear_job *job = context;
+    const linear_rows *in = job->in;
+    size_t chunk = task / job->chunk_tiles * KERNEL_CHUNK_ROWS;
+    size_t rows = IM_MIN(in->n - chunk, (size_t)KERNEL_CHUNK_ROWS);
+    size_t row = 0;
+    size_t n = kernel_tile_rows(job->k->tile_rows, rows);
+    (void)worker;
+    for (size_t tile = task % job->chunk_tiles; tile > 0; tile--) {
+        row += n;
+        n = kernel_tile_rows(job->k->tile_rows, rows - row);
+    }
+    row += chunk;
+    lay_work w = {.in = in->rows + row * in->pitch,
+                  .in_pitch = in->pitch,
+                  .rows = n,
+                  .k = job->l->matrix.k,
+                  .out = (char *)job->laid.units + row * job->units * sizeof(float),
+                  .scales = job->laid.scales != NULL ? job->laid.scales + row : NULL};
+    if (in->norm != NULL) {
+        job->k->norm(w.in, w.in_pitch, n, w.k, in->norm->weight, in->norm->bias, in->eps,
+                     in->normed + row * in->pitch, in->pitch);
+        w.in = in->normed + row * in->pitch;
+    }
+    job->lay(&w);
+}
+
+static void panel_task(void *context, size_t task, size_t worker)
 {
     const linear_job *job = context;
     panel_work w = job->work;
     size_t panel = task % job->n_panels;
     size_t row = task / job->n_panels * KERNEL_CHUNK_ROWS;
     size_t column = panel * PANEL;
+    size_t ahead = panel + job->n_threads; /* which others are likely to take those between */
     (void)worker;
     w.rows = IM_MIN(w.rows - row, (size_t)KERNEL_CHUNK_ROWS);
-    w.in += row * w.in_pitch;
-    if (w.in16 != NULL) {
-        w.in16 = (const char *)w.in16 + row * w.in_pitch * job->k->narrow_bytes;
-        w.panel16 = job->l->matrix.panels16 + panel * PANEL * (w.k + w.k % 2);
-    } else if (w.in8 != NULL) {
-        w.in8 = (const char *)w.in8 + row * w.in_pitch * job->k->int8_bytes;
-        w.scales += row;
-        w.panel8 = job->l->matrix.panels8 + panel * kernel_panel8_bytes(job->k, w.k);
-    } else {
-        w.panel = job->l->matrix.panels + panel * PANEL * w.k;
-    }
+    w.in = (const char *)w.in + row * job->units * sizeof(float);
+    w.scales = w.scales != NULL ? w.scales + row : NULL;
+    w.panel = job->panels + panel * job->panel_bytes;
+    w.ahead = ahead < job->n_panels ? job->panels + ahead * job->panel_bytes : NULL;
     w.columns = IM_MIN(job->l->matrix.n - column, (size_t)PANEL);
     w.bias = w.bias != NULL ? w.bias + column : NULL;
     w.residual = w.residual != NULL ? w.residual + row * w.residual_pitch + column : NULL;
@@ -88,38 +149,29 @@ static void linear_task(void *context, size_t task, size_t worker)
     job->run(&w);
 }
 
-void linear_run(const linear *l, const kernel *k, im_pool *pool, const float *in, size_t in_pitch,
-                size_t n_rows, float *out, size_t out_pitch, kernel_activation activation,
-                const float *residual, size_t residual_pitch, const rounded_rows *rounded)
+/* On the caller where waking a worker takes longer. */
+#define FEW_TILES 8u
+
+void linear_run(const linear *l, const kernel *k, im_pool *pool, const linear_rows *in,
+                const laid_rows *laid, const linear_out *out)
 {
-    bool bf16 = l->matrix.panels16 != NULL;
-    bool int8 = l->matrix.panels8 != NULL;
-    if (bf16) {
-        k->narrow(in, in_pitch, n_rows, l->matrix.k, rounded->values);
-    } else if (int8) {
-        k->quantise(in, in_pitch, n_rows, l->matrix.k, rounded->values, rounded->scales);
-    }
-    linear_job job = {.l = l,
-                      .k = k,
-                      .n_panels = (l->matrix.n + PANEL - 1) / PANEL,
-                      .run = bf16   ? k->panel_bf16
-                             : int8 ? k->panel_int8
-                                    : k->panel,
-                      .work = {.in = in,
-                               .in16 = bf16 ? rounded->values : NULL,
-                               .in8 = int8 ? rounded->values : NULL,
-                               .scales = int8 ? rounded->scales : NULL,
-                               .in_pitch = in_pitch,
-                               .rows = n_rows,
-                               .k = l->matrix.k,
-                               .bias = l->bias,
-                               .activation = activation,
-                               .residual = residual,
-                               .residual_pitch = residual_pitch,
-                               .out = out,
-                               .out_pitch = out_pitch}};
-    size_t chunks = (n_rows + KERNEL_CHUNK_ROWS - 1) / KERNEL_CHUNK_ROWS;
-    im_pool_run(pool, job.n_panels * chunks, linear_task, &job);
+    linear_job job = linear_plan(l, k, in, laid);
+    size_t chunks = (in->n + KERNEL_CHUNK_ROWS - 1) / KERNEL_CHUNK_ROWS;
+    size_t last = in->n - (chunks - 1) * KERNEL_CHUNK_ROWS;
+    size_t tiles = (chunks - 1) * job.chunk_tiles + (last + k->tile_rows - 1) / k->tile_rows;
+    job.n_threads = im_pool_threads(pool);
+    job.work = (panel_work){.in = laid->units,
+                            .scales = laid->scales,
+                            .rows = in->n,
+                            .k = l->matrix.k,
+                            .bias = l->bias,
+                            .activation = out->activation,
+                            .residual = out->residual,
+                            .residual_pitch = out->pitch,
+                            .out = out->rows,
+                            .out_pitch = out->pitch};
+    im_pool_run(tiles > FEW_TILES ? pool : NULL, tiles, lay_task, &job);
+    im_pool_run(pool, job.n_panels * chunks, panel_task, &job);
 }
 
 typedef struct attention_job {
@@ -167,13 +219,14 @@ static void finish_block(tower *t, const block *b, const kernel *k, im_pool *poo
                          size_t rows)
 {
     const tower_config *c = &t->config;
-    linear_run(&b->out, k, pool, t->att, t->pitch, rows, x, t->pitch, ACTIVATION_NONE, x, t->pitch,
-               &t->rounded);
-    k->norm(x, t->pitch, rows, c->width, b->norm2.weight, b->norm2.bias, c->eps, t->y, t->pitch);
-    linear_run(&b->fc1, k, pool, t->y, t->pitch, rows, t->hidden, t->mlp_pitch, c->activation, NULL,
-               0, &t->rounded);
-    linear_run(&b->fc2, k, pool, t->hidden, t->mlp_pitch, rows, x, t->pitch, ACTIVATION_NONE, x,
-               t->pitch, &t->rounded);
+    linear_rows attended = {.rows = t->att, .pitch = t->pitch, .n = rows};
+    linear_rows normed = {x, t->pitch, rows, &b->norm2, c->eps, t->y};
+    linear_rows hidden = {.rows = t->hidden, .pitch = t->mlp_pitch, .n = rows};
+    linear_out sum = {.rows = x, .pitch = t->pitch, .residual = x};
+    linear_out activated = {.rows = t->hidden, .pitch = t->mlp_pitch, .activation = c->activation};
+    linear_run(&b->out, k, pool, &attended, &t->laid, &sum);
+    linear_run(&b->fc1, k, pool, &normed, &t->laid, &activated);
+    linear_run(&b->fc2, k, pool, &hidden, &t->laid, &sum);
 }
 
 void tower_run(tower *t, const kernel *k, im_pool *pool, const sequence *sequences, size_t n,
@@ -184,10 +237,9 @@ void tower_run(tower *t, const kernel *k, im_pool *pool, const sequence *sequenc
     for (size_t i = 0; i < c->layers; i++) {
         const block *b = &t->blocks[i];
         bool last = i + 1 == c->layers && !whole_last;
-        k->norm(t->x, t->pitch, rows, c->width, b->norm1.weight, b->norm1.bias, c->eps, t->y,
-                t->pitch);
-        linear_run(&b->qkv, k, pool, t->y, t->pitch, rows, t->qkv, t->qkv_pitch, ACTIVATION_NONE,
-                   NULL, 0, &t->rounded);
+        linear_rows normed = {t->x, t->pitch, rows, &b->norm1, c->eps, t->y};
+        linear_out qkv = {.rows = t->qkv, .pitch = t->qkv_pitch};
+        linear_run(&b->qkv, k, pool, &normed, &t->laid, &qkv);
         attend(t, k, pool, sequences, n, causal, last);
         if (!last) {
             finish_block(t, b, k, pool, t->x, rows);

@@ -9,6 +9,8 @@
 #define VSET1(x) _mm256_set1_ps(x)
 #define VLOAD(p) _mm256_loadu_ps(p)
 #define VSTORE(p, v) _mm256_storeu_ps(p, v)
+#define VMIN(a, b) _mm256_min_ps(a, b)
+#define VMAX(a, b) _mm256_max_ps(a, b)
 #define VPAIR_LOAD(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))
 #define VEVEN(p) _mm256_castsi256_ps(_mm256_slli_epi32(VPAIR_LOAD(p), 16))
 #define VODD(p) \
@@ -19,11 +21,12 @@
 #define VI_STORE(p, v) _mm256_storeu_si256((__m256i *)(void *)(p), v)
 #define VI_ROUND(v) _mm256_cvtps_epi32(v)
 typedef short code_value; /* 16-bit products of pairs, which 32 bits hold */
+#define BF16_GROUP 1
 #define INT8_GROUP 2
 #define VI_CODES(p) _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(p)))
 #define VI_INPUT(p) pair_set1(p)
 #define VI_DOT(sum, codes, in) _mm256_add_epi32(sum, _mm256_madd_epi16(codes, in))
-static inline __m256i pair_set1(const short *p)
+static inline __m256i pair_set1(const unsigned *p)
 {
     int pair;
     memcpy(&pair, p, sizeof(pair));

@@ -2,11 +2,12 @@
 #if defined(__AVX512F__)
 #include "encoder/kernel_avx512_lanes.h"
 typedef short code_value; /* 16-bit products of pairs, which 32 bits hold */
+#define BF16_GROUP 1
 #define INT8_GROUP 2
 #define VI_CODES(p) _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 #define VI_INPUT(p) pair_set1(p)
 #define VI_DOT(sum, codes, in) _mm512_add_epi32(sum, _mm512_madd_epi16(codes, in))
-static inline __m512i pair_set1(const short *p)
+static inline __m512i pair_set1(const unsigned *p)
 {
     int pair;
     memcpy(&pair, p, sizeof(pair));

@@ -4,11 +4,12 @@
 #if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
 #include "encoder/kernel_avx512_lanes.h"
 #include "encoder/kernel_avx512_quads.h"
+#define BF16_GROUP 2
 #define VPAIRS __m512i
 #define VLOAD_PAIRS(p) _mm512_loadu_si512(p)
 #define VSET1_PAIR(p) pair_set1(p)
 #define VDOT(sum, pairs, a) _mm512_dpbf16_ps(sum, (__m512bh)(pairs), (__m512bh)(a))
-static inline __m512i pair_set1(const unsigned short *p)
+static inline __m512i pair_set1(const unsigned *p)
 {
     int pair;
     memcpy(&pair, p, sizeof(pair));

@@ -11,7 +11,7 @@ typedef unsigned char code_value;
 #define VI_CODES(p) _mm512_loadu_si512(p)
 #define VI_INPUT(p) quad_set1(p)
 #define VI_DOT(sum, codes, in) quad_dot(sum, codes, in)
-static inline __m512i quad_set1(const unsigned char *p)
+static inline __m512i quad_set1(const unsigned *p)
 {
     int quad;
     memcpy(&quad, p, sizeof(quad));

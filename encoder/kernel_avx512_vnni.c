@@ -3,6 +3,7 @@
 #if defined(__AVX512VNNI__)
 #include "encoder/kernel_avx512_lanes.h"
 #include "encoder/kernel_avx512_quads.h"
+#define BF16_GROUP 1
 #include "encoder/kernel_body.h"
 #include "encoder/kernel_body_head.h"
 #include "encoder/kernel_body_int8.h"

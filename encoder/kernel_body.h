@@ -8,7 +8,9 @@
  *   VEVEN/VODD(p)  the first or second values of LANES pairs, as float32
  * Register budget: 2 MR accumulators + 2 columns + 1 broadcast (AVX-512: 31 of 32; AVX2: 15 of 16).
  * Rows are dealt evenly to tiles (50 = 13 + 13 + 12 + 12): a short last tile would wait for itself.
- * A panel is walked in PANEL / (2 LANES) tiles; each accumulator sums over K in ascending order. */
+ * A panel is walked in PANEL / (2 LANES) tiles; each accumulator sums over K in ascending order.
+ * While one panel is multiplied the next one is asked for: a product of few rows waits for memory.
+ */
 #include "base/base.h"
 #include "encoder/kernel_internal.h"
 
@@ -16,80 +18,40 @@
 #include <stdint.h>
 
 #define TILE (2 * LANES)
+/* Loops over the rows of a tile are unrolled before the compiler looks for what can stay in
+ * registers: else the sums go through memory at either end of a tile. */
+#define EACH_ROW _Pragma("GCC unroll 14")
 
-/* exp for x from -87 to 88, held at either end beyond: range reduction by ln 2 and a polynomial of
- * degree 6 (minimax on [-ln2/2, ln2/2], as in Cephes expf); relative error below 2e-7. Plain
- * arithmetic in loops that the compiler turns into vectors. */
-static inline float exp_fast(float x)
-{
-    float clamped = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
-    /* 1.5 x 2^23: the whole number is in the low bits; NaN gives any power, and p stays NaN */
-    union {
-        float f;
-        uint32_t i;
-    } rounded = {clamped * 1.44269504f + 12582912.0f};
-    float n = rounded.f - 12582912.0f;
-    float r = clamped - n * 0.693359375f;
-    r = r + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    union {
-        uint32_t i;
-        float f;
-    } power = {(rounded.i - 0x4b400000u + 127u) << 23};
-    return p * power.f;
-}
-
-/* erf to 1.5e-7 (Abramowitz and Stegun, 7.1.26). */
-static inline float erf_fast(float x)
-{
-    float a = x < 0 ? -x : x;
-    float t = 1.0f / (1.0f + 0.3275911f * a);
-    float p = 1.061405429f;
-    p = p * t - 1.453152027f;
-    p = p * t + 1.421413741f;
-    p = p * t - 0.284496736f;
-    p = p * t + 0.254829592f;
-    float y = 1.0f - p * t * exp_fast(-a * a);
-    return x < 0 ? -y : y;
-}
-
-static void activate_row(float *x, size_t n, kernel_activation activation)
-{
-    switch (activation) {
-    case ACTIVATION_NONE:
-        break;
-    case ACTIVATION_GELU:
-        for (size_t i = 0; i < n; i++) {
-            x[i] = 0.5f * x[i] * (1.0f + erf_fast(x[i] * 0.70710678f));
-        }
-        break;
-    case ACTIVATION_QUICK_GELU:
-        for (size_t i = 0; i < n; i++) {
-            x[i] = x[i] / (1.0f + exp_fast(-1.702f * x[i]));
-        }
-        break;
-    case ACTIVATION_GELU_TANH: /* tanh(u) = 1 - 2 / (exp(2u) + 1) */
-        for (size_t i = 0; i < n; i++) {
-            float u = 0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i]);
-            x[i] = 0.5f * x[i] * (2.0f - 2.0f / (exp_fast(2.0f * u) + 1.0f));
-        }
-        break;
-    }
-}
+#include "encoder/kernel_body_finish.h"
+#include "encoder/kernel_body_lay.h"
 
 /* ---- register tiles: n_rows <= MR is a constant at each call, so that the sums stay in registers.
- */
+ * Unit i of row r lies at in[i * step + r * stride]: step n_rows and stride 1 as they were laid,
+ * or rows as they are. ---- */
 
-#define INLINE static inline __attribute__((always_inline))
+typedef struct tile_input {
+    const uint32_t *units;
+    size_t step, stride;
+    const char *ahead; /* asked for, … */
+    size_t ahead_step; /* … so many bytes further with each line of the panel */
+} tile_input;
+
+INLINE float unit_float(const uint32_t *unit)
+{
+    float x;
+    memcpy(&x, unit, sizeof(x));
+    return x;
+}
+
+INLINE void ask_ahead(const tile_input *in, size_t line)
+{
+    __builtin_prefetch(in->ahead + line * in->ahead_step, 0, 2);
+    __builtin_prefetch(in->ahead + line * in->ahead_step + 64, 0, 2);
+}
 
 INLINE void sums_clear(VEC sum[MR][2], size_t n_rows)
 {
+    EACH_ROW
     for (size_t r = 0; r < n_rows; r++) {
         sum[r][0] = VSET1(0.0f);
         sum[r][1] = VSET1(0.0f);
@@ -98,53 +60,53 @@ INLINE void sums_clear(VEC sum[MR][2], size_t n_rows)
 
 INLINE void sums_store(VEC sum[MR][2], size_t n_rows, float *out, size_t out_pitch)
 {
+    EACH_ROW
     for (size_t r = 0; r < n_rows; r++) {
         VSTORE(out + r * out_pitch, sum[r][0]);
         VSTORE(out + r * out_pitch + LANES, sum[r][1]);
     }
 }
 
-/* Adds one input, in[r], of each row times its two vectors of weights. */
-INLINE void sums_add(VEC sum[MR][2], size_t n_rows, const float *in, size_t in_pitch, VEC left,
+/* Adds one input of each row times its two vectors of weights. */
+INLINE void sums_add(VEC sum[MR][2], size_t n_rows, const uint32_t *units, size_t stride, VEC left,
                      VEC right)
 {
+    EACH_ROW
     for (size_t r = 0; r < n_rows; r++) {
-        VEC a = VSET1(in[r * in_pitch]);
+        VEC a = VSET1(unit_float(units + r * stride));
         sum[r][0] = VFMA(a, left, sum[r][0]);
         sum[r][1] = VFMA(a, right, sum[r][1]);
     }
 }
 
-INLINE void tile(const float *in, size_t in_pitch, const float *panel, size_t k, size_t n_rows,
-                 float *out, size_t out_pitch)
+INLINE void tile(const tile_input *in, const float *panel, size_t k, size_t n_rows, float *out,
+                 size_t out_pitch)
 {
     VEC sum[MR][2];
+    const uint32_t *units = in->units;
     sums_clear(sum, n_rows);
-    for (size_t i = 0; i < k; i++) {
+    for (size_t i = 0; i < k; i++, units += in->step) {
         const float *at = panel + i * PANEL;
-        sums_add(sum, n_rows, in + i, in_pitch, VLOAD(at), VLOAD(at + LANES));
+        ask_ahead(in, i);
+        sums_add(sum, n_rows, units, in->stride, VLOAD(at), VLOAD(at + LANES));
     }
     sums_store(sum, n_rows, out, out_pitch);
 }
 
 #if defined(VDOT)
-typedef uint16_t narrow_value;
-
-INLINE narrow_value narrow_of(float x)
-{
-    return bf16_of(x);
-}
-
-INLINE void tile16(const narrow_value *in, size_t in_pitch, const uint16_t *panel, size_t k,
-                   size_t n_rows, float *out, size_t out_pitch)
+INLINE void tile16(const tile_input *in, const uint16_t *panel, size_t k, size_t n_rows, float *out,
+                   size_t out_pitch)
 {
     VEC sum[MR][2];
+    const uint32_t *units = in->units;
     sums_clear(sum, n_rows);
-    for (size_t i = 0; i < k; i += 2) {
+    for (size_t i = 0; i < k; i += 2, units += in->step) {
         VPAIRS left = VLOAD_PAIRS(panel + i * PANEL);
         VPAIRS right = VLOAD_PAIRS(panel + i * PANEL + 2 * LANES);
+        ask_ahead(in, i / 2);
+        EACH_ROW
         for (size_t r = 0; r < n_rows; r++) {
-            VPAIRS a = VSET1_PAIR(in + r * in_pitch + i);
+            VPAIRS a = VSET1_PAIR(units + r * in->stride);
             sum[r][0] = VDOT(sum[r][0], left, a);
             sum[r][1] = VDOT(sum[r][1], right, a);
         }
@@ -152,39 +114,21 @@ INLINE void tile16(const narrow_value *in, size_t in_pitch, const uint16_t *pane
     sums_store(sum, n_rows, out, out_pitch);
 }
 #else
-typedef float narrow_value;
-
-INLINE narrow_value narrow_of(float x)
-{
-    return bf16_value(bf16_of(x));
-}
-
-INLINE void tile16(const narrow_value *in, size_t in_pitch, const uint16_t *panel, size_t k,
-                   size_t n_rows, float *out, size_t out_pitch)
+INLINE void tile16(const tile_input *in, const uint16_t *panel, size_t k, size_t n_rows, float *out,
+                   size_t out_pitch)
 {
     VEC sum[MR][2];
+    const uint32_t *units = in->units;
     sums_clear(sum, n_rows);
-    for (size_t i = 0; i < k; i += 2) {
+    for (size_t i = 0; i < k; i += 2, units += 2 * in->step) {
         const uint16_t *at = panel + i * PANEL;
-        sums_add(sum, n_rows, in + i, in_pitch, VEVEN(at), VEVEN(at + 2 * LANES));
-        sums_add(sum, n_rows, in + i + 1, in_pitch, VODD(at), VODD(at + 2 * LANES));
+        ask_ahead(in, i / 2);
+        sums_add(sum, n_rows, units, in->stride, VEVEN(at), VEVEN(at + 2 * LANES));
+        sums_add(sum, n_rows, units + in->step, in->stride, VODD(at), VODD(at + 2 * LANES));
     }
     sums_store(sum, n_rows, out, out_pitch);
 }
 #endif
-
-static void fast_narrow(const float *in, size_t pitch, size_t rows, size_t k, void *out)
-{
-    for (size_t r = 0; r < rows; r++) {
-        narrow_value *to = (narrow_value *)out + r * pitch;
-        for (size_t i = 0; i < k; i++) {
-            to[i] = narrow_of(in[r * pitch + i]);
-        }
-        if (k % 2 != 0) {
-            to[k] = 0;
-        }
-    }
-}
 
 #if MR > 6
 #define EACH_HEIGHT(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
@@ -194,13 +138,13 @@ static void fast_narrow(const float *in, size_t pitch, size_t rows, size_t k, vo
 #define EACH_HEIGHT(X) X(1) X(2) X(3) X(4)
 #endif
 
-static void tile_rows(const float *in, size_t in_pitch, const float *panel, size_t k, size_t n_rows,
-                      float *out, size_t out_pitch)
+static void tile_rows(const tile_input *in, const float *panel, size_t k, size_t n_rows, float *out,
+                      size_t out_pitch)
 {
     switch (n_rows) {
-#define CASE(n)                                          \
-    case n:                                              \
-        tile(in, in_pitch, panel, k, n, out, out_pitch); \
+#define CASE(n)                                \
+    case n:                                    \
+        tile(in, panel, k, n, out, out_pitch); \
         break;
         EACH_HEIGHT(CASE)
 #undef CASE
@@ -209,13 +153,13 @@ static void tile_rows(const float *in, size_t in_pitch, const float *panel, size
     }
 }
 
-static void tile16_rows(const narrow_value *in, size_t in_pitch, const uint16_t *panel, size_t k,
-                        size_t n_rows, float *out, size_t out_pitch)
+static void tile16_rows(const tile_input *in, const uint16_t *panel, size_t k, size_t n_rows,
+                        float *out, size_t out_pitch)
 {
     switch (n_rows) {
-#define CASE(n)                                            \
-    case n:                                                \
-        tile16(in, in_pitch, panel, k, n, out, out_pitch); \
+#define CASE(n)                                  \
+    case n:                                      \
+        tile16(in, panel, k, n, out, out_pitch); \
         break;
         EACH_HEIGHT(CASE)
 #undef CASE
@@ -225,42 +169,6 @@ static void tile16_rows(const narrow_value *in, size_t in_pitch, const uint16_t 
 }
 
 /* ---- panels ---- */
-
-/* A whole panel's row: constant lengths, so that it stays in registers. */
-INLINE void finish_whole(const panel_work *w, size_t row, float *sums)
-{
-    float *out = w->out + row * w->out_pitch;
-    if (w->bias != NULL) {
-        for (size_t c = 0; c < PANEL; c++) {
-            sums[c] += w->bias[c];
-        }
-    }
-    activate_row(sums, PANEL, w->activation);
-    if (w->residual != NULL) {
-        const float *residual = w->residual + row * w->residual_pitch;
-        for (size_t c = 0; c < PANEL; c++) {
-            sums[c] += residual[c];
-        }
-    }
-    memcpy(out, sums, PANEL * sizeof(float));
-}
-
-static void finish_row(const panel_work *w, size_t row, float *sums)
-{
-    float *out = w->out + row * w->out_pitch;
-    if (w->columns == PANEL) {
-        finish_whole(w, row, sums);
-        return;
-    }
-    for (size_t c = 0; w->bias != NULL && c < w->columns; c++) {
-        sums[c] += w->bias[c];
-    }
-    activate_row(sums, PANEL, w->activation);
-    for (size_t c = 0; w->residual != NULL && c < w->columns; c++) {
-        sums[c] += w->residual[row * w->residual_pitch + c];
-    }
-    memcpy(out, sums, w->columns * sizeof(float));
-}
 
 /* What the epilogue of a tile reads and writes is asked for while the tile is multiplied. */
 static void fetch_rows(const panel_work *w, size_t row, size_t n)
@@ -275,32 +183,37 @@ static void fetch_rows(const panel_work *w, size_t row, size_t n)
     }
 }
 
-/* Rows of the next tile, so that the rest is dealt evenly. */
-static size_t tile_of(size_t rows)
+/* Of tile `t` of a chunk, n rows from `row` on. The tiles share what is asked for ahead: as many
+ * lines as this panel's, 2 LANES values of 4 bytes for each of the `steps` over k. */
+static tile_input input_of(const panel_work *w, size_t t, size_t row, size_t n, size_t units,
+                           size_t steps)
 {
-    size_t tiles = (rows + MR - 1) / MR;
-    return (rows + tiles - 1) / tiles;
+    size_t tiles = (w->rows + MR - 1) / MR;
+    tile_input in = {.units = (const uint32_t *)w->in + row * units, .step = n, .stride = 1};
+    in.ahead_step = w->ahead != NULL && TILE == PANEL ? PANEL * sizeof(float) / tiles : 0;
+    in.ahead = (const char *)(in.ahead_step > 0 ? w->ahead : w->panel) + t * steps * in.ahead_step;
+    return in;
 }
 
 INLINE void panel_rows(const panel_work *w, bool bf16)
 {
     _Alignas(64) float sums[MR * PANEL];
-    const narrow_value *in16 = w->in16;
+    const tile_sums all = {.sums = sums};
+    size_t steps = bf16 ? (w->k + 1) / 2 : w->k;
+    size_t units = bf16 ? steps * 2 / BF16_GROUP : steps;
     size_t n = 0;
-    for (size_t row = 0; row < w->rows; row += n) {
-        size_t from = row * w->in_pitch;
+    for (size_t row = 0, t = 0; row < w->rows; row += n, t++) {
         n = tile_of(w->rows - row);
+        tile_input in = input_of(w, t, row, n, units, steps);
         fetch_rows(w, row, n);
         for (size_t c = 0; c < PANEL; c += TILE) {
             if (bf16) {
-                tile16_rows(in16 + from, w->in_pitch, w->panel16 + 2 * c, w->k, n, sums + c, PANEL);
+                tile16_rows(&in, (const uint16_t *)w->panel + 2 * c, w->k, n, sums + c, PANEL);
             } else {
-                tile_rows(w->in + from, w->in_pitch, w->panel + c, w->k, n, sums + c, PANEL);
+                tile_rows(&in, (const float *)w->panel + c, w->k, n, sums + c, PANEL);
             }
         }
-        for (size_t r = 0; r < n; r++) {
-            finish_row(w, row + r, sums + r * PANEL);
-        }
+        finish(w, row, n, &all);
     }
 }
 
@@ -316,40 +229,37 @@ static void fast_panel_bf16(const panel_work *w)
 
 /* ---- norms ---- */
 
-static float lane_sum(const float *lanes)
+/* Four vectors at a time, as in row_range; what is behind the last whole ones counts as 0. */
+INLINE float row_sum(const float *x, size_t width, float mean, bool squares)
 {
-    float sum = 0;
-    for (size_t l = 0; l < 16; l++) {
-        sum += lanes[l];
+    VEC sum[4] = {VSET1(0.0f), VSET1(0.0f), VSET1(0.0f), VSET1(0.0f)};
+    float last[4 * LANES];
+    for (size_t i = 0; i < width; i += 4 * (size_t)LANES) {
+        const float *at = x + i;
+        if (width - i < 4 * (size_t)LANES) {
+            for (size_t l = 0; l < 4 * (size_t)LANES; l++) {
+                last[l] = i + l < width ? at[l] : mean;
+            }
+            at = last;
+        }
+        EACH_ROW
+        for (size_t v = 0; v < 4; v++) {
+            VEC d = VLOAD(at + v * LANES) - VSET1(mean);
+            if (squares) {
+                sum[v] = VFMA(d, d, sum[v]);
+            } else {
+                sum[v] = sum[v] + d;
+            }
+        }
     }
-    return sum;
+    return lanes_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 static void norm_row(const float *x, size_t width, const float *weight, const float *bias,
                      float eps, float *out)
 {
-    float lanes[16] = {0};
-    float squares[16] = {0};
-    size_t whole = width / 16 * 16;
-    for (size_t i = 0; i < whole; i += 16) {
-        for (size_t l = 0; l < 16; l++) {
-            lanes[l] += x[i + l];
-        }
-    }
-    for (size_t i = whole; i < width; i++) {
-        lanes[i - whole] += x[i];
-    }
-    float mean = lane_sum(lanes) / (float)width;
-    for (size_t i = 0; i < whole; i += 16) {
-        for (size_t l = 0; l < 16; l++) {
-            float d = x[i + l] - mean;
-            squares[l] += d * d;
-        }
-    }
-    for (size_t i = whole; i < width; i++) {
-        squares[i - whole] += (x[i] - mean) * (x[i] - mean);
-    }
-    float scale = 1.0f / sqrtf(lane_sum(squares) / (float)width + eps);
+    float mean = row_sum(x, width, 0, false) / (float)width;
+    float scale = 1.0f / sqrtf(row_sum(x, width, mean, true) / (float)width + eps);
     for (size_t i = 0; i < width; i++) {
         out[i] = (x[i] - mean) * scale * weight[i] + bias[i];
     }

@@ -7,6 +7,11 @@
  * An output element is always summed over K in ascending order by one accumulator, so a row depends
  * neither on its batch nor on how the work was split.
  *
+ * The rows of a product are laid out first, as the register tiles of the set read them, and rounded
+ * on the way for bf16 and int8: in units of 4 bytes (one float32, two bf16, two or four codes), the
+ * rows of a tile side by side. So the rows [R, K] of a chunk take R x kernel_units 4-byte units,
+ * and each tile of kernel_tile_rows rows a block of its own, [units, rows].
+ *
  * bf16: weights and inputs are rounded to bfloat16 (to nearest, ties to even), the sums are
  * float32. Panels are then [ceil(K / 2), PANEL, 2], values of k and k + 1 side by side, 0 behind an
  * odd K. Sets without the instruction compute the same products of the same rounded values in
@@ -51,17 +56,21 @@ typedef enum kernel_activation {
     ACTIVATION_GELU_TANH   /* the tanh form, "gelu_new" and "gelu_pytorch_tanh" */
 } kernel_activation;
 
+/** Rows to be laid for a product: all of a chunk (at most KERNEL_CHUNK_ROWS), or one tile of it. */
+typedef struct lay_work {
+    const float *in; /* [rows, in_pitch], K used */
+    size_t in_pitch, rows, k;
+    void *out;         /* [rows x kernel_units] of 4 bytes */
+    row_scale *scales; /* [rows]; int8 only */
+} lay_work;
+
 /** One panel of a product: out[r, panel columns] = act(in[r] . W^T + bias) + residual[r]. */
 typedef struct panel_work {
-    const float *in; /* [rows, in_pitch], K used */
-    size_t in_pitch, rows;
-    const float *panel; /* [K, PANEL] */
-    const void *in16;   /* panel_bf16 in place of `in`: rows as `narrow` leaves them, same pitch */
-    const uint16_t *panel16; /* panel_bf16 in place of `panel`: [ceil(K / 2), PANEL, 2] */
-    const void *in8;         /* panel_int8: rows as `quantise` leaves them, same pitch … */
-    const row_scale *scales; /* … and [rows] */
-    const int8_t *panel8;    /* panel_int8 in place of `panel` */
-    size_t k, columns;       /* columns <= PANEL are real */
+    const void *in;          /* a chunk as `lay`, `lay_bf16` or `lay_int8` left it */
+    const row_scale *scales; /* int8: [rows] */
+    const void *panel;       /* of the precision, as above */
+    const void *ahead; /* memory that will be wanted next, as much as this panel takes; or NULL */
+    size_t rows, k, columns; /* columns <= PANEL are real */
     const float *bias;       /* [columns] or NULL */
     kernel_activation activation;
     const float *residual; /* [rows, residual_pitch] at this panel's first column, or NULL */
@@ -83,25 +92,21 @@ typedef struct head_work {
 } head_work;
 
 typedef struct kernel {
-    const char *name; /* "avx512_bf16", "avx512_vnni", "avx512", "avx2", "portable", "plain" */
+    const char *name;  /* "avx512_bf16", "avx512_vnni", "avx512", "avx2", "portable", "plain" */
+    size_t tile_rows;  /* most rows of a register tile, <= KERNEL_MOST_ROWS */
+    size_t bf16_group; /* values of a unit: 2, or 1 where rounded values are kept as float32 */
+    size_t int8_group; /* G, codes of a unit */
+    /* Bytes behind K are those of zeros. */
+    void (*lay)(const lay_work *w);
+    void (*lay_bf16)(const lay_work *w);
+    void (*lay_int8)(const lay_work *w); /* the same codes and scales in every set */
     void (*panel)(const panel_work *w);
     void (*panel_bf16)(const panel_work *w);
-    /* Rounds rows of k values to bf16, a zero behind an odd k; out has narrow_bytes a value, its
-     * pitch is the same even number of values. */
-    void (*narrow)(const float *in, size_t pitch, size_t rows, size_t k, void *out);
-    size_t narrow_bytes; /* 2, or 4 where rounded values are kept as float32 */
+    void (*panel_int8)(const panel_work *w);
     void (*head)(const head_work *w);
     /* rows of width w, weight and bias [w]; out may be in */
     void (*norm)(const float *in, size_t in_pitch, size_t rows, size_t width, const float *weight,
                  const float *bias, float eps, float *out, size_t out_pitch);
-    void (*panel_int8)(const panel_work *w);
-    /* Rounds rows of k values to int8 codes, zeros up to a multiple of int8_group; `out` has room
-     * for 4 bytes a value, its pitch is as many values as that of `in`. The same codes and scales
-     * in every set. */
-    void (*quantise)(const float *in, size_t pitch, size_t rows, size_t k, void *out,
-                     row_scale *scales);
-    size_t int8_bytes; /* of a code of an input: 1, or 2 where pairs are multiplied as 16-bit */
-    size_t int8_group; /* G */
 } kernel;
 
 extern const kernel kernel_plain, kernel_portable, kernel_avx2, kernel_avx512, kernel_avx512_vnni,
@@ -133,7 +138,23 @@ void kernel_pack_row8(const kernel *k, int8_t *panel, size_t column, const float
 /** True when bf16 products are an instruction of the set, not made from float32. */
 static inline bool kernel_has_bf16(const kernel *k)
 {
-    return k->narrow_bytes == sizeof(uint16_t);
+    return k->bf16_group == 2;
+}
+
+/** Units of a laid row of `depth` values, whose unit holds `group` of them; products of bf16 take
+ * two values a step. */
+static inline size_t kernel_units(size_t depth, size_t group, bool bf16)
+{
+    size_t values = bf16 ? depth + depth % 2 : depth;
+    return (values + group - 1) / group;
+}
+
+/** Rows of the next tile where `rows` are left of a chunk: dealt evenly, since a short last tile
+ * would wait for itself (50 = 13 + 13 + 12 + 12). */
+static inline size_t kernel_tile_rows(size_t tile_rows, size_t rows)
+{
+    size_t tiles = (rows + tile_rows - 1) / tile_rows;
+    return (rows + tiles - 1) / tiles;
 }
 
 /** To the nearest bfloat16, ties to even; NaN stays NaN. */

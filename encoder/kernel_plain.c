@@ -22,12 +22,13 @@ static double activate(double x, kernel_activation activation)
 
 static double plain_product(const panel_work *w, size_t r, size_t c, bool bf16)
 {
-    const float *in = (bf16 ? (const float *)w->in16 : w->in) + r * w->in_pitch;
+    const float *in = (const float *)w->in + r * kernel_units(w->k, 1, bf16);
+    const float *panel = w->panel;
+    const uint16_t *panel16 = w->panel;
     double sum = 0;
     for (size_t k = 0; k < w->k; k++) {
-        sum +=
-            (double)in[k] * (double)(bf16 ? bf16_value(w->panel16[(k / 2 * PANEL + c) * 2 + k % 2])
-                                          : w->panel[k * PANEL + c]);
+        sum += (double)in[k] * (double)(bf16 ? bf16_value(panel16[(k / 2 * PANEL + c) * 2 + k % 2])
+                                             : panel[k * PANEL + c]);
     }
     return sum;
 }
@@ -57,14 +58,15 @@ static void plain_panel_bf16(const panel_work *w)
 
 static void plain_panel_int8(const panel_work *w)
 {
-    const uint8_t *in = w->in8;
-    const int8_t *codes = w->panel8;
-    const float *scales = (const float *)(const void *)(codes + (w->k + 3) / 4 * 4 * PANEL);
+    size_t pitch = (w->k + 3) / 4 * 4;
+    const uint8_t *in = w->in;
+    const int8_t *codes = w->panel;
+    const float *scales = (const float *)(const void *)(codes + pitch * PANEL);
     for (size_t r = 0; r < w->rows; r++) {
         for (size_t c = 0; c < w->columns; c++) {
             int64_t sum = 0;
             for (size_t k = 0; k < w->k; k++) {
-                sum += ((int64_t)in[r * w->in_pitch + k] - w->scales[r].zero) *
+                sum += ((int64_t)in[r * pitch + k] - w->scales[r].zero) *
                        codes[(k / 4 * PANEL + c) * 4 + k % 4];
             }
             double value = (double)sum * (double)w->scales[r].scale * (double)scales[c];
@@ -76,41 +78,51 @@ static void plain_panel_int8(const panel_work *w)
     }
 }
 
-static void plain_quantise(const float *in, size_t pitch, size_t rows, size_t k, void *out,
-                           row_scale *scales)
+/* ---- laid rows: tiles of one row, so they lie one behind the other ---- */
+
+static void plain_lay(const lay_work *w)
 {
-    for (size_t r = 0; r < rows; r++) {
-        const float *x = in + r * pitch;
-        uint8_t *to = (uint8_t *)out + r * pitch;
+    for (size_t r = 0; r < w->rows; r++) {
+        memcpy((float *)w->out + r * w->k, w->in + r * w->in_pitch, w->k * sizeof(float));
+    }
+}
+
+static void plain_lay_bf16(const lay_work *w)
+{
+    size_t units = kernel_units(w->k, 1, true);
+    for (size_t r = 0; r < w->rows; r++) {
+        float *to = (float *)w->out + r * units;
+        for (size_t i = 0; i < units; i++) {
+            to[i] = i < w->k ? bf16_value(bf16_of(w->in[r * w->in_pitch + i])) : 0;
+        }
+    }
+}
+
+static void plain_lay_int8(const lay_work *w)
+{
+    size_t pitch = (w->k + 3) / 4 * 4;
+    for (size_t r = 0; r < w->rows; r++) {
+        const float *x = w->in + r * w->in_pitch;
+        uint8_t *to = (uint8_t *)w->out + r * pitch;
         float low = 0;
         float high = 0;
         bool finite = true;
-        memset(to, 0, (k + 3) / 4 * 4);
-        for (size_t i = 0; i < k; i++) {
+        memset(to, 0, pitch);
+        for (size_t i = 0; i < w->k; i++) {
             finite = finite && isfinite(x[i]);
             low = fminf(low, x[i]);
             high = fmaxf(high, x[i]);
         }
         float scale = high / 255.0f - low / 255.0f;
-        scales[r] = (row_scale){finite ? 0 : NAN, 0};
+        w->scales[r] = (row_scale){finite ? 0 : NAN, 0};
         if (!finite || scale < 1e-30f) {
             continue;
         }
         float inverse = 1.0f / scale;
-        scales[r] = (row_scale){scale, -(int32_t)lrintf(low * inverse)};
-        for (size_t i = 0; i < k; i++) {
-            long code = lrintf(x[i] * inverse) + scales[r].zero;
+        w->scales[r] = (row_scale){scale, -(int32_t)lrintf(low * inverse)};
+        for (size_t i = 0; i < pitch; i++) {
+            long code = (i < w->k ? lrintf(x[i] * inverse) : 0) + w->scales[r].zero;
             to[i] = (uint8_t)IM_MAX(IM_MIN(code, 255L), 0L);
-        }
-    }
-}
-
-static void plain_narrow(const float *in, size_t pitch, size_t rows, size_t k, void *out)
-{
-    for (size_t r = 0; r < rows; r++) {
-        float *to = (float *)out + r * pitch;
-        for (size_t i = 0; i < k + k % 2; i++) {
-            to[i] = i < k ? bf16_value(bf16_of(in[r * pitch + i])) : 0;
         }
     }
 }
@@ -185,13 +197,14 @@ static void plain_norm(const float *in, size_t in_pitch, size_t rows, size_t wid
 }
 
 const kernel kernel_plain = {.name = "plain",
+                             .tile_rows = 1,
+                             .bf16_group = 1,
+                             .int8_group = 4,
+                             .lay = plain_lay,
+                             .lay_bf16 = plain_lay_bf16,
+                             .lay_int8 = plain_lay_int8,
                              .panel = plain_panel,
                              .panel_bf16 = plain_panel_bf16,
-                             .narrow = plain_narrow,
-                             .narrow_bytes = sizeof(float),
-                             .head = plain_head,
-                             .norm = plain_norm,
                              .panel_int8 = plain_panel_int8,
-                             .quantise = plain_quantise,
-                             .int8_bytes = 1,
-                             .int8_group = 4};
+                             .head = plain_head,
+                             .norm = plain_norm};

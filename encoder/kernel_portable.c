@@ -22,6 +22,28 @@ static inline portable_vector portable_pairs(const unsigned short *p, int shift)
     memcpy(&v, &bits, sizeof(v));
     return v;
 }
+static inline portable_vector portable_min(portable_vector a, portable_vector b)
+{
+#if defined(__SSE2__)
+    return __builtin_ia32_minps(a, b);
+#else
+    for (int l = 0; l < 4; l++) {
+        b[l] = a[l] < b[l] ? a[l] : b[l];
+    }
+    return b;
+#endif
+}
+static inline portable_vector portable_max(portable_vector a, portable_vector b)
+{
+#if defined(__SSE2__)
+    return __builtin_ia32_maxps(a, b);
+#else
+    for (int l = 0; l < 4; l++) {
+        b[l] = a[l] > b[l] ? a[l] : b[l];
+    }
+    return b;
+#endif
+}
 #define VEC portable_vector
 #define LANES 4
 #define MR 4
@@ -30,6 +52,8 @@ static inline portable_vector portable_pairs(const unsigned short *p, int shift)
 #define VLOAD(p) portable_load(p)
 #define VEVEN(p) portable_pairs(p, 16) /* little-endian: the first of a pair is the low half */
 #define VODD(p) portable_pairs(p, 0)
+#define VMIN(a, b) portable_min(a, b)
+#define VMAX(a, b) portable_max(a, b)
 #define VSTORE(p, v)                          \
     do {                                      \
         portable_vector stored = (v);         \
@@ -50,7 +74,7 @@ static inline portable_shorts portable_codes(const signed char *p)
     bytes = __builtin_shufflevector(bytes, bytes, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
     return (portable_shorts)bytes >> 8;
 }
-static inline portable_shorts portable_pair(const short *p)
+static inline portable_shorts portable_pair(const unsigned *p)
 {
     int pair;
     memcpy(&pair, p, sizeof(pair));
@@ -78,6 +102,7 @@ static inline portable_ints portable_round(portable_vector v)
 }
 #define VINT portable_ints
 #define VCODES portable_shorts
+#define BF16_GROUP 1
 #define INT8_GROUP 2
 #define VI_ZERO() ((portable_ints){0, 0, 0, 0})
 #define VI_STORE(p, v)                                  \

@@ -50,12 +50,9 @@ im_code image_tower_load(im_encoder *e, weight_source *s, size_t batch, im_error
     if (rc == IM_OK) {
         t->columns_pitch = (patch_values + 15) / 16 * 16 + 16;
         t->columns = im_alloc_aligned(batch * side * side * t->columns_pitch, sizeof(float));
-        if (e->precision != IM_PRECISION_FP32) {
-            t->rounded.values = im_alloc_aligned(side * side * t->columns_pitch, sizeof(float));
-            t->rounded.scales = im_alloc(side * side, sizeof(row_scale));
-        }
-        rc = t->columns != NULL && (e->precision == IM_PRECISION_FP32 ||
-                                    (t->rounded.values != NULL && t->rounded.scales != NULL))
+        t->laid.units = im_alloc_aligned(side * side * (patch_values + 1), sizeof(float));
+        t->laid.scales = im_alloc(side * side, sizeof(row_scale));
+        rc = t->columns != NULL && t->laid.units != NULL && t->laid.scales != NULL
                  ? IM_OK
                  : im_fail(err, IM_ERR_NOMEM, "no memory for patches");
     }
@@ -73,8 +70,8 @@ void image_tower_clear(image_tower *t)
         im_free(t->positions);
     }
     im_free(t->columns);
-    im_free(t->rounded.values);
-    im_free(t->rounded.scales);
+    im_free(t->laid.units);
+    im_free(t->laid.scales);
     tower_clear(&t->tower);
     memset(t, 0, sizeof(*t));
 }
@@ -126,9 +123,11 @@ void image_tower_run(im_encoder *e, const uint8_t *rgb, const float *values, siz
     for (size_t i = 0; i < n; i++) {
         float *rows = tw->x + i * t->tokens * tw->pitch;
         sequences[i] = (sequence){i * t->tokens, t->tokens, 0};
-        linear_run(&t->patch, e->kernel, e->pool, t->columns + i * patches * t->columns_pitch,
-                   t->columns_pitch, patches, rows + tw->pitch, tw->pitch, ACTIVATION_NONE, NULL, 0,
-                   &t->rounded);
+        linear_rows columns = {.rows = t->columns + i * patches * t->columns_pitch,
+                               .pitch = t->columns_pitch,
+                               .n = patches};
+        linear_out embedded = {.rows = rows + tw->pitch, .pitch = tw->pitch};
+        linear_run(&t->patch, e->kernel, e->pool, &columns, &t->laid, &embedded);
         tower_show(tw, "patches", 0, rows + tw->pitch, tw->pitch, patches, c->width);
         memcpy(rows, t->class_token, c->width * sizeof(float));
         for (size_t token = 0; token < t->tokens; token++) {
@@ -142,11 +141,12 @@ void image_tower_run(im_encoder *e, const uint8_t *rgb, const float *values, siz
                     tw->x, tw->pitch);
     tower_show(tw, "pre-norm", 0, tw->x, tw->pitch, n * t->tokens, c->width);
     tower_run(tw, e->kernel, e->pool, sequences, n, false, whole_last);
+    linear_rows pooled = {.rows = tw->pooled, .pitch = tw->pitch, .n = n};
+    linear_out projected = {.rows = out, .pitch = e->config.dim};
     e->kernel->norm(tw->pooled, tw->pitch, n, c->width, t->post.weight, t->post.bias, c->eps,
                     tw->pooled, tw->pitch);
     tower_show(tw, "pooled", 0, tw->pooled, tw->pitch, n, c->width);
-    linear_run(&t->projection, e->kernel, e->pool, tw->pooled, tw->pitch, n, out, e->config.dim,
-               ACTIVATION_NONE, NULL, 0, NULL);
+    linear_run(&t->projection, e->kernel, e->pool, &pooled, &tw->laid, &projected);
     tower_show(tw, "projection", 0, out, e->config.dim, n, e->config.dim);
     normalise_rows(out, n, e->config.dim);
     tower_show(tw, "vector", 0, out, e->config.dim, n, e->config.dim);

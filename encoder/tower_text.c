@@ -132,11 +132,12 @@ void text_tower_run(im_encoder *e, const sequence *sequences, size_t n, float *o
     tower_show(tw, "embeddings", 0, tw->x, tw->pitch,
                sequences[n - 1].start + sequences[n - 1].length, width);
     tower_run(tw, e->kernel, e->pool, sequences, n, true, whole_last);
+    linear_rows pooled = {.rows = tw->pooled, .pitch = tw->pitch, .n = n};
+    linear_out projected = {.rows = out, .pitch = e->config.dim};
     e->kernel->norm(tw->pooled, tw->pitch, n, width, t->final.weight, t->final.bias,
                     e->config.text.eps, tw->pooled, tw->pitch);
     tower_show(tw, "pooled", 0, tw->pooled, tw->pitch, n, width);
-    linear_run(&t->projection, e->kernel, e->pool, tw->pooled, tw->pitch, n, out, e->config.dim,
-               ACTIVATION_NONE, NULL, 0, NULL);
+    linear_run(&t->projection, e->kernel, e->pool, &pooled, &tw->laid, &projected);
     tower_show(tw, "projection", 0, out, e->config.dim, n, e->config.dim);
     normalise_rows(out, n, e->config.dim);
     tower_show(tw, "vector", 0, out, e->config.dim, n, e->config.dim);

@@ -39,7 +39,7 @@ typedef struct product {
     size_t rows, n, k, pitch;
     float *in, *panels, *out;
     uint16_t *panels16;
-    void *rounded;
+    void *laid;
     row_scale *scales;
     int8_t *panels8[2]; /* of groups of 2 and 4 */
 } product;
@@ -162,27 +162,34 @@ static void panel_run(const kernel *k, size_t precision, const panel_work *w)
 
 static void kernel_run(const kernel *k, const product *p, size_t precision)
 {
-    if (precision == 1) {
-        k->narrow(p->in, p->pitch, p->rows, p->k, p->rounded);
-    } else if (precision == 2) {
-        k->quantise(p->in, p->pitch, p->rows, p->k, p->rounded, p->scales);
-    }
+    size_t units = precision == 0   ? p->k
+                   : precision == 1 ? kernel_units(p->k, k->bf16_group, true)
+                                    : kernel_units(p->k, k->int8_group, false);
+    size_t bytes = precision == 0   ? PANEL * p->k * sizeof(float)
+                   : precision == 1 ? PANEL * p->k * sizeof(uint16_t)
+                                    : kernel_panel8_bytes(k, p->k);
+    const void *panels = precision == 0   ? (const void *)p->panels
+                         : precision == 1 ? (const void *)p->panels16
+                                          : panels8(p, k);
     for (size_t row = 0; row < p->rows; row += KERNEL_CHUNK_ROWS) {
+        lay_work laid = {.in = p->in + row * p->pitch,
+                         .in_pitch = p->pitch,
+                         .rows = IM_MIN(p->rows - row, (size_t)KERNEL_CHUNK_ROWS),
+                         .k = p->k,
+                         .out = (float *)p->laid + row * units,
+                         .scales = p->scales + row};
+        (precision == 0 ? k->lay : precision == 1 ? k->lay_bf16 : k->lay_int8)(&laid);
         for (size_t c = 0; c < p->n; c += PANEL) {
-            size_t at = row * p->pitch;
-            panel_work w = {.in = p->in + at,
-                            .in16 = (const char *)p->rounded + at * k->narrow_bytes,
-                            .in8 = (const char *)p->rounded + at * k->int8_bytes,
-                            .scales = p->scales + row,
-                            .in_pitch = p->pitch,
-                            .rows = IM_MIN(p->rows - row, (size_t)KERNEL_CHUNK_ROWS),
-                            .panel = p->panels + c * p->k,
-                            .panel16 = p->panels16 + c * p->k,
-                            .k = p->k,
-                            .columns = PANEL,
-                            .out = p->out + row * p->n + c,
-                            .out_pitch = p->n};
-            w.panel8 = panels8(p, k) + c / PANEL * kernel_panel8_bytes(k, p->k);
+            panel_work w = {
+                .in = laid.out,
+                .scales = laid.scales,
+                .panel = (const char *)panels + c / PANEL * bytes,
+                .ahead = c + PANEL < p->n ? (const char *)panels + (c / PANEL + 1) * bytes : NULL,
+                .rows = laid.rows,
+                .k = p->k,
+                .columns = PANEL,
+                .out = p->out + row * p->n + c,
+                .out_pitch = p->n};
             panel_run(k, precision, &w);
         }
     }
@@ -197,11 +204,7 @@ static double peak(const kernel *k, size_t precision)
     static row_scale scales[14];
     size_t depth = precision == 0 ? 128 : precision == 1 ? 256 : 512;
     size_t times = 4000;
-    panel_work w = {.in = in, .in16 = in, .in8 = in, .scales = scales, .rows = 14, .k = depth};
-    w.in_pitch = precision == 2 ? 512 : 256;
-    w.panel = panel;
-    w.panel16 = (const uint16_t *)(const void *)panel;
-    w.panel8 = (const int8_t *)(const void *)panel;
+    panel_work w = {.in = in, .scales = scales, .rows = 14, .k = depth, .panel = panel};
     w.k -= precision == 2 ? 16 : 0; /* room for scales and sums */
     w.columns = PANEL;
     w.out = out;
@@ -324,7 +327,7 @@ static void bench(const size_t shape[3], size_t rounds)
     product p = {.rows = shape[0], .n = shape[1], .k = shape[2], .pitch = shape[2] + 16};
     float *weights = some(p.n * p.k, sizeof(float));
     p.in = some(p.rows * p.pitch, sizeof(float));
-    p.rounded = some(p.rows * p.pitch, sizeof(float));
+    p.laid = some(p.rows * p.pitch, sizeof(float));
     p.scales = some(p.rows, sizeof(row_scale));
     p.out = some(p.rows * p.n, sizeof(float));
     fill(weights, p.n * p.k);
@@ -356,7 +359,7 @@ static void bench(const size_t shape[3], size_t rounds)
             onednn_clear(routes[r].onednn);
         }
     }
-    void *blocks[] = {weights,    p.in,         p.rounded,    p.scales, p.panels,
+    void *blocks[] = {weights,    p.in,         p.laid,       p.scales, p.panels,
                       p.panels16, p.panels8[0], p.panels8[1], p.out};
     for (size_t i = 0; i < IM_COUNT(blocks); i++) {
         im_free(blocks[i]);

@@ -38,7 +38,7 @@ static void near(const float *a, const float *b, size_t n, float tolerance)
 static struct {
     float in[MOST_ROWS * PITCH], panel[PITCH * PANEL], bias[PANEL], residual[MOST_ROWS * PANEL];
     float got[MOST_ROWS * PANEL], expected[MOST_ROWS * PANEL];
-    float narrow[MOST_ROWS * PITCH], rounded[MOST_ROWS * PITCH];
+    float laid[MOST_ROWS * PITCH], plain_laid[MOST_ROWS * PITCH];
     uint16_t panel16[PITCH * PANEL];
 } values;
 
@@ -54,11 +54,9 @@ static panel_work product_of(size_t rows, size_t k)
     }
     memset(values.got, 0, sizeof(values.got));
     memset(values.expected, 0, sizeof(values.expected));
-    return (panel_work){.in = values.in,
-                        .in_pitch = PITCH,
+    return (panel_work){.in = values.laid,
                         .rows = rows,
                         .panel = values.panel,
-                        .panel16 = values.panel16,
                         .k = k,
                         .columns = 1 + (rows * 7 + k) % PANEL,
                         .bias = values.bias,
@@ -69,10 +67,33 @@ static panel_work product_of(size_t rows, size_t k)
                         .out_pitch = PANEL};
 }
 
+/* The first rows of the inputs as a set reads them; nothing is written behind them. */
+static void lay(void (*how)(const lay_work *w), const float *in, size_t rows, size_t k, void *out,
+                row_scale *scales)
+{
+    lay_work w = {.in = in, .in_pitch = PITCH, .rows = rows, .k = k, .out = out, .scales = scales};
+    memset(out, 0x7f, MOST_ROWS * PITCH * sizeof(float));
+    how(&w);
+}
+
+static void nothing_behind(const void *laid, size_t units)
+{
+    for (size_t i = units; i < (size_t)MOST_ROWS * PITCH; i++) {
+        uint32_t unit;
+        memcpy(&unit, (const char *)laid + i * sizeof(unit), sizeof(unit));
+        assert_int_equal(unit, 0x7f7f7f7f);
+    }
+}
+
 static void compare_panel(const kernel *set, size_t rows, size_t k)
 {
     panel_work w = product_of(rows, k);
+    lay(set->lay, values.in, rows, k, values.laid, NULL);
+    nothing_behind(values.laid, rows * kernel_units(k, 1, false));
+    w.ahead = k % 2 == 0 ? values.in : NULL; /* changes nothing */
     set->panel(&w);
+    lay(kernel_plain.lay, values.in, rows, k, values.plain_laid, NULL);
+    w.in = values.plain_laid;
     w.out = values.expected;
     kernel_plain.panel(&w);
     near(values.got, values.expected, IM_COUNT(values.got), 3e-5f);
@@ -81,13 +102,12 @@ static void compare_panel(const kernel *set, size_t rows, size_t k)
 static void compare_panel_bf16(const kernel *set, size_t rows, size_t k)
 {
     panel_work w = product_of(rows, k);
-    memset(values.narrow, 0x7f, sizeof(values.narrow));
-    memset(values.rounded, 0x7f, sizeof(values.rounded));
-    set->narrow(values.in, PITCH, rows, k, values.narrow);
-    kernel_plain.narrow(values.in, PITCH, rows, k, values.rounded);
-    w.in16 = values.narrow;
+    w.panel = values.panel16;
+    lay(set->lay_bf16, values.in, rows, k, values.laid, NULL);
+    nothing_behind(values.laid, rows * kernel_units(k, set->bf16_group, true));
     set->panel_bf16(&w);
-    w.in16 = values.rounded;
+    lay(kernel_plain.lay_bf16, values.in, rows, k, values.plain_laid, NULL);
+    w.in = values.plain_laid;
     w.out = values.expected;
     kernel_plain.panel_bf16(&w);
     near(values.got, values.expected, IM_COUNT(values.got), 3e-5f);
@@ -141,26 +161,32 @@ static void pack8(const kernel *set, size_t k, int8_t *panel)
     }
 }
 
-static long code_at(const kernel *set, const void *codes, size_t i)
+/* Code i of row r of a chunk as it was laid. */
+static long code_at(const kernel *set, const void *laid, size_t rows, size_t k, size_t r, size_t i)
 {
-    return set->int8_bytes == 1 ? ((const uint8_t *)codes)[i] : ((const int16_t *)codes)[i];
+    size_t row = 0;
+    size_t n = kernel_tile_rows(set->tile_rows, rows);
+    while (r >= row + n) {
+        row += n;
+        n = kernel_tile_rows(set->tile_rows, rows - row);
+    }
+    size_t unit = row * kernel_units(k, set->int8_group, false) + i / set->int8_group * n + r - row;
+    size_t at = unit * set->int8_group + i % set->int8_group;
+    return set->int8_group == 4 ? ((const uint8_t *)laid)[at] : ((const int16_t *)laid)[at];
 }
 
-/* Inputs to codes: the same in every set; zeros behind k, and nothing behind the group's end. */
+/* Inputs to codes: the same in every set, also those of the zeros behind k. */
 static void quantise_both(const kernel *set, size_t rows, size_t k)
 {
-    memset(got8.codes, 0x7f, sizeof(got8.codes));
-    memset(plain8.codes, 0x7f, sizeof(plain8.codes));
-    set->quantise(values.in, PITCH, rows, k, got8.codes, got8.scales);
-    kernel_plain.quantise(values.in, PITCH, rows, k, plain8.codes, plain8.scales);
+    size_t end = (k + set->int8_group - 1) / set->int8_group * set->int8_group;
+    lay(set->lay_int8, values.in, rows, k, got8.codes, got8.scales);
+    nothing_behind(got8.codes, rows * kernel_units(k, set->int8_group, false));
+    lay(kernel_plain.lay_int8, values.in, rows, k, plain8.codes, plain8.scales);
     assert_memory_equal(got8.scales, plain8.scales, rows * sizeof(row_scale));
     for (size_t r = 0; r < rows; r++) {
-        size_t end = (k + set->int8_group - 1) / set->int8_group * set->int8_group;
-        for (size_t i = 0; i < PITCH; i++) {
-            long code = code_at(set, got8.codes, r * PITCH + i);
-            long expected = i < k     ? code_at(&kernel_plain, plain8.codes, r * PITCH + i)
-                            : i < end ? 0
-                                      : (set->int8_bytes == 1 ? 0x7f : 0x7f7f);
+        for (size_t i = 0; i < end; i++) {
+            long code = code_at(set, got8.codes, rows, k, r, i);
+            long expected = code_at(&kernel_plain, plain8.codes, rows, k, r, i);
             if (code != expected) {
                 fail_msg("%s, %zu x %zu: code %zu of row %zu is %ld, expected %ld", set->name, rows,
                          k, i, r, code, expected);
@@ -175,12 +201,12 @@ static void compare_panel_int8(const kernel *set, size_t rows, size_t k)
     quantise_both(set, rows, k);
     pack8(set, k, got8.panel);
     pack8(&kernel_plain, k, plain8.panel);
-    w.in8 = got8.codes;
+    w.in = got8.codes;
     w.scales = got8.scales;
-    w.panel8 = got8.panel;
+    w.panel = got8.panel;
     set->panel_int8(&w);
-    w.in8 = plain8.codes;
-    w.panel8 = plain8.panel;
+    w.in = plain8.codes;
+    w.panel = plain8.panel;
     w.out = values.expected;
     kernel_plain.panel_int8(&w);
     near(values.got, values.expected, IM_COUNT(values.got), 3e-5f);
@@ -224,12 +250,13 @@ static void whole_numbers_are_the_same_in_every_set(void **state)
         for (size_t i = 0; i < 3 * (size_t)DEEP; i++) { /* row 0: all 255; row 1: all -255 */
             in[i] = i < DEEP ? 255 : i < 2 * DEEP ? -255 : (float)((i * 53) % 256) - 100;
         }
-        set->quantise(in, DEEP, 3, DEEP, codes, scales);
+        lay_work laid = {in, DEEP, 3, DEEP, codes, scales};
+        set->lay_int8(&laid);
         for (size_t r = 0; r < 3; r++) {
             assert_true(scales[r].scale == 1);
         }
-        panel_work w = {.in8 = codes, .in_pitch = DEEP, .rows = 3, .scales = scales, .k = DEEP};
-        w.panel8 = panel;
+        panel_work w = {.in = codes, .rows = 3, .scales = scales, .k = DEEP};
+        w.panel = panel;
         w.columns = PANEL;
         w.out = s == 0 ? expected : got;
         w.out_pitch = PANEL;
@@ -261,10 +288,10 @@ static void int8_hides_no_value_that_is_not_finite(void **state)
         *(weight ? &values.panel[at * PANEL + 2] : &values.in[PITCH + at]) =
             bad[s / 2 % IM_COUNT(bad)];
         pack8(set, k, got8.panel);
-        set->quantise(values.in, PITCH, 3, k, got8.codes, got8.scales);
-        w.in8 = got8.codes;
+        lay(set->lay_int8, values.in, 3, k, got8.codes, got8.scales);
+        w.in = got8.codes;
         w.scales = got8.scales;
-        w.panel8 = got8.panel;
+        w.panel = got8.panel;
         w.columns = PANEL;
         w.bias = NULL;
         w.residual = NULL;
@@ -290,25 +317,27 @@ static void bf16_rounds_to_nearest_even(void **state)
     assert_true(isnan(bf16_value(bf16_of(NAN))));
 }
 
+/* Rows from `first` on, laid and multiplied by themselves. */
 static void run_rows(const kernel *set, im_precision precision, size_t first, size_t rows,
                      float *out)
 {
-    panel_work w = {.in = values.in + first * PITCH,
-                    .in_pitch = PITCH,
+    bool bf16 = precision == IM_PRECISION_BF16;
+    bool int8 = precision == IM_PRECISION_INT8;
+    panel_work w = {.in = values.laid,
+                    .scales = got8.scales,
                     .rows = rows,
-                    .panel = values.panel,
-                    .panel16 = values.panel16,
-                    .panel8 = got8.panel,
-                    .scales = got8.scales + first,
+                    .panel = bf16   ? (const void *)values.panel16
+                             : int8 ? (const void *)got8.panel
+                                    : (const void *)values.panel,
                     .k = PITCH - 1,
                     .columns = PANEL,
                     .out = out,
                     .out_pitch = PANEL};
-    w.in16 = (const char *)values.narrow + first * PITCH * set->narrow_bytes;
-    w.in8 = (const char *)got8.codes + first * PITCH * set->int8_bytes;
-    (precision == IM_PRECISION_BF16   ? set->panel_bf16
-     : precision == IM_PRECISION_INT8 ? set->panel_int8
-                                      : set->panel)(&w);
+    lay(bf16   ? set->lay_bf16
+        : int8 ? set->lay_int8
+               : set->lay,
+        values.in + first * PITCH, rows, PITCH - 1, values.laid, got8.scales);
+    (bf16 ? set->panel_bf16 : int8 ? set->panel_int8 : set->panel)(&w);
 }
 
 /* Bitwise: a row's sums are the same in a tile of any height. */
@@ -324,8 +353,6 @@ static void a_row_does_not_depend_on_its_tile(void **state)
         if (!kernel_runs(sets[s])) {
             continue;
         }
-        sets[s]->narrow(values.in, PITCH, MOST_ROWS, PITCH - 1, values.narrow);
-        sets[s]->quantise(values.in, PITCH, MOST_ROWS, PITCH - 1, got8.codes, got8.scales);
         pack8(sets[s], PITCH - 1, got8.panel);
         for (size_t i = 0; i < IM_COUNT(precisions) * MOST_ROWS; i++) {
             size_t rows = i % MOST_ROWS + 1;

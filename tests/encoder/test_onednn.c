@@ -113,7 +113,7 @@ static void *pack(const kernel *set, const product *p, im_precision precision)
 /* What a set makes of weights and inputs, once for all epilogues. */
 typedef struct packed_product {
     char *panels;
-    float *rounded;
+    float *laid;
     row_scale *scales;
 } packed_product;
 
@@ -121,14 +121,13 @@ static packed_product packed_product_make(const kernel *set, const product *p,
                                           im_precision precision)
 {
     packed_product packed = {.panels = pack(set, p, precision),
-                             .rounded = random_floats(p->rows * p->pitch, 0),
+                             .laid = random_floats(p->rows * p->pitch, 0),
                              .scales = im_alloc(p->rows, sizeof(row_scale))};
     assert_non_null(packed.scales);
-    if (precision == IM_PRECISION_BF16) {
-        set->narrow(p->in, p->pitch, p->rows, p->k, packed.rounded);
-    } else if (precision == IM_PRECISION_INT8) {
-        set->quantise(p->in, p->pitch, p->rows, p->k, packed.rounded, packed.scales);
-    }
+    lay_work w = {p->in, p->pitch, p->rows, p->k, packed.laid, packed.scales};
+    (precision == IM_PRECISION_BF16   ? set->lay_bf16
+     : precision == IM_PRECISION_INT8 ? set->lay_int8
+                                      : set->lay)(&w);
     return packed;
 }
 
@@ -136,11 +135,8 @@ static void set_product(const kernel *set, const product *p, const packed_produc
                         im_precision precision, size_t which)
 {
     for (size_t first = 0; first < p->n; first += PANEL) {
-        panel_work w = {.in = p->in,
-                        .in_pitch = p->pitch,
+        panel_work w = {.in = packed->laid,
                         .rows = p->rows,
-                        .in16 = packed->rounded,
-                        .in8 = packed->rounded,
                         .scales = packed->scales,
                         .k = p->k,
                         .columns = IM_MIN(p->n - first, (size_t)PANEL),
@@ -151,10 +147,10 @@ static void set_product(const kernel *set, const product *p, const packed_produc
                         .out = p->got + first,
                         .out_pitch = p->n};
         if (precision == IM_PRECISION_INT8) {
-            w.panel8 = (int8_t *)packed->panels + first / PANEL * kernel_panel8_bytes(set, p->k);
+            w.panel = (int8_t *)packed->panels + first / PANEL * kernel_panel8_bytes(set, p->k);
             set->panel_int8(&w);
         } else if (precision == IM_PRECISION_BF16) {
-            w.panel16 = (uint16_t *)(void *)packed->panels + first * (p->k + p->k % 2);
+            w.panel = (uint16_t *)(void *)packed->panels + first * (p->k + p->k % 2);
             set->panel_bf16(&w);
         } else {
             w.panel = (float *)(void *)packed->panels + first * p->k;
@@ -207,7 +203,7 @@ static void compare_epilogues(product *p, im_precision precision)
     }
     for (size_t e = 0; e < IM_COUNT(onednn_sets); e++) {
         im_free(packed[e].scales);
-        im_free(packed[e].rounded);
+        im_free(packed[e].laid);
         im_free(packed[e].panels);
     }
 }
