@@ -147,7 +147,7 @@ typedef struct laid_rows {
 
 /** The rows of a product. */
 typedef struct linear_rows {
-    const float *rows; /* [n, pitch], K used */
+    const float *rows; /* [n, pitch], K used; NULL: they are laid already */
     size_t pitch, n;
     const norm *norm; /* in front of the product, or NULL */
     float eps;
@@ -160,6 +160,7 @@ typedef struct linear_out {
     size_t pitch;
     kernel_activation activation;
     const float *residual; /* [n, pitch], may be `rows`; or NULL */
+    void *laid; /* in place of rows and residual, not for int8: laid for the next product */
 } linear_out;
 
 /** Sees each stage of a pass: "pixels", "patches", "embeddings", "pre-norm", "block" (of `layer`),

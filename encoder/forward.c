@@ -6,7 +6,7 @@
 #include <math.h>
 
 /* Where products of attention gain by bf16: shorter ones take as long to round as to multiply. */
-#define BF16_ATTENTION_LENGTH 128u
+#define BF16_ATTENTION_LENGTH 32u
 
 /* ---- scratch ---- */
 
@@ -27,7 +27,9 @@ im_code tower_plan(tower *t, size_t max_length, im_precision precision, im_error
     t->head_floats = (kernel_head_floats(max_length, d) + 15) / 16 * 16;
     size_t floats = t->max_rows * (3 * t->pitch + t->qkv_pitch + t->mlp_pitch) +
                     t->max_sequences * t->pitch + t->n_workers * t->head_floats;
-    size_t laid = t->max_rows * (IM_MAX(t->config.width, t->config.mlp) + 1);
+    size_t widest = precision == IM_PRECISION_INT8 ? IM_MAX(t->config.width, t->config.mlp)
+                                                   : t->config.width; /* fc1 lays for fc2 */
+    size_t laid = t->max_rows * (widest + 1);
     size_t scales = precision == IM_PRECISION_INT8 ? t->max_rows : 0;
     if (!im_arena_init(&t->arena,
                        (floats + laid) * sizeof(float) + scales * sizeof(row_scale) + 10 * 64)) {
@@ -65,6 +67,14 @@ typedef struct linear_job {
     panel_work work; /* of the whole product */
 } linear_job;
 
+/* Units of a laid row of `depth` values in the precision of the matrix. */
+static size_t linear_units(const linear *l, const kernel *k, size_t depth)
+{
+    return l->matrix.panels16 != NULL  ? kernel_units(depth, k->bf16_group, true)
+           : l->matrix.panels8 != NULL ? kernel_units(depth, k->int8_group, false)
+                                       : depth;
+}
+
 /* What the precision of the matrix asks for. */
 static linear_job linear_plan(const linear *l, const kernel *k, const linear_rows *in,
                               const laid_rows *laid)
@@ -75,25 +85,23 @@ static linear_job linear_plan(const linear *l, const kernel *k, const linear_row
                       .k = k,
                       .n_panels = (l->matrix.n + PANEL - 1) / PANEL,
                       .chunk_tiles = (KERNEL_CHUNK_ROWS + k->tile_rows - 1) / k->tile_rows,
+                      .units = linear_units(l, k, depth),
                       .laid = *laid};
     if (l->matrix.panels16 != NULL) {
         job.lay = k->lay_bf16;
         job.run = k->panel_bf16;
         job.panels = (const char *)l->matrix.panels16;
         job.panel_bytes = PANEL * (depth + depth % 2) * sizeof(uint16_t);
-        job.units = kernel_units(depth, k->bf16_group, true);
     } else if (l->matrix.panels8 != NULL) {
         job.lay = k->lay_int8;
         job.run = k->panel_int8;
         job.panels = (const char *)l->matrix.panels8;
         job.panel_bytes = kernel_panel8_bytes(k, depth);
-        job.units = kernel_units(depth, k->int8_group, false);
     } else {
         job.lay = k->lay;
         job.run = k->panel;
         job.panels = (const char *)l->matrix.panels;
         job.panel_bytes = PANEL * depth * sizeof(float);
-        job.units = depth;
     }
     return job;
 }
@@ -145,7 +153,12 @@ static void panel_task(void *context, size_t task, size_t worker)
     w.columns = IM_MIN(job->l->matrix.n - column, (size_t)PANEL);
     w.bias = w.bias != NULL ? w.bias + column : NULL;
     w.residual = w.residual != NULL ? w.residual + row * w.residual_pitch + column : NULL;
-    w.out += row * w.out_pitch + column;
+    w.column = column;
+    if (w.laid != NULL) {
+        w.laid = (char *)w.laid + row * w.laid_units * sizeof(float);
+    } else {
+        w.out += row * w.out_pitch + column;
+    }
     job->run(&w);
 }
 
@@ -169,8 +182,12 @@ void linear_run(const linear *l, const kernel *k, im_pool *pool, const linear_ro
                             .residual = out->residual,
                             .residual_pitch = out->pitch,
                             .out = out->rows,
-                            .out_pitch = out->pitch};
-    im_pool_run(tiles > FEW_TILES ? pool : NULL, tiles, lay_task, &job);
+                            .out_pitch = out->pitch,
+                            .laid = out->laid,
+                            .laid_units = linear_units(l, k, l->matrix.n)};
+    if (in->rows != NULL) {
+        im_pool_run(tiles > FEW_TILES ? pool : NULL, tiles, lay_task, &job);
+    }
     im_pool_run(pool, job.n_panels * chunks, panel_task, &job);
 }
 
@@ -224,9 +241,15 @@ static void finish_block(tower *t, const block *b, const kernel *k, im_pool *poo
     linear_rows hidden = {.rows = t->hidden, .pitch = t->mlp_pitch, .n = rows};
     linear_out sum = {.rows = x, .pitch = t->pitch, .residual = x};
     linear_out activated = {.rows = t->hidden, .pitch = t->mlp_pitch, .activation = c->activation};
+    laid_rows laid = t->laid;
+    if (b->fc2.matrix.panels8 == NULL) {
+        laid.units = t->hidden;
+        activated.laid = t->hidden;
+        hidden.rows = NULL;
+    }
     linear_run(&b->out, k, pool, &attended, &t->laid, &sum);
     linear_run(&b->fc1, k, pool, &normed, &t->laid, &activated);
-    linear_run(&b->fc2, k, pool, &hidden, &t->laid, &sum);
+    linear_run(&b->fc2, k, pool, &hidden, &laid, &sum);
 }
 
 void tower_run(tower *t, const kernel *k, im_pool *pool, const sequence *sequences, size_t n,

@@ -213,7 +213,14 @@ INLINE void panel_rows(const panel_work *w, bool bf16)
                 tile_rows(&in, (const float *)w->panel + c, w->k, n, sums + c, PANEL);
             }
         }
-        finish(w, row, n, &all);
+        if (w->laid == NULL) {
+            finish(w, row, n, &all);
+            continue;
+        }
+        lay_kind kind = bf16 ? LAY_BF16 : LAY_FP32;
+        size_t at = row * w->laid_units + w->column / lay_group(kind) * n;
+        finish_aside(w, n, &all, sums);
+        lay_rows(sums, PANEL, n, w->columns, kind, NULL, (uint32_t *)w->laid + at);
     }
 }
 

@@ -89,33 +89,40 @@ typedef struct tile_sums {
     const int32_t *code_sums;
 } tile_sums;
 
-INLINE VEC sum_at(const tile_sums *s, size_t row, size_t c, bool whole)
+/* LANES whole numbers without the zero point, with their scales. */
+INLINE VEC scaled(const int32_t *sums, const int32_t *code_sums, row_scale row, const float *scales)
 {
-    const char *at = (const char *)s->sums + (row * PANEL + c) * sizeof(float);
     ints_vector sum;
     ints_vector codes;
-    if (!whole) {
-        return VLOAD((const float *)(const void *)at);
-    }
-    memcpy(&sum, at, sizeof(sum));
-    memcpy(&codes, s->code_sums + c, sizeof(codes));
-    sum -= codes * s->rows[row].zero;
-    return __builtin_convertvector(sum, VEC) * (VSET1(s->rows[row].scale) * VLOAD(s->scales + c));
+    memcpy(&sum, sums, sizeof(sum));
+    memcpy(&codes, code_sums, sizeof(codes));
+    sum -= codes * row.zero;
+    return __builtin_convertvector(sum, VEC) * (VSET1(row.scale) * VLOAD(scales));
 }
 
 INLINE void finish_as(const panel_work *w, size_t row, size_t n, const tile_sums *s, bool whole,
                       kernel_activation activation)
 {
     static const float none[PANEL];
+    const tile_sums all = *s; /* here no store can be thought to change them */
     const float *bias = w->bias != NULL ? w->bias : none;
-    for (size_t r = 0; r < n; r++) {
-        float *out = w->out + (row + r) * w->out_pitch;
-        const float *residual =
-            w->residual != NULL ? w->residual + (row + r) * w->residual_pitch : NULL;
+    float *out = w->out + row * w->out_pitch;
+    size_t out_pitch = w->out_pitch;
+    const float *residual = w->residual != NULL ? w->residual + row * w->residual_pitch : NULL;
+    size_t residual_pitch = w->residual != NULL ? w->residual_pitch : 0;
+    for (size_t r = 0; r < n; r++, out += out_pitch) {
         for (size_t c = 0; c < PANEL; c += LANES) {
-            VEC x = activated(sum_at(s, r, c, whole) + VLOAD(bias + c), activation);
+            size_t at = r * PANEL + c;
+            VEC x;
+            if (whole) {
+                x = scaled((const int32_t *)all.sums + at, all.code_sums + c, all.rows[r],
+                           all.scales + c);
+            } else {
+                x = VLOAD((const float *)all.sums + at);
+            }
+            x = activated(x + VLOAD(bias + c), activation);
             if (residual != NULL) {
-                x = x + VLOAD(residual + c);
+                x = x + VLOAD(residual + r * residual_pitch + c);
             }
             VSTORE(out + c, x);
         }
@@ -149,26 +156,32 @@ static void finish_tile(const panel_work *w, size_t row, size_t n, const tile_su
     }
 }
 
-/* Of the last panel, where fewer columns are real: aside, then copied. */
-static void finish_part(const panel_work *w, size_t row, size_t n, const tile_sums *s)
+/* Without a residual to out [n, PANEL], also where fewer columns are real. */
+static void finish_aside(const panel_work *w, size_t n, const tile_sums *s, float *out)
 {
     float bias[PANEL] = {0};
-    _Alignas(64) float out[MR * PANEL];
     panel_work aside = *w;
-    aside.bias = bias;
     aside.residual = NULL;
     aside.out = out;
     aside.out_pitch = PANEL;
-    if (w->bias != NULL) {
+    if (w->columns < PANEL && w->bias != NULL) {
         memcpy(bias, w->bias, w->columns * sizeof(float));
+        aside.bias = bias;
     }
     finish_tile(&aside, 0, n, s);
+}
+
+/* Of the last panel, where fewer columns are real: aside, then copied. */
+static void finish_part(const panel_work *w, size_t row, size_t n, const tile_sums *s)
+{
+    _Alignas(64) float out[MR * PANEL];
+    finish_aside(w, n, s, out);
     for (size_t r = 0; r < n; r++) {
         float *to = w->out + (row + r) * w->out_pitch;
-        for (size_t c = 0; c < w->columns; c++) {
-            to[c] = out[r * PANEL + c] +
-                    (w->residual != NULL ? w->residual[(row + r) * w->residual_pitch + c] : 0);
+        for (size_t c = 0; w->residual != NULL && c < w->columns; c++) {
+            out[r * PANEL + c] += w->residual[(row + r) * w->residual_pitch + c];
         }
+        memcpy(to, out + r * PANEL, w->columns * sizeof(float));
     }
 }
 

@@ -33,18 +33,15 @@ INLINE void turn(uint32_t block[16][BLOCK], size_t units, size_t n, uint32_t *ou
 
 INLINE void fill_bf16(const float *x, uint32_t *units)
 {
-#if BF16_GROUP == 2
-    uint16_t to[2 * BLOCK];
-    for (size_t i = 0; i < 2 * BLOCK; i++) {
-        to[i] = bf16_of(x[i]);
-    }
+#if defined(VNARROW)
+    VNARROW(x, units);
 #else
     float to[BLOCK];
     for (size_t i = 0; i < BLOCK; i++) {
         to[i] = bf16_value(bf16_of(x[i]));
     }
-#endif
     memcpy(units, to, sizeof(to));
+#endif
 }
 
 INLINE void round_lanes(const float *x, float factor, int32_t *out)

@@ -33,8 +33,8 @@
 #include <string.h>
 
 #define PANEL 32u
-#define KERNEL_MOST_ROWS 14u   /* of a register tile of any set */
-#define KERNEL_CHUNK_ROWS 112u /* rows of one task: eight register tiles of the widest kernel */
+#define KERNEL_MOST_ROWS 14u  /* of a register tile of any set */
+#define KERNEL_CHUNK_ROWS 56u /* rows of one task: four register tiles of the widest kernel */
 
 typedef struct packed_matrix { /* one of the three is there, owned */
     float *panels;             /* [ceil(N / PANEL), K, PANEL] */
@@ -77,6 +77,11 @@ typedef struct panel_work {
     size_t residual_pitch;
     float *out; /* [rows, out_pitch] at this panel's first column */
     size_t out_pitch;
+    /* In place of `out`, without a residual and not for int8, whose scales need whole rows: the
+     * chunk as it is laid for a product of the same precision, this panel's values from `column` on
+     * among `laid_units` of a row. */
+    void *laid;
+    size_t laid_units, column;
 } panel_work;
 
 /** One head of one sequence: out[i] = softmax(q_i . k_j / sqrt(d)) v_j. bf16: q, k, v and the

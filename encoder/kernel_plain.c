@@ -41,7 +41,12 @@ static void plain_rows(const panel_work *w, bool bf16)
             sum += w->bias != NULL ? (double)w->bias[c] : 0;
             sum = activate(sum, w->activation);
             sum += w->residual != NULL ? (double)w->residual[r * w->residual_pitch + c] : 0;
-            w->out[r * w->out_pitch + c] = (float)sum;
+            if (w->laid != NULL) {
+                ((float *)w->laid)[r * w->laid_units + w->column + c] =
+                    bf16 ? bf16_value(bf16_of((float)sum)) : (float)sum;
+            } else {
+                w->out[r * w->out_pitch + c] = (float)sum;
+            }
         }
     }
 }

@@ -17,10 +17,10 @@ static uint64_t floats_of_scratch(const tower_config *c, uint64_t rows)
     return rows * (6 * (uint64_t)c->width + c->mlp + 80);
 }
 
-/* Rows laid out for a product. */
-static uint64_t floats_of_laid(const tower_config *c, uint64_t rows)
+/* Rows laid out for a product, as in tower_plan. */
+static uint64_t floats_of_laid(const tower_config *c, uint64_t rows, weights_kind kind)
 {
-    return rows * (IM_MAX(c->width, c->mlp) + 1);
+    return rows * ((kind.precision == IM_PRECISION_INT8 ? IM_MAX(c->width, c->mlp) : c->width) + 1);
 }
 
 static uint64_t value_bytes(im_precision precision)
@@ -43,7 +43,7 @@ uint64_t encoder_image_bytes(const model_config *c, size_t batch, weights_kind k
     uint64_t patch = 3 * (uint64_t)c->patch * c->patch;
     uint64_t w = c->image.width;
     uint64_t rows = batch * (side * side + 1);
-    uint64_t floats = floats_of_scratch(&c->image, rows) + floats_of_laid(&c->image, rows) +
+    uint64_t floats = floats_of_scratch(&c->image, rows) + floats_of_laid(&c->image, rows, kind) +
                       batch * side * side * (patch + 31) + side * side * (patch + 3);
     return floats * sizeof(float) +
            bytes_of_weights(floats_of_blocks(&c->image), w * (patch + side * side + c->dim), kind);
@@ -53,7 +53,7 @@ uint64_t encoder_text_bytes(const model_config *c, weights_kind kind)
 {
     uint64_t w = c->text.width;
     uint64_t rows = 4 * (uint64_t)c->context;
-    uint64_t floats = floats_of_scratch(&c->text, rows) + floats_of_laid(&c->text, rows);
+    uint64_t floats = floats_of_scratch(&c->text, rows) + floats_of_laid(&c->text, rows, kind);
     return floats * sizeof(float) +
            bytes_of_weights(floats_of_blocks(&c->text), w * (c->context + c->dim), kind) +
            (uint64_t)c->vocabulary *

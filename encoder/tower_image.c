@@ -76,21 +76,36 @@ void image_tower_clear(image_tower *t)
     memset(t, 0, sizeof(*t));
 }
 
-/* One patch as a row: channel, then line, then column, as the convolution's weights lie. */
-static void fill_patch(const im_encoder *e, const uint8_t *rgb, const float *values, size_t py,
-                       size_t px, float *row)
+/* What each byte of each channel stands for, as the reference standardises it. */
+typedef struct byte_values {
+    float of[3][256];
+} byte_values;
+
+static byte_values standardise(const model_config *c)
 {
-    const model_config *c = &e->config;
+    byte_values v;
+    float scale = 1.0f / 255.0f;
+    for (size_t channel = 0; channel < 3; channel++) {
+        for (size_t byte = 0; byte < 256; byte++) {
+            v.of[channel][byte] = ((float)byte * scale - c->mean[channel]) / c->std[channel];
+        }
+    }
+    return v;
+}
+
+/* One patch as a row: channel, then line, then column, as the convolution's weights lie. */
+static void fill_patch(const model_config *c, const uint8_t *rgb, const byte_values *bytes,
+                       const float *values, size_t py, size_t px, float *row)
+{
     size_t size = c->image_size;
     for (size_t channel = 0; channel < 3; channel++) {
-        float scale = 1.0f / 255.0f;
-        for (size_t y = 0; y < c->patch; y++) {
+        for (size_t y = 0; y < c->patch; y++, row += c->patch) {
             size_t line = (py * c->patch + y) * size + px * c->patch;
-            for (size_t x = 0; x < c->patch; x++) {
-                *row++ = rgb != NULL
-                             ? ((float)rgb[(line + x) * 3 + channel] * scale - c->mean[channel]) /
-                                   c->std[channel]
-                             : values[channel * size * size + line + x];
+            for (size_t x = 0; rgb != NULL && x < c->patch; x++) {
+                row[x] = bytes->of[channel][rgb[(line + x) * 3 + channel]];
+            }
+            if (values != NULL) {
+                memcpy(row, values + channel * size * size + line, c->patch * sizeof(float));
             }
         }
     }
@@ -100,9 +115,10 @@ static void fill_columns(const im_encoder *e, const uint8_t *rgb, const float *v
 {
     size_t side = e->config.image_size / e->config.patch;
     size_t area = e->config.image_size * e->config.image_size;
+    byte_values bytes = standardise(&e->config);
     for (size_t i = 0; i < n; i++) {
         for (size_t p = 0; p < side * side; p++) {
-            fill_patch(e, rgb != NULL ? rgb + i * area * 3 : NULL,
+            fill_patch(&e->config, rgb != NULL ? rgb + i * area * 3 : NULL, &bytes,
                        values != NULL ? values + i * area * 3 : NULL, p / side, p % side,
                        e->image.columns + (i * side * side + p) * e->image.columns_pitch);
         }

@@ -363,6 +363,47 @@ static void a_row_does_not_depend_on_its_tile(void **state)
     }
 }
 
+/* Bitwise: what one product lays for the next is what `lay` makes of its results; two panels, the
+ * second one with fewer columns. */
+static void compare_laid(const kernel *set, bool bf16, size_t rows, size_t k)
+{
+    static float out[MOST_ROWS * PITCH], expected[MOST_ROWS * PITCH], got[MOST_ROWS * PITCH];
+    panel_work w = product_of(rows, k);
+    size_t width = PANEL + w.columns;
+    size_t last = w.columns;
+    void (*how)(const lay_work *) = bf16 ? set->lay_bf16 : set->lay;
+    lay(how, values.in, rows, k, values.laid, NULL);
+    w.panel = bf16 ? (const void *)values.panel16 : (const void *)values.panel;
+    w.residual = NULL;
+    w.out_pitch = PITCH;
+    w.laid_units = kernel_units(width, bf16 ? set->bf16_group : 1, bf16);
+    memset(got, 0x7f, sizeof(got));
+    for (w.column = 0; w.column < width; w.column += PANEL) {
+        w.columns = w.column == 0 ? PANEL : last;
+        w.out = out + w.column;
+        w.laid = NULL;
+        (bf16 ? set->panel_bf16 : set->panel)(&w);
+        w.out = NULL;
+        w.laid = got;
+        (bf16 ? set->panel_bf16 : set->panel)(&w);
+    }
+    lay(how, out, rows, width, expected, NULL);
+    assert_memory_equal(got, expected, rows * w.laid_units * sizeof(float));
+    nothing_behind(got, rows * w.laid_units);
+}
+
+static void one_product_lays_for_the_next(void **state)
+{
+    (void)state;
+    srandom(12);
+    for (size_t s = 0; s < IM_COUNT(sets); s++) {
+        for (size_t rows = 1; kernel_runs(sets[s]) && rows <= MOST_ROWS; rows++) {
+            compare_laid(sets[s], false, rows, 1 + rows * 29 % PITCH);
+            compare_laid(sets[s], true, rows, 1 + rows * 31 % PITCH);
+        }
+    }
+}
+
 /* ---- attention ---- */
 
 #define HEAD_PITCH 96u
@@ -457,6 +498,7 @@ int main(void)
         cmocka_unit_test(int8_hides_no_value_that_is_not_finite),
         cmocka_unit_test(bf16_rounds_to_nearest_even),
         cmocka_unit_test(a_row_does_not_depend_on_its_tile),
+        cmocka_unit_test(one_product_lays_for_the_next),
         cmocka_unit_test(heads_equal_the_plain_twin),
         cmocka_unit_test(norms_equal_the_plain_twin),
     };
