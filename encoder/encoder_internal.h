@@ -124,9 +124,10 @@ typedef struct weight_source {
 } weight_source;
 
 typedef struct linear {
-    packed_matrix matrix; /* [out, in] packed */
-    float *bias;          /* [out], NULL for none */
-    bool mapped;          /* in a file of packed weights: not ours to free */
+    packed_matrix matrix;      /* [out, in] packed */
+    float *bias;               /* [out], NULL for none */
+    bool mapped;               /* in a file of packed weights: not ours to free */
+    const struct linear *next; /* whose weights are asked for at the end of this product, or NULL */
 } linear;
 
 typedef struct norm {

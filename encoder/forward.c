@@ -58,8 +58,9 @@ typedef struct linear_job {
     const kernel *k;
     void (*lay)(const lay_work *w);
     void (*run)(const panel_work *w);
-    const char *panels;
-    size_t panel_bytes, n_panels;
+    const char *panels, *next; /* next: of the product behind this one */
+    size_t panel_bytes, next_bytes;
+    size_t n_panels, n_next;
     size_t units;       /* of a laid row */
     size_t chunk_tiles; /* register tiles of a whole chunk */
     size_t n_threads;
@@ -75,39 +76,52 @@ static size_t linear_units(const linear *l, const kernel *k, size_t depth)
                                        : depth;
 }
 
+/* The first panel, and bytes from one to the next. */
+static const char *linear_panels(const linear *l, const kernel *k, size_t *out_bytes)
+{
+    size_t depth = l->matrix.k;
+    if (l->matrix.panels16 != NULL) {
+        *out_bytes = PANEL * (depth + depth % 2) * sizeof(uint16_t);
+        return (const char *)l->matrix.panels16;
+    }
+    if (l->matrix.panels8 != NULL) {
+        *out_bytes = kernel_panel8_bytes(k, depth);
+        return (const char *)l->matrix.panels8;
+    }
+    *out_bytes = PANEL * depth * sizeof(float);
+    return (const char *)l->matrix.panels;
+}
+
 /* What the precision of the matrix asks for. */
 static linear_job linear_plan(const linear *l, const kernel *k, const linear_rows *in,
                               const laid_rows *laid)
 {
-    size_t depth = l->matrix.k;
     linear_job job = {.in = in,
                       .l = l,
                       .k = k,
                       .n_panels = (l->matrix.n + PANEL - 1) / PANEL,
                       .chunk_tiles = (KERNEL_CHUNK_ROWS + k->tile_rows - 1) / k->tile_rows,
-                      .units = linear_units(l, k, depth),
+                      .units = linear_units(l, k, l->matrix.k),
                       .laid = *laid};
+    job.panels = linear_panels(l, k, &job.panel_bytes);
+    if (l->next != NULL) {
+        job.next = linear_panels(l->next, k, &job.next_bytes);
+        job.n_next = (l->next->matrix.n + PANEL - 1) / PANEL;
+    }
     if (l->matrix.panels16 != NULL) {
         job.lay = k->lay_bf16;
         job.run = k->panel_bf16;
-        job.panels = (const char *)l->matrix.panels16;
-        job.panel_bytes = PANEL * (depth + depth % 2) * sizeof(uint16_t);
     } else if (l->matrix.panels8 != NULL) {
         job.lay = k->lay_int8;
         job.run = k->panel_int8;
-        job.panels = (const char *)l->matrix.panels8;
-        job.panel_bytes = kernel_panel8_bytes(k, depth);
     } else {
         job.lay = k->lay;
         job.run = k->panel;
-        job.panels = (const char *)l->matrix.panels;
-        job.panel_bytes = PANEL * depth * sizeof(float);
     }
     return job;
 }
 
-/* One register tile of the rows: the norm in front of the product, then as the kernel reads them.
- */
+/* One register tile of the rows: the norm in front of the product, then laid as it is read. */
 static void lay_task(void *context, size_t task, size_t worker)
 {
     const linear_job *job = context;
@@ -136,6 +150,16 @@ static void lay_task(void *context, size_t task, size_t worker)
     job->lay(&w);
 }
 
+/* What a thread is likely to multiply next: the others take the panels between. */
+static const char *panel_ahead(const linear_job *job, size_t ahead)
+{
+    if (ahead < job->n_panels) {
+        return job->panels + ahead * job->panel_bytes;
+    }
+    ahead -= job->n_panels;
+    return ahead < job->n_next ? job->next + ahead * job->next_bytes : NULL;
+}
+
 static void panel_task(void *context, size_t task, size_t worker)
 {
     const linear_job *job = context;
@@ -143,13 +167,12 @@ static void panel_task(void *context, size_t task, size_t worker)
     size_t panel = task % job->n_panels;
     size_t row = task / job->n_panels * KERNEL_CHUNK_ROWS;
     size_t column = panel * PANEL;
-    size_t ahead = panel + job->n_threads; /* which others are likely to take those between */
     (void)worker;
     w.rows = IM_MIN(w.rows - row, (size_t)KERNEL_CHUNK_ROWS);
     w.in = (const char *)w.in + row * job->units * sizeof(float);
     w.scales = w.scales != NULL ? w.scales + row : NULL;
     w.panel = job->panels + panel * job->panel_bytes;
-    w.ahead = ahead < job->n_panels ? job->panels + ahead * job->panel_bytes : NULL;
+    w.ahead = panel_ahead(job, panel + job->n_threads);
     w.columns = IM_MIN(job->l->matrix.n - column, (size_t)PANEL);
     w.bias = w.bias != NULL ? w.bias + column : NULL;
     w.residual = w.residual != NULL ? w.residual + row * w.residual_pitch + column : NULL;

@@ -18,9 +18,9 @@
 #include <stdint.h>
 
 #define TILE (2 * LANES)
-/* Loops over the rows of a tile are unrolled before the compiler looks for what can stay in
- * registers: else the sums go through memory at either end of a tile. */
-#define EACH_ROW _Pragma("GCC unroll 14")
+/* Such loops are unrolled before the compiler looks for what can stay in registers: else the sums
+ * of a tile go through memory at either end of it. */
+#define UNROLLED _Pragma("GCC unroll 14")
 
 #include "encoder/kernel_body_finish.h"
 #include "encoder/kernel_body_lay.h"
@@ -51,7 +51,7 @@ INLINE void ask_ahead(const tile_input *in, size_t line)
 
 INLINE void sums_clear(VEC sum[MR][2], size_t n_rows)
 {
-    EACH_ROW
+    UNROLLED
     for (size_t r = 0; r < n_rows; r++) {
         sum[r][0] = VSET1(0.0f);
         sum[r][1] = VSET1(0.0f);
@@ -60,7 +60,7 @@ INLINE void sums_clear(VEC sum[MR][2], size_t n_rows)
 
 INLINE void sums_store(VEC sum[MR][2], size_t n_rows, float *out, size_t out_pitch)
 {
-    EACH_ROW
+    UNROLLED
     for (size_t r = 0; r < n_rows; r++) {
         VSTORE(out + r * out_pitch, sum[r][0]);
         VSTORE(out + r * out_pitch + LANES, sum[r][1]);
@@ -71,7 +71,7 @@ INLINE void sums_store(VEC sum[MR][2], size_t n_rows, float *out, size_t out_pit
 INLINE void sums_add(VEC sum[MR][2], size_t n_rows, const uint32_t *units, size_t stride, VEC left,
                      VEC right)
 {
-    EACH_ROW
+    UNROLLED
     for (size_t r = 0; r < n_rows; r++) {
         VEC a = VSET1(unit_float(units + r * stride));
         sum[r][0] = VFMA(a, left, sum[r][0]);
@@ -104,7 +104,7 @@ INLINE void tile16(const tile_input *in, const uint16_t *panel, size_t k, size_t
         VPAIRS left = VLOAD_PAIRS(panel + i * PANEL);
         VPAIRS right = VLOAD_PAIRS(panel + i * PANEL + 2 * LANES);
         ask_ahead(in, i / 2);
-        EACH_ROW
+        UNROLLED
         for (size_t r = 0; r < n_rows; r++) {
             VPAIRS a = VSET1_PAIR(units + r * in->stride);
             sum[r][0] = VDOT(sum[r][0], left, a);
@@ -249,7 +249,7 @@ INLINE float row_sum(const float *x, size_t width, float mean, bool squares)
             }
             at = last;
         }
-        EACH_ROW
+        UNROLLED
         for (size_t v = 0; v < 4; v++) {
             VEC d = VLOAD(at + v * LANES) - VSET1(mean);
             if (squares) {

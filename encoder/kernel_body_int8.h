@@ -11,7 +11,7 @@ INLINE void tile8(const tile_input *in, const int8_t *panel, size_t k, size_t n_
 {
     VINT sum[MR][2];
     const uint32_t *units = in->units;
-    EACH_ROW
+    UNROLLED
     for (size_t r = 0; r < n_rows; r++) {
         sum[r][0] = VI_ZERO();
         sum[r][1] = VI_ZERO();
@@ -20,14 +20,14 @@ INLINE void tile8(const tile_input *in, const int8_t *panel, size_t k, size_t n_
         VCODES left = VI_CODES(panel + i * PANEL);
         VCODES right = VI_CODES(panel + i * PANEL + LANES * INT8_GROUP);
         ask_ahead(in, i / INT8_GROUP);
-        EACH_ROW
+        UNROLLED
         for (size_t r = 0; r < n_rows; r++) {
             VCODES a = VI_INPUT(units + r * in->stride);
             sum[r][0] = VI_DOT(sum[r][0], left, a);
             sum[r][1] = VI_DOT(sum[r][1], right, a);
         }
     }
-    EACH_ROW
+    UNROLLED
     for (size_t r = 0; r < n_rows; r++) {
         VI_STORE(out + r * PANEL, sum[r][0]);
         VI_STORE(out + r * PANEL + LANES, sum[r][1]);

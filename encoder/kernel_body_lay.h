@@ -1,10 +1,14 @@
 /* encoder/kernel_body_lay.h — the rows of a product laid out as its tiles read them: unit by unit,
  * in each unit the rows of the tile side by side, so that a tile reads one stream instead of
  * fourteen. On the way they are rounded, for bf16 and int8. Included by kernel_body.h; beside what
- * that names the sets define BF16_GROUP             values of a unit in bf16: 2 with VDOT, else 1,
- * kept as float32 code_value, INT8_GROUP a code of an input; how many are a unit VI_STORE(p, v),
- * VI_ROUND(v)   LANES whole numbers, unaligned; nearest ones of a VEC, ties to even VTURN(block,
- * units, n, out, step)  optional: turn() for n <= 16 in registers */
+ * that names the sets define
+ *   BF16_GROUP        values of a unit in bf16: 2 with VDOT, else 1, kept as float32
+ *   VNARROW(p, out)   with VDOT: BLOCK pairs rounded
+ *   code_value        a code of an input
+ *   INT8_GROUP        how many of them are a unit
+ *   VI_ROUND(v)       a VEC to the nearest whole numbers, ties to even
+ *   VI_STORE(p, v)    LANES whole numbers, unaligned
+ *   VTURN(…)          optional: turn() in registers, n <= 16 */
 
 #define BLOCK 16u /* units of a row at a time: a line of the cache */
 
@@ -80,7 +84,7 @@ static bool row_range(const float *x, size_t k, float *out_low, float *out_high)
             memcpy(last, at, (k - i) * sizeof(float));
             at = last;
         }
-        EACH_ROW
+        UNROLLED
         for (size_t v = 0; v < 4; v++) {
             VEC values = VLOAD(at + v * LANES);
             low[v] = VMIN(low[v], values);

@@ -323,6 +323,13 @@ im_code tower_load(tower *t, const tower_config *config, const char *prefix, wei
     for (size_t i = 0; i < config->layers && rc == IM_OK; i++) {
         rc = block_load(&t->blocks[i], config, s, prefix, i, precision, err);
     }
+    for (size_t i = 0; i < config->layers; i++) {
+        block *b = &t->blocks[i];
+        b->qkv.next = &b->out;
+        b->out.next = &b->fc1;
+        b->fc1.next = &b->fc2;
+        b->fc2.next = i + 1 < config->layers ? &t->blocks[i + 1].qkv : NULL;
+    }
     return rc == IM_OK ? tower_plan(t, max_length, precision, err) : rc;
 }
 
