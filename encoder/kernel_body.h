@@ -26,15 +26,26 @@
 #include "encoder/kernel_body_lay.h"
 
 /* ---- register tiles: n_rows <= MR is a constant at each call, so that the sums stay in registers.
- * Unit i of row r lies at in[i * step + r * stride]: step n_rows and stride 1 as they were laid,
- * or rows as they are. ---- */
+ * Rows are read as they were laid, or as they are. ---- */
 
 typedef struct tile_input {
     const uint32_t *units;
-    size_t step, stride;
-    const char *ahead; /* asked for, … */
-    size_t ahead_step; /* … so many bytes further with each line of the panel */
+    size_t pitch;      /* where they are as they are: unit i of row r is at units[r * pitch + i] */
+    const char *ahead; /* asked for, so many bytes further with each step over k */
+    size_t ahead_step;
 } tile_input;
+
+/* Where unit 0 of a row is, and how far it is to the next unit: of constants where rows are laid.
+ */
+INLINE size_t unit_row(const tile_input *in, size_t r, bool laid)
+{
+    return laid ? r : r * in->pitch;
+}
+
+INLINE size_t unit_step(size_t n_rows, bool laid)
+{
+    return laid ? n_rows : 1;
+}
 
 INLINE float unit_float(const uint32_t *unit)
 {
@@ -43,10 +54,12 @@ INLINE float unit_float(const uint32_t *unit)
     return x;
 }
 
-INLINE void ask_ahead(const tile_input *in, size_t line)
+INLINE void ask_ahead(const tile_input *in, size_t step)
 {
-    __builtin_prefetch(in->ahead + line * in->ahead_step, 0, 2);
-    __builtin_prefetch(in->ahead + line * in->ahead_step + 64, 0, 2);
+    __builtin_prefetch(in->ahead + step * in->ahead_step, 0, 2);
+    if (TILE == PANEL) { /* one tile of the chunk may have two lines for each step */
+        __builtin_prefetch(in->ahead + step * in->ahead_step + 64, 0, 2);
+    }
 }
 
 INLINE void sums_clear(VEC sum[MR][2], size_t n_rows)
@@ -68,45 +81,45 @@ INLINE void sums_store(VEC sum[MR][2], size_t n_rows, float *out, size_t out_pit
 }
 
 /* Adds one input of each row times its two vectors of weights. */
-INLINE void sums_add(VEC sum[MR][2], size_t n_rows, const uint32_t *units, size_t stride, VEC left,
-                     VEC right)
+INLINE void sums_add(VEC sum[MR][2], size_t n_rows, const tile_input *in, const uint32_t *units,
+                     bool laid, VEC left, VEC right)
 {
     UNROLLED
     for (size_t r = 0; r < n_rows; r++) {
-        VEC a = VSET1(unit_float(units + r * stride));
+        VEC a = VSET1(unit_float(units + unit_row(in, r, laid)));
         sum[r][0] = VFMA(a, left, sum[r][0]);
         sum[r][1] = VFMA(a, right, sum[r][1]);
     }
 }
 
-INLINE void tile(const tile_input *in, const float *panel, size_t k, size_t n_rows, float *out,
-                 size_t out_pitch)
+INLINE void tile(const tile_input *in, bool laid, const float *panel, size_t k, size_t n_rows,
+                 float *out, size_t out_pitch)
 {
     VEC sum[MR][2];
     const uint32_t *units = in->units;
     sums_clear(sum, n_rows);
-    for (size_t i = 0; i < k; i++, units += in->step) {
+    for (size_t i = 0; i < k; i++, units += unit_step(n_rows, laid)) {
         const float *at = panel + i * PANEL;
         ask_ahead(in, i);
-        sums_add(sum, n_rows, units, in->stride, VLOAD(at), VLOAD(at + LANES));
+        sums_add(sum, n_rows, in, units, laid, VLOAD(at), VLOAD(at + LANES));
     }
     sums_store(sum, n_rows, out, out_pitch);
 }
 
 #if defined(VDOT)
-INLINE void tile16(const tile_input *in, const uint16_t *panel, size_t k, size_t n_rows, float *out,
-                   size_t out_pitch)
+INLINE void tile16(const tile_input *in, bool laid, const uint16_t *panel, size_t k, size_t n_rows,
+                   float *out, size_t out_pitch)
 {
     VEC sum[MR][2];
     const uint32_t *units = in->units;
     sums_clear(sum, n_rows);
-    for (size_t i = 0; i < k; i += 2, units += in->step) {
+    for (size_t i = 0; i < k; i += 2, units += unit_step(n_rows, laid)) {
         VPAIRS left = VLOAD_PAIRS(panel + i * PANEL);
         VPAIRS right = VLOAD_PAIRS(panel + i * PANEL + 2 * LANES);
         ask_ahead(in, i / 2);
         UNROLLED
         for (size_t r = 0; r < n_rows; r++) {
-            VPAIRS a = VSET1_PAIR(units + r * in->stride);
+            VPAIRS a = VSET1_PAIR(units + unit_row(in, r, laid));
             sum[r][0] = VDOT(sum[r][0], left, a);
             sum[r][1] = VDOT(sum[r][1], right, a);
         }
@@ -114,17 +127,18 @@ INLINE void tile16(const tile_input *in, const uint16_t *panel, size_t k, size_t
     sums_store(sum, n_rows, out, out_pitch);
 }
 #else
-INLINE void tile16(const tile_input *in, const uint16_t *panel, size_t k, size_t n_rows, float *out,
-                   size_t out_pitch)
+INLINE void tile16(const tile_input *in, bool laid, const uint16_t *panel, size_t k, size_t n_rows,
+                   float *out, size_t out_pitch)
 {
     VEC sum[MR][2];
     const uint32_t *units = in->units;
     sums_clear(sum, n_rows);
-    for (size_t i = 0; i < k; i += 2, units += 2 * in->step) {
+    for (size_t i = 0; i < k; i += 2, units += 2 * unit_step(n_rows, laid)) {
         const uint16_t *at = panel + i * PANEL;
         ask_ahead(in, i / 2);
-        sums_add(sum, n_rows, units, in->stride, VEVEN(at), VEVEN(at + 2 * LANES));
-        sums_add(sum, n_rows, units + in->step, in->stride, VODD(at), VODD(at + 2 * LANES));
+        sums_add(sum, n_rows, in, units, laid, VEVEN(at), VEVEN(at + 2 * LANES));
+        sums_add(sum, n_rows, in, units + unit_step(n_rows, laid), laid, VODD(at),
+                 VODD(at + 2 * LANES));
     }
     sums_store(sum, n_rows, out, out_pitch);
 }
@@ -138,13 +152,13 @@ INLINE void tile16(const tile_input *in, const uint16_t *panel, size_t k, size_t
 #define EACH_HEIGHT(X) X(1) X(2) X(3) X(4)
 #endif
 
-static void tile_rows(const tile_input *in, const float *panel, size_t k, size_t n_rows, float *out,
-                      size_t out_pitch)
+INLINE void tile_rows(const tile_input *in, bool laid, const float *panel, size_t k, size_t n_rows,
+                      float *out, size_t out_pitch)
 {
     switch (n_rows) {
-#define CASE(n)                                \
-    case n:                                    \
-        tile(in, panel, k, n, out, out_pitch); \
+#define CASE(n)                                      \
+    case n:                                          \
+        tile(in, laid, panel, k, n, out, out_pitch); \
         break;
         EACH_HEIGHT(CASE)
 #undef CASE
@@ -153,13 +167,13 @@ static void tile_rows(const tile_input *in, const float *panel, size_t k, size_t
     }
 }
 
-static void tile16_rows(const tile_input *in, const uint16_t *panel, size_t k, size_t n_rows,
-                        float *out, size_t out_pitch)
+INLINE void tile16_rows(const tile_input *in, bool laid, const uint16_t *panel, size_t k,
+                        size_t n_rows, float *out, size_t out_pitch)
 {
     switch (n_rows) {
-#define CASE(n)                                  \
-    case n:                                      \
-        tile16(in, panel, k, n, out, out_pitch); \
+#define CASE(n)                                        \
+    case n:                                            \
+        tile16(in, laid, panel, k, n, out, out_pitch); \
         break;
         EACH_HEIGHT(CASE)
 #undef CASE
@@ -183,15 +197,16 @@ static void fetch_rows(const panel_work *w, size_t row, size_t n)
     }
 }
 
-/* Of tile `t` of a chunk, n rows from `row` on. The tiles share what is asked for ahead: as many
- * lines as this panel's, 2 LANES values of 4 bytes for each of the `steps` over k. */
-static tile_input input_of(const panel_work *w, size_t t, size_t row, size_t n, size_t units,
-                           size_t steps)
+/* The tiles of a chunk share what is asked for ahead: as much as their panel, which has `line`
+ * bytes for each step over k. */
+static tile_input input_of(const panel_work *w, size_t line)
 {
-    size_t tiles = (w->rows + MR - 1) / MR;
-    tile_input in = {.units = (const uint32_t *)w->in + row * units, .step = n, .stride = 1};
-    in.ahead_step = w->ahead != NULL && TILE == PANEL ? PANEL * sizeof(float) / tiles : 0;
-    in.ahead = (const char *)(in.ahead_step > 0 ? w->ahead : w->panel) + t * steps * in.ahead_step;
+    size_t passes = (w->rows + MR - 1) / MR * (PANEL / TILE);
+    tile_input in = {.units = w->in, .ahead = w->panel};
+    if (w->ahead != NULL) {
+        in.ahead = w->ahead;
+        in.ahead_step = line / passes;
+    }
     return in;
 }
 
@@ -201,16 +216,17 @@ INLINE void panel_rows(const panel_work *w, bool bf16)
     const tile_sums all = {.sums = sums};
     size_t steps = bf16 ? (w->k + 1) / 2 : w->k;
     size_t units = bf16 ? steps * 2 / BF16_GROUP : steps;
+    tile_input in = input_of(w, PANEL * sizeof(float));
     size_t n = 0;
-    for (size_t row = 0, t = 0; row < w->rows; row += n, t++) {
+    for (size_t row = 0; row < w->rows; row += n, in.units += n * units) {
         n = tile_of(w->rows - row);
-        tile_input in = input_of(w, t, row, n, units, steps);
         fetch_rows(w, row, n);
-        for (size_t c = 0; c < PANEL; c += TILE) {
+        for (size_t c = 0; c < PANEL; c += TILE, in.ahead += steps * in.ahead_step) {
             if (bf16) {
-                tile16_rows(&in, (const uint16_t *)w->panel + 2 * c, w->k, n, sums + c, PANEL);
+                tile16_rows(&in, true, (const uint16_t *)w->panel + 2 * c, w->k, n, sums + c,
+                            PANEL);
             } else {
-                tile_rows(&in, (const float *)w->panel + c, w->k, n, sums + c, PANEL);
+                tile_rows(&in, true, (const float *)w->panel + c, w->k, n, sums + c, PANEL);
             }
         }
         if (w->laid == NULL) {

@@ -146,24 +146,32 @@ static float soften_row(float *scores, size_t n, size_t wide, float scale)
 }
 
 /* rows x panels of PANEL columns into out [rows, out_pitch]; unit i of row r at in[r * pitch + i].
- */
-INLINE void head_product(const void *in, size_t pitch, const float *panels, size_t panel_size,
-                         size_t n_panels, size_t k, size_t rows, float *out, size_t out_pitch,
-                         bool bf16)
+ * Short products at many places: one copy of the tiles for all of them. */
+static void head_product(const void *in, size_t pitch, const float *panels, size_t panel_size,
+                         size_t n_panels, size_t k, size_t rows, float *out, size_t out_pitch)
 {
-    tile_input input = {.units = in, .step = 1, .stride = pitch, .ahead = in};
+    tile_input input = {.units = in, .pitch = pitch, .ahead = in};
     for (size_t p = 0; p < n_panels; p++) {
         for (size_t c = 0; c < PANEL; c += TILE) {
-            float *to = out + p * PANEL + c;
-            if (bf16) {
-                tile16_rows(&input, (const uint16_t *)panels + p * panel_size + 2 * c, k, rows, to,
-                            out_pitch);
-            } else {
-                tile_rows(&input, panels + p * panel_size + c, k, rows, to, out_pitch);
-            }
+            tile_rows(&input, false, panels + p * panel_size + c, k, rows, out + p * PANEL + c,
+                      out_pitch);
         }
     }
 }
+
+#if HEAD_BF16
+static void head_product16(const void *in, size_t pitch, const uint16_t *panels, size_t panel_size,
+                           size_t n_panels, size_t k, size_t rows, float *out, size_t out_pitch)
+{
+    tile_input input = {.units = in, .pitch = pitch, .ahead = in};
+    for (size_t p = 0; p < n_panels; p++) {
+        for (size_t c = 0; c < PANEL; c += TILE) {
+            tile16_rows(&input, false, panels + p * panel_size + 2 * c, k, rows,
+                        out + p * PANEL + c, out_pitch);
+        }
+    }
+}
+#endif
 
 /* Rows [first, first + n), n <= MR. */
 INLINE void head_rows(const head_work *w, const head_scratch *s, size_t first, size_t n, float *out,
@@ -181,13 +189,12 @@ INLINE void head_rows(const head_work *w, const head_scratch *s, size_t first, s
     if (bf16) {
         size_t pitch = (s->depth / 2 + BLOCK - 1) / BLOCK * BLOCK;
         narrow_rows(q, w->pitch, n, w->d, narrow, pitch);
-        head_product(narrow, pitch, s->key_panels, key_size, n_panels, s->depth, n, s->scores,
-                     s->keys, true);
+        head_product16(narrow, pitch, (uint16_t *)s->key_panels, key_size, n_panels, s->depth, n,
+                       s->scores, s->keys);
     }
 #endif
     if (!bf16) {
-        head_product(q, w->pitch, s->key_panels, key_size, n_panels, w->d, n, s->scores, s->keys,
-                     false);
+        head_product(q, w->pitch, s->key_panels, key_size, n_panels, w->d, n, s->scores, s->keys);
     }
     for (size_t r = 0; r < n; r++) {
         inverse[r] = soften_row(s->scores + r * s->keys, w->causal ? first + r + 1 : w->length,
@@ -196,13 +203,13 @@ INLINE void head_rows(const head_work *w, const head_scratch *s, size_t first, s
 #if HEAD_BF16
     if (bf16) {
         narrow_rows(s->scores, s->keys, n, n_panels * PANEL, narrow, s->keys / 2);
-        head_product(narrow, s->keys / 2, s->value_panels, value_size, s->wide / PANEL,
-                     seen + seen % 2, n, s->out, s->wide, true);
+        head_product16(narrow, s->keys / 2, (uint16_t *)s->value_panels, value_size,
+                       s->wide / PANEL, seen + seen % 2, n, s->out, s->wide);
     }
 #endif
     if (!bf16) {
         head_product(s->scores, s->keys, s->value_panels, value_size, s->wide / PANEL, seen, n,
-                     s->out, s->wide, false);
+                     s->out, s->wide);
     }
     for (size_t r = 0; r < n; r++) {
         for (size_t c = 0; c < w->d; c++) {

@@ -16,13 +16,13 @@ INLINE void tile8(const tile_input *in, const int8_t *panel, size_t k, size_t n_
         sum[r][0] = VI_ZERO();
         sum[r][1] = VI_ZERO();
     }
-    for (size_t i = 0; i < k; i += INT8_GROUP, units += in->step) {
+    for (size_t i = 0; i < k; i += INT8_GROUP, units += n_rows) {
         VCODES left = VI_CODES(panel + i * PANEL);
         VCODES right = VI_CODES(panel + i * PANEL + LANES * INT8_GROUP);
         ask_ahead(in, i / INT8_GROUP);
         UNROLLED
         for (size_t r = 0; r < n_rows; r++) {
-            VCODES a = VI_INPUT(units + r * in->stride);
+            VCODES a = VI_INPUT(units + r);
             sum[r][0] = VI_DOT(sum[r][0], left, a);
             sum[r][1] = VI_DOT(sum[r][1], right, a);
         }
@@ -59,12 +59,12 @@ static void fast_panel_int8(const panel_work *w)
     tile_sums all = {.sums = sums,
                      .scales = scales,
                      .code_sums = (const int32_t *)(const void *)(scales + PANEL)};
+    tile_input in = input_of(w, PANEL * INT8_GROUP);
     size_t n = 0;
-    for (size_t row = 0, t = 0; row < w->rows; row += n, t++) {
+    for (size_t row = 0; row < w->rows; row += n, in.units += n * units) {
         n = tile_of(w->rows - row);
-        tile_input in = input_of(w, t, row, n, units, units);
         fetch_rows(w, row, n);
-        for (size_t c = 0; c < PANEL; c += TILE) {
+        for (size_t c = 0; c < PANEL; c += TILE, in.ahead += units * in.ahead_step) {
             tile8_rows(&in, panel + c * INT8_GROUP, k, n, sums + c);
         }
         all.rows = w->scales + row;
