@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define SPIN_NS 50000u /* how long to look for work, or for its end, before sleeping */
-#define SPIN_BURST 32
+#define SPIN_BURST 8
 #define MAX_THREADS 1024u
 
 typedef struct pool_worker {
@@ -80,13 +80,20 @@ static void spin_for_run(im_pool *pool, uint_fast64_t seen)
     }
 }
 
-/* Waits, with the lock held, until a run can be joined; false when the pool closes. */
+/* Waits, with the lock held, until a run can be joined; false when the pool closes. Who was woken
+ * too late looks out for the next run before sleeping again: short ones often follow each other. */
 static bool wait_for_run(im_pool *pool)
 {
     while (!pool->closing && pool->places == 0) {
         pool->sleeping++;
         pthread_cond_wait(&pool->wake, &pool->lock);
         pool->sleeping--;
+        if (!pool->closing && pool->places == 0) {
+            uint_fast64_t seen = atomic_load(&pool->run);
+            pthread_mutex_unlock(&pool->lock);
+            spin_for_run(pool, seen);
+            pthread_mutex_lock(&pool->lock);
+        }
     }
     return !pool->closing;
 }

@@ -185,9 +185,6 @@ static void panel_task(void *context, size_t task, size_t worker)
     job->run(&w);
 }
 
-/* On the caller where waking a worker takes longer. */
-#define FEW_TILES 8u
-
 void linear_run(const linear *l, const kernel *k, im_pool *pool, const linear_rows *in,
                 const laid_rows *laid, const linear_out *out)
 {
@@ -209,7 +206,7 @@ void linear_run(const linear *l, const kernel *k, im_pool *pool, const linear_ro
                             .laid = out->laid,
                             .laid_units = linear_units(l, k, l->matrix.n)};
     if (in->rows != NULL) {
-        im_pool_run(tiles > FEW_TILES ? pool : NULL, tiles, lay_task, &job);
+        im_pool_run(pool, tiles, lay_task, &job);
     }
     im_pool_run(pool, job.n_panels * chunks, panel_task, &job);
 }
