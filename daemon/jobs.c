@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define EVENTS 256u       /* that are kept for listeners who come back */
+#define STOPS 16u         /* that are remembered */
 #define WARNINGS_MOST 100 /* of one job, told */
 #define RETRY_FIRST_MS 1000u
 #define RETRY_MOST_MS 60000u
@@ -52,7 +53,10 @@ struct jobs {
     pthread_cond_t more;
     /* guarded by lock */
     bool ending;
-    uint64_t wanted_stop; /* id */
+    /* The last ids to be stopped: a lane may have claimed one but not begun it, or be about to try
+     * it again. */
+    uint64_t wanted_stops[STOPS];
+    size_t next_stop;
     jobs_facts facts;
     job_event events[EVENTS];
     uint64_t next_seq;
@@ -187,12 +191,21 @@ static bool wait_ms(lane *l, uint64_t ms)
     return ending;
 }
 
+static bool is_wanted_stopped(const jobs *j, uint64_t id)
+{
+    bool wanted = false;
+    for (size_t i = 0; i < STOPS; i++) {
+        wanted = wanted || (id != 0 && j->wanted_stops[i] == id);
+    }
+    return wanted;
+}
+
 static void set_current(lane *l, uint64_t id)
 {
     jobs *j = l->jobs;
     pthread_mutex_lock(&j->lock);
     l->current = id;
-    l->user_stop = id != 0 && j->wanted_stop == id;
+    l->user_stop = is_wanted_stopped(j, id);
     atomic_store(&l->stop, l->user_stop || j->ending || l->reopen);
     im_free(l->progress);
     l->progress = NULL;
@@ -396,6 +409,7 @@ void jobs_poke(jobs *j)
 void jobs_reopen(jobs *j)
 {
     pthread_mutex_lock(&j->lock);
+    memset(j->wanted_stops, 0, sizeof(j->wanted_stops)); /* another library's ids */
     for (size_t i = 0; i < IM_JOB_LANES; i++) {
         j->lanes[i].reopen = j->lanes[i].poked = true;
         atomic_store(&j->lanes[i].stop, true); /* what runs goes on in the library as it is then */
@@ -407,7 +421,9 @@ void jobs_reopen(jobs *j)
 void jobs_stop(jobs *j, uint64_t id)
 {
     pthread_mutex_lock(&j->lock);
-    j->wanted_stop = id;
+    if (!is_wanted_stopped(j, id)) {
+        j->wanted_stops[j->next_stop++ % STOPS] = id;
+    }
     for (size_t i = 0; i < IM_JOB_LANES; i++) {
         if (j->lanes[i].current == id) {
             j->lanes[i].user_stop = j->lanes[i].poked = true;
