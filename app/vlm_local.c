@@ -17,7 +17,8 @@
 #define RESTARTS 5u
 #define STEADY_MS 60000.0 /* after so long a failure is the first again */
 #define PORT_TRIES 3u
-#define LOOKS 20 /* 5 ms apart, while somebody else is at the file */
+#define LOOKS 20        /* 5 ms apart, while somebody else is at the file */
+#define MANY_LOOKS 1000 /* while it is only looked at */
 #define STEP_MS 200u
 #define STOP_MS 15000.0
 
@@ -106,11 +107,23 @@ static im_code fail_kept(int fd, im_error *err)
     return rc;
 }
 
-/* Who only looks (file_look) holds the lock for a moment too: that is waited for. */
+/* Who only looks (file_look) shares the lock for a moment; who keeps a server lets nobody share. */
+static bool is_kept(int fd)
+{
+    if (flock(fd, LOCK_SH | LOCK_NB) != 0) {
+        return errno == EWOULDBLOCK;
+    }
+    (void)flock(fd, LOCK_UN);
+    return false;
+}
+
+/* Those who only look are waited for, however many there are. */
 static bool lock_alone(int fd)
 {
     bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
-    for (int i = 0; !locked && errno == EWOULDBLOCK && i < LOOKS; i++) {
+    int looks = 0;
+    for (int i = 0; !locked && errno == EWOULDBLOCK && looks < LOOKS && i < MANY_LOOKS; i++) {
+        looks += is_kept(fd) ? 1 : 0;
         pause_ms(5);
         locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
     }
