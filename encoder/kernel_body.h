@@ -35,8 +35,7 @@ typedef struct tile_input {
     size_t ahead_step;
 } tile_input;
 
-/* Where unit 0 of a row is, and how far it is to the next unit: of constants where rows are laid.
- */
+/* Where unit 0 of a row is, and how far it is to the next one: constants where rows are laid. */
 INLINE size_t unit_row(const tile_input *in, size_t r, bool laid)
 {
     return laid ? r : r * in->pitch;
@@ -184,10 +183,11 @@ INLINE void tile16_rows(const tile_input *in, bool laid, const uint16_t *panel, 
 
 /* ---- panels ---- */
 
-/* What the epilogue of a tile reads and writes is asked for while the tile is multiplied. */
+/* What the epilogue of a tile reads and writes is asked for while the tile is multiplied; what is
+ * laid goes to few lines. */
 static void fetch_rows(const panel_work *w, size_t row, size_t n)
 {
-    for (size_t r = row; r < row + n; r++) {
+    for (size_t r = row; w->laid == NULL && r < row + n; r++) {
         for (size_t c = 0; c < w->columns; c += 16) {
             if (w->residual != NULL) {
                 __builtin_prefetch(w->residual + r * w->residual_pitch + c, 0, 3);
