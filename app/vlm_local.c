@@ -117,7 +117,7 @@ static bool is_kept(int fd)
     return false;
 }
 
-/* Those who only look are waited for, however many there are. */
+/* Those who only look are waited for, five seconds at most. */
 static bool lock_alone(int fd)
 {
     bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define SPIN_NS 50000u /* how long to look for work, or for its end, before sleeping */
-#define SPIN_BURST 8
+#define SPIN_BURST 8   /* pauses between two looks */
 #define MAX_THREADS 1024u
 
 typedef struct pool_worker {

@@ -262,7 +262,7 @@ static void finish_block(tower *t, const block *b, const kernel *k, im_pool *poo
     linear_out sum = {.rows = x, .pitch = t->pitch, .residual = x};
     linear_out activated = {.rows = t->hidden, .pitch = t->mlp_pitch, .activation = c->activation};
     laid_rows laid = t->laid;
-    if (b->fc2.matrix.panels8 == NULL) {
+    if (b->fc2.matrix.panels8 == NULL) { /* fc1 lays for fc2, in the same memory */
         laid.units = t->hidden;
         activated.laid = t->hidden;
         hidden.rows = NULL;

@@ -132,18 +132,15 @@ INLINE void finish_as(const panel_work *w, size_t row, size_t n, const tile_sums
 INLINE void finish_any(const panel_work *w, size_t row, size_t n, const tile_sums *s, bool whole)
 {
     switch (w->activation) {
-    case ACTIVATION_NONE:
-        finish_as(w, row, n, s, whole, ACTIVATION_NONE);
+#define CASE(activation)                            \
+    case activation:                                \
+        finish_as(w, row, n, s, whole, activation); \
         break;
-    case ACTIVATION_GELU:
-        finish_as(w, row, n, s, whole, ACTIVATION_GELU);
-        break;
-    case ACTIVATION_QUICK_GELU:
-        finish_as(w, row, n, s, whole, ACTIVATION_QUICK_GELU);
-        break;
-    case ACTIVATION_GELU_TANH:
-        finish_as(w, row, n, s, whole, ACTIVATION_GELU_TANH);
-        break;
+        CASE(ACTIVATION_NONE)
+        CASE(ACTIVATION_GELU)
+        CASE(ACTIVATION_QUICK_GELU)
+        CASE(ACTIVATION_GELU_TANH)
+#undef CASE
     }
 }
 

@@ -118,8 +118,7 @@ static void narrow_rows(const float *in, size_t in_pitch, size_t rows, size_t k,
 }
 #endif
 
-/* exp(scale (score - largest)) of the first n; 0 up to `wide`, whole panels. Gives 1 / their sum.
- */
+/* exp(scale (score - largest)) of the first n; 0 up to `wide`, whole panels. Gives 1 / the sum. */
 static float soften_row(float *scores, size_t n, size_t wide, float scale)
 {
     size_t whole = n / LANES * LANES;
